@@ -1,0 +1,255 @@
+"""The events of the platform: one frozen structure each, versioned, JSON on the wire.
+
+`v` is the version of that event's shape; a reader refuses one that it does not know (dead letter), it never guesses.
+Times are unix milliseconds UTC (`_at_ms`); lengths say their unit. Amounts are micros, prices 10⁻⁸ per minute.
+Strings that come from the wire are bounded. Golden examples: schemas/examples/.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from schemas.facts import CurrencyCode, Digits, Facts, Id, Side
+
+EVENT_VERSION: Final = 1
+
+CallId = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{0,15}-[0-9]{10}-[0-9]{10}\.[0-9]{1,9}$")]
+Node = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{0,15}$")]
+AtMs = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000)]  # up to the year 2100
+LengthMs = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400_000)]
+Cause = Annotated[int, msgspec.Meta(ge=0, le=127)]
+Leg = Annotated[int, msgspec.Meta(ge=1, le=32)]
+Short = Annotated[str, msgspec.Meta(max_length=64)]
+Text = Annotated[str, msgspec.Meta(max_length=256)]
+Micros = Annotated[int, msgspec.Meta(ge=-(10**18), le=10**18)]
+Version = Literal[1]
+ReleaseSide = Literal["caller", "callee", "us", "unknown"]
+DialStatus = Literal[
+    "", "ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAVAIL", "DONTCALL", "TORTURE", "INVALIDARGS"
+]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What all events have: a type (the tag), a version, and an id that is the same whenever the event is made again."""
+
+    v: Version = 1
+    event_id: Annotated[str, msgspec.Meta(max_length=96)]
+
+
+class LegStarted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="leg_started"):
+    """An outbound leg is about to be dialled. For the live view; never for the bill."""
+
+    call_id: CallId
+    leg: Leg
+    started_at_ms: AtMs
+    call_started_at_ms: AtMs
+    facts: Facts  # payable
+    call_facts: Facts  # receivable: for the running revenue
+
+
+class LegRinging(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="leg_ringing"):
+    """The first 18x of an outbound leg. For the live view (from AMI)."""
+
+    call_id: CallId
+    leg: Leg
+    ringing_at_ms: AtMs
+
+
+class LegAnswered(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="leg_answered"):
+    """200 OK on an outbound leg. For the live view; the bill reads leg_ended."""
+
+    call_id: CallId
+    leg: Leg
+    answered_at_ms: AtMs
+
+
+class Closed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the closing of any leg says: the shared part of leg_ended and call_ended.
+
+    `duration_ms` is answer to release from the dialplan's monotonic readings, 0 if not answered; `asterisk_duration_ms`
+    is Asterisk's own (wall clock); `clock_disagreement` is set when they differ by more than a second.
+    `pdd_ms`: outbound, INVITE sent to the first 18x or 200; inbound, INVITE received to the first 18x or 200 sent.
+    """
+
+    call_id: CallId
+    call_started_at_ms: AtMs
+    started_at_ms: AtMs
+    answered_at_ms: AtMs | None
+    ended_at_ms: AtMs
+    duration_ms: LengthMs
+    asterisk_duration_ms: LengthMs | None
+    clock_disagreement: bool
+    pdd_ms: LengthMs | None
+    dial_status: DialStatus
+    cause: Cause
+    release_side: ReleaseSide
+
+
+class LegEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="leg_ended"):
+    """An outbound leg is closed, by its result on the caller's channel. Event id: leg_id + ':leg_ended'."""
+
+    leg: Leg
+    sip_code: Annotated[int, msgspec.Meta(ge=100, le=699)] | None  # the vendor's final answer, where there was one
+    facts: Facts  # payable
+
+
+class CallEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="call_ended"):
+    """The inbound leg is closed, by the call's end. Event id: call_id/0 + ':call_ended'.
+
+    `legs` is the number of the last hunted leg (0: none). `last_facts` are that leg's, so that the inbound leg knows
+    the vendor that carried it. `reason` is a Refusal, or empty. `facts` is absent when no router answered.
+    """
+
+    legs: Annotated[int, msgspec.Meta(ge=0, le=32)]
+    reason: Short
+    caller_dialled: Text  # what the caller's INVITE said: hostile text, for display only
+    callee_dialled: Text
+    endpoint: Short
+    remote_address: Short
+    facts: Facts | None  # receivable
+    last_facts: Facts | None  # payable
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One vendor as a decision saw it, taken (`position` from 1) or not (`verdict` says why)."""
+
+    vendor_company_id: Id
+    vendor_peer_id: Id
+    vendor: Short  # the peer's name
+    priority: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+    code: Digits
+    price_id: Id
+    currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")]
+    price_e8: int | None  # None: no price in force
+    comparable_cost_e8: int | None  # what the order compared: per minute at the expected duration
+    margin_e8: int | None  # customer's comparable price minus this cost
+    verdict: Short  # a Verdict
+    position: Annotated[int, msgspec.Meta(ge=0, le=32)]
+
+
+class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="call_routed"):
+    """A decision of the router: everything considered and why. Event id: call_id/0 + ':call_routed'."""
+
+    call_id: CallId
+    node: Node
+    generation: Id
+    routed_at_ms: AtMs
+    decision_micros: Annotated[int, msgspec.Meta(ge=0)]  # microSECONDS that the decision took
+    endpoint: Short
+    remote_address: Short
+    caller_dialled: Text
+    callee_dialled: Text
+    caller: Digits
+    callee: Digits
+    customer_company_id: Id
+    customer_peer_id: Id
+    account_id: Id
+    route_class: Short
+    code: Digits
+    price_id: Id
+    price_e8: int | None
+    currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")]
+    destination_id: Id
+    reason: Short  # a Refusal, or empty: routed
+    max_call_ms: LengthMs
+    hold_micros: Micros
+    candidates: list[Candidate]
+
+
+class ActiveChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A call that is really there on a node, as AMI's Status showed it."""
+
+    call_id: CallId
+    leg: Annotated[int, msgspec.Meta(ge=0, le=32)]  # the leg that is up or being dialled; 0 before the first
+    answered: bool
+    seconds: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class NodeHeartbeat(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="node_heartbeat"):
+    """Every few seconds from a node agent: the node lives, and these calls are really there."""
+
+    node: Node
+    epoch: Id
+    at_ms: AtMs
+    agent_id: Short
+    journal_offset: Id
+    journal_waiting_bytes: Id
+    calls: list[ActiveChannel]
+
+
+class NodeRestarted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="node_restarted"):
+    """The agent saw Asterisk start anew: a new epoch."""
+
+    node: Node
+    epoch: Id
+    previous_epoch: Id
+    at_ms: AtMs
+
+
+class RatedLeg(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="rated_leg"):
+    """A closed leg with its bill: what the ledger posts and what a CDR is made of. Event id: leg_id:rated_leg:revision.
+
+    `ended` is the closing event itself, so that nothing is copied field by field and lost on the way.
+    `amount_micros` is what the account owes us (receivable) or we owe it (payable): never negative.
+    """
+
+    leg_id: Annotated[str, msgspec.Meta(max_length=64)]
+    revision: Annotated[int, msgspec.Meta(ge=0, le=32_767)] = 0
+    side: Side
+    account_id: Id
+    currency: CurrencyCode
+    billed_seconds: Annotated[int, msgspec.Meta(ge=0)]
+    amount_micros: Annotated[int, msgspec.Meta(ge=0, le=10**18)]
+    linked_leg_id: Annotated[str, msgspec.Meta(max_length=64)]  # inbound: the last hunted leg or ''; outbound: the inbound
+    ended: LegEnded | CallEnded
+
+
+class DeadLetter(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="dead_letter"):
+    """Something that could not be processed: kept whole, with its origin and the reason. Event id: its origin."""
+
+    origin: Text  # topic/partition/offset/index, or journal:NODE:FILE:OFFSET
+    reason: Annotated[str, msgspec.Meta(max_length=1024)]
+    raw_base64: str
+    at_ms: AtMs
+    leg_id: Annotated[str, msgspec.Meta(max_length=64)] = ""  # where it could still be told
+
+
+AnyEvent = (
+    LegStarted | LegRinging | LegAnswered | LegEnded | CallEnded | CallRouted | NodeHeartbeat | NodeRestarted
+    | RatedLeg | DeadLetter
+)  # fmt: skip
+
+
+class EventError(ValueError):
+    """Bytes that are no event of a known type and version, or hold an impossible value: says which field and rule."""
+
+
+_decoder: Final[msgspec.json.Decoder[AnyEvent]] = msgspec.json.Decoder(AnyEvent)
+_encoder: Final = msgspec.json.Encoder()
+
+
+def decode_event(raw: bytes | msgspec.Raw) -> AnyEvent:
+    """The event of its JSON bytes. Raises EventError."""
+    try:
+        event = _decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise EventError(str(error)[:500]) from error
+    check_event(event)
+    return event
+
+
+def encode_event(event: AnyEvent) -> bytes:
+    """The JSON bytes of an event."""
+    return _encoder.encode(event)
+
+
+def check_event(event: AnyEvent) -> None:
+    """Rules that span fields. Raises EventError."""
+    if isinstance(event, RatedLeg):
+        check_event(event.ended)
+    if isinstance(event, LegEnded | CallEnded):
+        if event.answered_at_ms is None and event.duration_ms:
+            raise EventError(f"duration_ms {event.duration_ms}: a leg that was not answered has no duration")
+        wanted: Any = "payable" if isinstance(event, LegEnded) else "receivable"
+        if event.facts is not None and event.facts.side != wanted:
+            raise EventError(f"facts.side {event.facts.side!r}: must be {wanted!r} on {type(event).__name__}")

@@ -1,0 +1,215 @@
+"""The journal: CEL lines on the Asterisk host's disk, one per fact, from which every leg is billed.
+
+Asterisk writes a line as CSV `"USER_DEFINED","<seconds.micros>","<KIND>","{""extra"":""<text>""}"`; the text is
+`key=value` pairs joined by `|`. Values that come from the wire are URI-encoded by the dialplan. One line closes one leg:
+LEG_RESULT an outbound leg (on the caller's channel), CALL_END the inbound leg. The simulator writes the same lines
+with `encode_line`; the node agent reads both with `decode_line`, which makes the event.
+
+    LEG_START   call leg at begin facts cfacts
+    LEG_ANSWER  call leg at
+    LEG_RESULT  call leg begin start answer end m0 m1 m2 ring prog ansms status cause sip src facts
+    CALL_END    call start answer end m1 m2 pdd ansms status cause src legs reason caller callee endpoint addr facts last
+
+`begin` is the call's start, `start` the leg's. Wall times are unix seconds with three decimals. m0, m1, m2 are monotonic
+seconds (/proc/uptime) at start, answer and end; ring, prog, ansms and pdd are milliseconds. An empty value is "not known".
+"""
+
+import csv
+import json
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, cast
+from urllib.parse import unquote
+
+import msgspec
+
+from schemas import events, ids
+from schemas.facts import Facts, FactsError, decode_facts
+
+JOURNAL_VERSION: Final = "1"
+MAX_LINE_BYTES: Final = 16_384
+MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
+JournalEvent = events.LegStarted | events.LegAnswered | events.LegEnded | events.CallEnded
+
+_PAIRS: Final[dict[str, tuple[str, ...]]] = {
+    "LEG_START": ("call", "leg", "at", "begin", "facts", "cfacts"),
+    "LEG_ANSWER": ("call", "leg", "at"),
+    "LEG_RESULT": (
+        "call", "leg", "begin", "start", "answer", "end", "m0", "m1", "m2", "ring", "prog", "ansms", "status",
+        "cause", "sip", "src", "facts",
+    ),
+    "CALL_END": (
+        "call", "start", "answer", "end", "m1", "m2", "pdd", "ansms", "status", "cause", "src", "legs", "reason",
+        "caller", "callee", "endpoint", "addr", "facts", "last",
+    ),
+}  # fmt: skip
+
+
+class JournalError(ValueError):
+    """A journal line that is not one of ours: names the field, the value and the rule."""
+
+
+def encode_line(kind: str, at_seconds: str, values: Mapping[str, str]) -> bytes:
+    """The line, with its line end, that Asterisk would write for these values. Raises JournalError on unknown keys."""
+    keys = _PAIRS.get(kind)
+    if keys is None or set(values) - set(keys):
+        raise JournalError(f"kind {kind!r} with keys {sorted(values)}: not a line of the journal")
+    text = "|".join(["v=" + JOURNAL_VERSION, *(f"{key}={values.get(key, '')}" for key in keys)])
+    fields = ["USER_DEFINED", at_seconds, kind, json.dumps({"extra": text}, separators=(",", ":"))]
+    return (",".join('"' + field.replace('"', '""') + '"' for field in fields) + "\n").encode()
+
+
+def decode_line(line: bytes) -> JournalEvent:
+    """The event of one line (with or without its line end). Raises JournalError."""
+    if len(line) > MAX_LINE_BYTES:
+        raise JournalError(f"line of {len(line)} bytes: at most {MAX_LINE_BYTES}")
+    kind, pairs = _split(line)
+    try:
+        event = _MAKERS[kind](pairs)
+        # Structs made in code are not validated by msgspec; the bytes are. One pass more, and no impossible value gets in.
+        return cast(JournalEvent, events.decode_event(events.encode_event(event)))
+    except (FactsError, ids.IdError, events.EventError, msgspec.MsgspecError) as error:
+        raise JournalError(f"{kind}: {error}") from error
+
+
+def _split(line: bytes) -> tuple[str, dict[str, str]]:
+    try:
+        text = line.decode("utf-8").rstrip("\r\n")
+        rows = list(csv.reader([text], strict=True))
+        event_type, _, kind, extra = rows[0]
+        message = json.loads(extra)["extra"]
+    except (UnicodeDecodeError, csv.Error, ValueError, IndexError, KeyError, TypeError, RecursionError) as error:
+        raise JournalError(f"not a journal line of four CSV fields with JSON in the last: {error}") from error
+    if event_type != "USER_DEFINED" or kind not in _PAIRS or not isinstance(message, str):
+        raise JournalError(f"line of type {event_type[:30]!r}, kind {kind[:30]!r}: must be one of {', '.join(_PAIRS)}")
+    first, *parts = message.split("|")
+    if first != "v=" + JOURNAL_VERSION:
+        raise JournalError(f"{kind}: {first[:20]!r}: this program reads journal version {JOURNAL_VERSION}")
+    pairs = dict(part.partition("=")[::2] for part in parts)
+    if tuple(pairs) != _PAIRS[kind] or len(parts) != len(pairs):
+        raise JournalError(f"{kind}: keys {','.join(pairs)[:200]!r}: must be {','.join(_PAIRS[kind])}")
+    return kind, pairs
+
+
+def _leg_started(pairs: dict[str, str]) -> JournalEvent:
+    leg_id = _leg_id(pairs)
+    return events.LegStarted(
+        event_id=ids.make_event_id(leg_id, "leg_started"),
+        call_id=pairs["call"],
+        leg=_integer(pairs, "leg"),
+        started_at_ms=_at_ms(pairs, "at"),
+        call_started_at_ms=_at_ms(pairs, "begin"),
+        facts=decode_facts(pairs["facts"]),
+        call_facts=decode_facts(pairs["cfacts"]),
+    )
+
+
+def _leg_answered(pairs: dict[str, str]) -> JournalEvent:
+    return events.LegAnswered(
+        event_id=ids.make_event_id(_leg_id(pairs), "leg_answered"),
+        call_id=pairs["call"],
+        leg=_integer(pairs, "leg"),
+        answered_at_ms=_at_ms(pairs, "at"),
+    )
+
+
+def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
+    pdd = [_integer(pairs, key) for key in ("ring", "prog") if pairs[key]]
+    if not pdd and pairs["m1"]:  # a 200 without any 18x before it
+        pdd = [max(0, _milliseconds(pairs, "m1") - _milliseconds(pairs, "m0"))]
+    return events.LegEnded(
+        event_id=ids.make_event_id(_leg_id(pairs), "leg_ended"),
+        leg=_integer(pairs, "leg"),
+        call_started_at_ms=_at_ms(pairs, "begin"),
+        pdd_ms=min(pdd) if pdd else None,
+        sip_code=_sip_code(pairs["sip"]),
+        facts=decode_facts(pairs["facts"]),
+        **_closed(pairs),
+    )
+
+
+def _call_ended(pairs: dict[str, str]) -> JournalEvent:
+    return events.CallEnded(
+        event_id=ids.make_event_id(ids.make_leg_id(pairs["call"], 0), "call_ended"),
+        call_started_at_ms=_at_ms(pairs, "start"),
+        pdd_ms=_optional_integer(pairs, "pdd"),
+        legs=_integer(pairs, "legs"),
+        reason=pairs["reason"],
+        caller_dialled=_wire_text(pairs["caller"], 256),
+        callee_dialled=_wire_text(pairs["callee"], 256),
+        endpoint=_wire_text(pairs["endpoint"], 64),
+        remote_address=_wire_text(pairs["addr"], 64),
+        facts=_optional_facts(pairs["facts"]),
+        last_facts=_optional_facts(pairs["last"]),
+        **_closed(pairs),
+    )
+
+
+def _closed(pairs: dict[str, str]) -> dict[str, Any]:
+    answered = pairs["m1"] != ""
+    duration_ms = max(0, _milliseconds(pairs, "m2") - _milliseconds(pairs, "m1")) if answered else 0
+    asterisk_ms = _optional_integer(pairs, "ansms") if answered else None
+    ended_at_ms = _at_ms(pairs, "end")
+    return {
+        "call_id": pairs["call"],
+        "started_at_ms": _at_ms(pairs, "start"),
+        "answered_at_ms": _at_ms(pairs, "answer") if answered else None,
+        "ended_at_ms": ended_at_ms,
+        "duration_ms": duration_ms,
+        "asterisk_duration_ms": asterisk_ms,
+        "clock_disagreement": asterisk_ms is not None and abs(asterisk_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS,
+        "dial_status": pairs["status"],
+        "cause": min(_integer(pairs, "cause"), 127),
+        "release_side": pairs["src"] or "unknown",
+    }
+
+
+def _leg_id(pairs: dict[str, str]) -> str:
+    return ids.make_leg_id(ids.check_call_id(pairs["call"]), _integer(pairs, "leg"))
+
+
+def _integer(pairs: dict[str, str], key: str) -> int:
+    value = pairs[key]
+    if not (value.isascii() and value.isdigit() and len(value) <= 15):
+        raise JournalError(f"{key} {value[:40]!r}: must be a whole number")
+    return int(value)
+
+
+def _optional_integer(pairs: dict[str, str], key: str) -> int | None:
+    return _integer(pairs, key) if pairs[key] else None
+
+
+def _milliseconds(pairs: dict[str, str], key: str) -> int:
+    value = pairs[key]
+    try:
+        if not value.isascii() or len(value) > 20 or not value.replace(".", "", 1).isdigit():
+            raise InvalidOperation
+        return int(Decimal(value) * 1000)
+    except InvalidOperation as error:
+        raise JournalError(f"{key} {value[:40]!r}: must be seconds as a decimal") from error
+
+
+_at_ms = _milliseconds
+
+
+def _sip_code(text: str) -> int | None:
+    """`SIP 486 Busy Here`, URI-encoded, or empty. What is no final SIP status is none: it is the vendor's text."""
+    words = unquote(text).split()
+    number = words[1] if len(words) > 1 and words[0] == "SIP" else ""
+    return int(number) if len(number) == 3 and number.isascii() and number.isdigit() and number[0] in "123456" else None
+
+
+def _wire_text(value: str, limit: int) -> str:
+    return unquote(value, errors="replace")[:limit]
+
+
+def _optional_facts(value: str) -> Facts | None:
+    return decode_facts(value) if value else None
+
+
+_MAKERS: Final = {
+    "LEG_START": _leg_started,
+    "LEG_ANSWER": _leg_answered,
+    "LEG_RESULT": _leg_ended,
+    "CALL_END": _call_ended,
+}

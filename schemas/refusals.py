@@ -1,0 +1,61 @@
+"""Why a call was refused, and what the caller hears: one table for router, dialplan, simulator, CDR and pages.
+
+Causes are ITU-T Q.850; the SIP code is what Asterisk sends for that cause (tested on the real one).
+"""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Refusal(StrEnum):
+    """A reason for which a whole call is refused. The value is the text in the journal, the CDR and on the pages."""
+
+    UNAUTHORISED = "UNAUTHORISED"
+    DISABLED = "DISABLED"
+    BLOCKED = "BLOCKED"
+    NO_BALANCE = "NO BALANCE"
+    BAD_NUMBER = "BAD NUMBER"
+    NO_ROUTE = "NO ROUTE"
+    NOT_BILLABLE = "NOT BILLABLE"
+    NO_PROFITABLE_ROUTE = "NO PROFITABLE ROUTE"
+    ROUTER_UNAVAILABLE = "ROUTER UNAVAILABLE"
+    DATABASE_UNAVAILABLE = "DATABASE UNAVAILABLE"
+    OVERLOAD = "OVERLOAD"
+    LIMIT = "LIMIT"
+
+
+REFUSAL_CAUSE: Final[dict[Refusal, int]] = {
+    Refusal.UNAUTHORISED: 21,
+    Refusal.DISABLED: 21,
+    Refusal.BLOCKED: 21,
+    Refusal.NO_BALANCE: 21,
+    Refusal.BAD_NUMBER: 28,
+    Refusal.NO_ROUTE: 3,
+    Refusal.NOT_BILLABLE: 34,
+    Refusal.NO_PROFITABLE_ROUTE: 34,
+    Refusal.ROUTER_UNAVAILABLE: 34,
+    Refusal.DATABASE_UNAVAILABLE: 34,
+    Refusal.OVERLOAD: 42,
+    Refusal.LIMIT: 44,
+}
+
+
+class Verdict(StrEnum):
+    """What became of one candidate (vendor) in a decision."""
+
+    TAKEN = "TAKEN"
+    SURPLUS = "SURPLUS"  # good, but behind the longest hunt allowed
+    DISABLED = "DISABLED"
+    BLOCKED_CODE = "BLOCKED CODE"
+    NO_CODE = "NO CODE"
+    OTHER_CURRENCY = "OTHER CURRENCY"
+    NO_PROFIT = "NO PROFIT"
+    OWN_COMPANY = "OWN COMPANY"  # never back to the originator's company
+    LIMIT = "LIMIT"
+
+
+# What Asterisk 22 answers to the caller for a cause given to Hangup(); 34 and what is not here: 503.
+SIP_OF_CAUSE: Final[dict[int, int]] = {
+    1: 404, 2: 404, 3: 404, 17: 486, 18: 480, 19: 480, 20: 480, 21: 403, 22: 410, 23: 410, 26: 404,
+    27: 502, 28: 484, 29: 501, 31: 480, 34: 503, 38: 500, 41: 503, 42: 503, 44: 503, 58: 488, 66: 480, 127: 500,
+}  # fmt: skip
