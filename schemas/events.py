@@ -30,7 +30,7 @@ DialStatus = Literal[
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What all events have: a type (the tag), a version, and an id that is the same whenever the event is made again."""
+    """What all events have: a type (the tag), a version, and an id that a remake of the event has too."""
 
     v: Version = 1
     event_id: Annotated[str, msgspec.Meta(max_length=96)]
@@ -200,7 +200,9 @@ class RatedLeg(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     currency: CurrencyCode
     billed_seconds: Annotated[int, msgspec.Meta(ge=0)]
     amount_micros: Annotated[int, msgspec.Meta(ge=0, le=10**18)]
-    linked_leg_id: Annotated[str, msgspec.Meta(max_length=64)]  # inbound: the last hunted leg or ''; outbound: the inbound
+    linked_leg_id: Annotated[
+        str, msgspec.Meta(max_length=64)
+    ]  # inbound: the last hunted leg or ''; outbound: the inbound
     ended: LegEnded | CallEnded
 
 

@@ -5,12 +5,14 @@ into the line that closes the leg; rating needs no join, no state and no router.
 `;`, every field restricted to characters that neither AGI, nor the dialplan, nor CSV has to escape.
 """
 
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 FACTS_VERSION: Final = 1
-UNIDENTIFIED_ACCOUNT_ID: Final = 1  # the system account of legs that no account is known for; made by the first migration
+UNIDENTIFIED_ACCOUNT_ID: Final = (
+    1  # the system account of legs that no account is known for; made by the first migration
+)
 
 Side = Literal["receivable", "payable"]  # receivable: a customer owes us; payable: we owe a vendor
 DurationRounding = Literal["up", "nearest", "none"]
@@ -57,13 +59,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 _FIELDS: Final = Facts.__struct_fields__
 _INTEGERS: Final = frozenset(
-    name
-    for name in _FIELDS
-    if name not in ("side", "currency", "code", "duration_rounding", "caller", "callee")
+    name for name in _FIELDS if name not in ("side", "currency", "code", "duration_rounding", "caller", "callee")
 )
 _SIDE_LETTER: Final = {"receivable": "r", "payable": "p"}
 _SIDE_OF: Final = {letter: side for side, letter in _SIDE_LETTER.items()}
-_ROUNDING_LETTER: Final = {name: name[0] for name in get_args(DurationRounding)}
+_ROUNDING_LETTER: Final = {"up": "u", "nearest": "n", "none": "t"}  # t: truncated
 _ROUNDING_OF: Final = {letter: name for name, letter in _ROUNDING_LETTER.items()}
 
 
@@ -81,7 +81,7 @@ def encode_facts(facts: Facts) -> str:
 
 
 def decode_facts(text: str) -> Facts:
-    """The record of a FACTS text. Raises FactsError: unknown version, wrong number of fields, a value out of its range."""
+    """The record of a FACTS text. Raises FactsError: unknown version, wrong number of fields, bad value."""
     version, *values = text.split(";")
     if version != str(FACTS_VERSION):
         raise FactsError(f"facts version {version[:20]!r}: this program reads version {FACTS_VERSION}")

@@ -1,17 +1,18 @@
 """The journal: CEL lines on the Asterisk host's disk, one per fact, from which every leg is billed.
 
 Asterisk writes a line as CSV `"USER_DEFINED","<seconds.micros>","<KIND>","{""extra"":""<text>""}"`; the text is
-`key=value` pairs joined by `|`. Values that come from the wire are URI-encoded by the dialplan. One line closes one leg:
+`key=value` pairs joined by `|`. Values from the wire are URI-encoded by the dialplan. One line closes one leg:
 LEG_RESULT an outbound leg (on the caller's channel), CALL_END the inbound leg. The simulator writes the same lines
 with `encode_line`; the node agent reads both with `decode_line`, which makes the event.
 
     LEG_START   call leg at begin facts cfacts
     LEG_ANSWER  call leg at
     LEG_RESULT  call leg begin start answer end m0 m1 m2 ring prog ansms status cause sip src facts
-    CALL_END    call start answer end m1 m2 pdd ansms status cause src legs reason caller callee endpoint addr facts last
+    CALL_END    call start answer end m1 m2 pdd ansms status cause src legs reason caller callee endpoint
+                addr facts last
 
-`begin` is the call's start, `start` the leg's. Wall times are unix seconds with three decimals. m0, m1, m2 are monotonic
-seconds (/proc/uptime) at start, answer and end; ring, prog, ansms and pdd are milliseconds. An empty value is "not known".
+`begin` is the call's start, `start` the leg's. Wall times: unix seconds with three decimals. m0, m1, m2: monotonic
+seconds (/proc/uptime) at start, answer and end; ring, prog, ansms and pdd are milliseconds. Empty: "not known".
 """
 
 import csv
@@ -66,7 +67,7 @@ def decode_line(line: bytes) -> JournalEvent:
     kind, pairs = _split(line)
     try:
         event = _MAKERS[kind](pairs)
-        # Structs made in code are not validated by msgspec; the bytes are. One pass more, and no impossible value gets in.
+        # msgspec validates bytes, not structs made in code: one pass more, and no impossible value gets in.
         return cast(JournalEvent, events.decode_event(events.encode_event(event)))
     except (FactsError, ids.IdError, events.EventError, msgspec.MsgspecError) as error:
         raise JournalError(f"{kind}: {error}") from error

@@ -24,7 +24,7 @@ def micros_from_decimal(amount: Decimal) -> int:
 
 
 def price_e8_from_decimal(price: Decimal) -> int:
-    """Exact 10⁻⁸ units of a price per minute; more than eight decimals, negative, NaN or infinite prices are refused."""
+    """Exact 10⁻⁸ units of a price per minute; more than eight decimals, negative or not finite is refused."""
     if price.is_finite() and price < 0:
         raise MoneyError(f"price {price}: a price is never negative")
     return _scaled(price, PRICE_E8_PER_UNIT, MAX_PRICE_E8, "price", 8)

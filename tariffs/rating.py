@@ -1,7 +1,7 @@
 """THE rating function: one for the estimate at routing, the running cost of a live call, and the bill.
 
 Rule (billing notation `minimum/increment/free`, definitions of the data dictionary): not answered → 0; whole seconds
-first (up, nearest or none); seconds ≤ free → 0; else max(minimum, seconds) rounded up to the increment after the minimum;
+first (up, nearest or none); seconds ≤ free → 0; else max(minimum, seconds) rounded up to the increment after it;
 amount = connect fee + seconds × price ÷ 60, rounded once per leg, half up, to the pack's decimals. Free seconds forgive
 short calls; they are not taken off long ones. Exact integers throughout.
 """
@@ -81,6 +81,6 @@ def affordable_seconds(facts: Facts, budget_micros: int, most_seconds: int) -> i
 def _amount_micros(facts: Facts, seconds: int) -> int:
     # Everything over the common denominator 60 × 10⁸, rounded half up to 10^-decimals, in one division.
     numerator = facts.connect_fee_micros * _E8_PER_MICRO * _SECONDS_PER_MINUTE + seconds * facts.price_e8
-    unit = 10 ** (6 - facts.rounding_decimals)
+    unit: int = 10 ** (6 - facts.rounding_decimals)
     denominator = _SECONDS_PER_MINUTE * _E8_PER_MICRO * unit
     return (2 * numerator + denominator) // (2 * denominator) * unit

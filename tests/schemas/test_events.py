@@ -1,0 +1,60 @@
+"""The events: golden examples are read and written back unchanged; whatever is not exactly an event is refused."""
+
+import json
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from schemas import events
+
+EXAMPLES = Path(events.__file__).parent / "examples"
+GOLDEN = sorted(EXAMPLES.glob("*.json"))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden_example_survives_the_round_trip(path: Path) -> None:
+    event = events.decode_event(path.read_bytes())
+    assert json.loads(events.encode_event(event)) == json.loads(path.read_text())
+    assert path.stem.split(".")[0] == event.__struct_config__.tag
+
+
+def test_every_type_has_a_golden_example() -> None:
+    tags = {kind.__struct_config__.tag for kind in get_args(events.AnyEvent)}
+    assert tags == {path.stem.split(".")[0] for path in GOLDEN}
+
+
+def example(name: str, **changes: object) -> bytes:
+    return json.dumps({**json.loads((EXAMPLES / f"{name}.json").read_text()), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    ("raw", "rule"),
+    [
+        (example("leg_ended", v=2), "v"),
+        (example("leg_ended", type="leg_exploded"), "leg_exploded"),
+        (example("leg_ended", duration_ms=-1), "duration_ms"),
+        (example("leg_ended", duration_ms=10**12), "duration_ms"),
+        (example("leg_ended", call_id="x"), "call_id"),
+        (example("leg_ended", surprise=1), "surprise"),
+        (example("leg_ended.failed", duration_ms=5), "not answered"),
+        (example("call_ended", facts=json.loads((EXAMPLES / "leg_ended.json").read_text())["facts"]), "receivable"),
+        (example("rated_leg", amount_micros=-5), "amount_micros"),
+        (example("rated_leg", amount_micros=1.5), "amount_micros"),
+        (b"\xff\x00", "JSON"),
+        (b"{}", "type"),
+        (b"[" * 100_000, "array"),
+        (b"", "truncated"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_its_field(raw: bytes, rule: str) -> None:
+    with pytest.raises(events.EventError, match=rule):
+        events.decode_event(raw)
+
+
+def test_a_rated_leg_checks_the_leg_inside_it() -> None:
+    rated = json.loads((EXAMPLES / "rated_leg.json").read_text())
+    rated["ended"]["answered_at_ms"] = None
+    with pytest.raises(events.EventError, match="not answered"):
+        events.decode_event(msgspec.json.encode(rated))
