@@ -1,0 +1,97 @@
+"""Writes docs/data-dictionary.md from the contracts themselves: `python docs/make_data_dictionary.py`.
+
+It reads the sources of schemas/ (structures with their comments, topics, SQL tables), so that the dictionary cannot say
+anything else than the code. A test compares the committed file with what this makes.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Refusal, Verdict
+from schemas.topics import TOPICS
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs" / "data-dictionary.md"
+STRUCTURES = ("events.py", "facts.py", "live.py")
+HEAD = """# Data dictionary
+
+Made from `schemas/` by `python docs/make_data_dictionary.py`: do not edit by hand. Times are UTC; `_at_ms` is unix
+milliseconds; amounts in events are micros (10⁻⁶ of the currency), prices 10⁻⁸ per minute; at rest both are decimals.
+What each figure means (ASR, NER, ACD, PDD, margin) stands in the analyst's guide.
+"""
+
+
+def cell(text: str) -> str:
+    """Text that is safe in a table's cell."""
+    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+
+
+def structures(path: Path) -> Iterator[str]:
+    """One section for each structure of a Python file: docstring, then a row a field."""
+    source = path.read_text()
+    lines = source.splitlines()
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        fields = [item for item in node.body if isinstance(item, ast.AnnAssign)]
+        if not fields:
+            continue
+        base = ast.unparse(node.bases[0]) if node.bases else ""
+        tag = next((ast.literal_eval(key.value) for key in node.keywords if key.arg == "tag"), "")
+        yield f"\n### {node.name}" + (f" (`{tag}`)" if tag else "") + "\n"
+        yield (ast.get_docstring(node) or "").strip() + "\n"
+        if base in ("Event", "Closed"):
+            yield f"All fields of {base}, and:\n"
+        yield "| field | type | |\n|---|---|---|"
+        for field in fields:
+            comment = lines[(field.end_lineno or field.lineno) - 1].partition("  # ")[2]
+            yield f"| `{ast.unparse(field.target)}` | `{cell(ast.unparse(field.annotation))}` | {cell(comment)} |"
+
+
+def tables(path: Path, comment: re.Pattern[str]) -> Iterator[str]:
+    """One section for each CREATE TABLE of a SQL file, with the comment above it and a row a column."""
+    text = path.read_text()
+    for match in re.finditer(r"((?:^--.*\n)*)^CREATE TABLE (?:IF NOT EXISTS )?(\w+) \(\n(.*?)^\)", text, re.M | re.S):
+        above, name, body = match.groups()
+        yield f"\n### {name}\n"
+        yield re.sub(r"^-- ?", "", above, flags=re.M).strip() + "\n"
+        yield "| column | definition | |\n|---|---|---|"
+        for line in body.splitlines():
+            column = re.match(r"    ([a-z]\w*)\s+(.*)", line)
+            if column is None:
+                continue
+            noted = comment.search(line)
+            definition = comment.sub("", column[2]).strip().rstrip(",")
+            about = noted[1].replace("''", "'") if noted else ""
+            yield f"| `{column[1]}` | `{cell(definition)}` | {cell(about)} |"
+
+
+def dictionary() -> str:
+    """The whole text of the dictionary."""
+    parts = [HEAD, "\n## Kafka topics\n", "| topic | holds | keyed by | framed | kept |\n|---|---|---|---|---|"]
+    for topic in TOPICS:
+        kept = "newest value of each key" if topic.compacted else "for ever"
+        parts.append(
+            f"| `{topic.name}` | {topic.holds} | {topic.keyed_by} | {'yes' if topic.framed else 'no'} | {kept} |"
+        )
+    parts.append("\n## Refusals\n\n| reason | Q.850 cause | SIP |\n|---|---|---|")
+    for reason in Refusal:
+        cause = REFUSAL_CAUSE[reason]
+        parts.append(f"| {reason.value} | {cause} | {SIP_OF_CAUSE.get(cause, 503)} |")
+    parts.append("\nWhat becomes of a candidate in a decision: " + ", ".join(f"`{v.value}`" for v in Verdict) + ".\n")
+    parts.append("\n## Events and values")
+    for name in STRUCTURES:
+        parts.extend(structures(ROOT / "schemas" / name))
+    parts.append("\n## ClickHouse")
+    for path in sorted((ROOT / "schemas" / "clickhouse").glob("*.sql")):
+        parts.extend(tables(path, re.compile(r"\s*COMMENT '((?:[^']|'')*)'")))
+    parts.append("\n## PostgreSQL")
+    for path in sorted((ROOT / "schemas" / "postgres").glob("*.sql")):
+        parts.extend(tables(path, re.compile(r"\s*-- (.*)$")))
+    return "\n".join(parts).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(dictionary())
