@@ -1,0 +1,76 @@
+"""What the embedded servers are told: directories, loopback ports, passwords. Built once by the command line."""
+
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
+
+from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
+from schemas.topics import DEFAULT_PARTITIONS
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+Port = Annotated[int, Field(ge=1025, le=32767)]
+Directory = Annotated[Path, AfterValidator(_absolute)]
+Secret = Annotated[SecretStr, Field(min_length=8)]
+
+
+class PostgresServer(Frozen):
+    """PostgreSQL on loopback: `directory` is ours alone; the password is set when the database is first made."""
+
+    directory: Directory
+    port: Port = 15432
+    password: Secret
+
+    @property
+    def connection(self) -> Postgres:
+        """How a client reaches it. The password is any text, so it is quoted for the URL."""
+        password = quote(self.password.get_secret_value(), safe="")
+        return Postgres(dsn=SecretStr(f"postgresql://streamco:{password}@{LOOPBACK}:{self.port}/streamco"))
+
+
+class KafkaServer(Frozen):
+    """A single-node KRaft broker on loopback. `cache` is the user's: the jars are fetched there once."""
+
+    directory: Directory
+    port: Port = 19092
+    controller_port: Port = 19093
+    cache: Directory
+    java: Path | None = None
+    heap_megabytes: Annotated[int, Field(ge=128, le=65536)] = 256
+
+    def connection(self, partitions: int = DEFAULT_PARTITIONS) -> Kafka:
+        """How a client reaches it."""
+        return Kafka(bootstrap=f"{LOOPBACK}:{self.port}", partitions=partitions)
+
+
+class ClickHouseServer(Frozen):
+    """ClickHouse's engine behind its HTTP interface on loopback.
+
+    Limits: `memory_bytes` of the engine, `max_body_bytes` of one request as sent and again when decompressed,
+    `max_queries` at once (a further one waits, then is refused), sessions by number and by idle seconds.
+    """
+
+    directory: Directory
+    port: Port = 18123
+    user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "streamco"
+    password: Secret
+    memory_bytes: Annotated[int, Field(ge=256 << 20)] = 2 << 30
+    max_body_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20
+    max_queries: Annotated[int, Field(ge=1, le=256)] = 16
+    max_sessions: Annotated[int, Field(ge=1, le=4096)] = 64
+    session_seconds: Annotated[float, Field(gt=0, le=3600)] = 300
+    beat: Path | None = None
+
+    @property
+    def connection(self) -> ClickHouse:
+        """How a client reaches it."""
+        return ClickHouse(url=f"http://{LOOPBACK}:{self.port}", user=self.user, password=self.password)
