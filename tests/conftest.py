@@ -1,0 +1,82 @@
+"""The servers that tests run on: real ones, started when the first test asks, on free ports, ended at the end.
+
+    postgres_dsn     URL of a fresh database with every migration applied (a copy of a template: about 50 ms)
+    postgres         the same as schemas.connections.Postgres
+    kafka            a broker on which every topic was deleted and made again: nothing of another test is in them
+    clickhouse       a fresh database with every migration applied, reached over HTTP
+    postgres_server, kafka_bootstrap, clickhouse_server   the servers themselves, one of each a session
+
+With STREAMCO_TEST_POSTGRES_DSN, _KAFKA_BOOTSTRAP or _CLICKHOUSE_URL (user and password in the URL) the tests use that
+server instead. They make and drop databases, and all topics, on it: never give them a server that holds anything.
+"""
+
+import itertools
+import os
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from schemas.connections import Postgres
+from sinks.migrations import migrate_postgres
+from streamco.embedded.postgres import postgres_server as make_postgres
+from streamco.embedded.settings import PostgresServer
+from streamco.embedded.temporary import TemporaryServers, free_port, password
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def temporary_servers() -> Iterator[TemporaryServers]:
+    """What starts servers for this session, and ends them."""
+    with TemporaryServers() as servers:
+        yield servers
+
+
+def _database_url(server: str, database: str) -> str:
+    return urlsplit(server)._replace(path=f"/{database}").geturl()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> str:
+    """The URL of a PostgreSQL server (database `postgres`), whose user may make databases."""
+    if external := os.environ.get("STREAMCO_TEST_POSTGRES_DSN"):
+        return external
+    servers: TemporaryServers = request.getfixturevalue("temporary_servers")
+    settings = PostgresServer(
+        directory=servers.directory / "postgres", port=free_port(), password=SecretStr(password())
+    )
+    servers.start(make_postgres(settings))
+    return _database_url(settings.connection.dsn.get_secret_value(), "postgres")
+
+
+def _administer(server: str, statement: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a migrated database that others are copied from."""
+    name = f"streamco_test_{os.getpid()}_template"
+    _administer(postgres_server, f'CREATE DATABASE "{name}"')
+    migrate_postgres(Postgres(dsn=SecretStr(_database_url(postgres_server, name))))
+    yield name
+    _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """The URL of a fresh, migrated database of this test's own."""
+    name = f"streamco_test_{os.getpid()}_{next(_numbers)}"
+    _administer(postgres_server, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
+    yield _database_url(postgres_server, name)
+    _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def postgres(postgres_dsn: str) -> Postgres:
+    """`postgres_dsn` as settings have it."""
+    return Postgres(dsn=SecretStr(postgres_dsn))

@@ -1,0 +1,74 @@
+"""The migration runner on a real PostgreSQL: twice, at once, and when something is wrong."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from schemas.connections import Postgres
+from sinks.migrations import Migration, MigrationError, migrate_postgres, read_migrations
+
+pytestmark = pytest.mark.servers
+
+
+def file(number: int, sql: str) -> Migration:
+    return Migration("postgres", number, f"m{number}", sql, hashlib.sha256(sql.encode()).hexdigest())
+
+
+@pytest.fixture
+def empty(postgres_server: str) -> Iterator[Postgres]:
+    """A database without any migration."""
+    name = f"streamco_test_empty_{time.time_ns()}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+        yield Postgres(dsn=SecretStr(postgres_server.rpartition("/")[0] + f"/{name}"))
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def tables(postgres: Postgres) -> set[str]:
+    with psycopg.connect(postgres.dsn.get_secret_value()) as connection:
+        return {name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+
+
+def test_all_files_are_applied_once(empty: Postgres) -> None:
+    expected = [migration.label for migration in read_migrations("postgres")]
+    assert migrate_postgres(empty) == expected
+    assert migrate_postgres(empty) == []
+    assert {"companies", "ledger_entries", "streamco_migrations"} <= tables(empty)
+
+
+def test_two_processes_at_once_apply_each_file_once(empty: Postgres) -> None:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        first, second = pool.map(migrate_postgres, [empty, empty])
+    assert sorted(first + second) == [migration.label for migration in read_migrations("postgres")]
+
+
+def test_a_failed_file_leaves_nothing_and_those_before_it_stay(empty: Postgres) -> None:
+    broken = file(2, "CREATE TABLE half (n int); SELECT 1/0")
+    with pytest.raises(MigrationError, match=r"postgres/0002_m2\.sql failed and changed nothing: division by zero"):
+        migrate_postgres(empty, [file(1, "CREATE TABLE whole (n int)"), broken])
+    assert tables(empty) == {"whole", "streamco_migrations"}
+    mended = file(2, "CREATE TABLE half (n int)")
+    assert migrate_postgres(empty, [file(1, "CREATE TABLE whole (n int)"), mended]) == ["postgres/0002_m2.sql"]
+
+
+def test_a_changed_file_is_refused(empty: Postgres) -> None:
+    migrate_postgres(empty, [file(1, "CREATE TABLE a (n int)")])
+    with pytest.raises(MigrationError, match="was changed after it had been applied"):
+        migrate_postgres(empty, [file(1, "CREATE TABLE a (n bigint)"), file(2, "CREATE TABLE b (n int)")])
+    assert "b" not in tables(empty)
+
+
+def test_percent_signs_are_no_placeholders(empty: Postgres) -> None:
+    assert migrate_postgres(empty, [file(1, "CREATE TABLE a AS SELECT '%s %(x)s 5%' AS text")])
+
+
+def test_the_fixture_is_migrated_and_each_test_has_its_own(postgres_dsn: str) -> None:
+    with psycopg.connect(postgres_dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM accounts WHERE kind = 'system'").fetchone() == (13,)
+        assert connection.execute("SELECT count(*) FROM companies").fetchone() == (0,)
