@@ -1,0 +1,188 @@
+"""The audit: legs and money, counted in each store from what is really there, and every difference named.
+
+Journals (re-read and decoded), the topic of rated legs (read from its beginning), ClickHouse and the ledger are four
+accounts of the same legs. They must agree leg by leg and to the last micro-unit, or the audit says which legs do not.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from schemas.ids import node_of
+from sinks.audit_sources import AuditSettings, Ledger, Money, Stores, read_stores
+
+MAX_DIFFERENCES: Final = 200  # listed; `differences_total` counts them all
+POLL_SECONDS: Final = 1.0
+
+
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that should be equal and is not."""
+
+    kind: str
+    leg_id: str = ""
+    account_id: int = 0
+    detail: str = ""
+
+
+class MoneyRow(msgspec.Struct, frozen=True):
+    """The sums of one side in one currency. `balance_micros` is Σ balances less payments and corrections, as a positive."""
+
+    currency: str
+    side: str
+    rated_micros: int
+    cdr_micros: int
+    ledger_micros: int
+    balance_micros: int
+
+
+class LegCounts(msgspec.Struct, frozen=True):
+    """Distinct legs in each store."""
+
+    journal: int
+    rated: int
+    cdr: int
+    ledger: int
+    dead_letters: int
+    undecodable: int
+
+
+class AuditReport(msgspec.Struct, frozen=True):
+    """What the audit found. `ok` only if there is no difference at all."""
+
+    ok: bool
+    as_of: str
+    calls: int
+    nodes: dict[str, int]
+    legs: LegCounts
+    money: list[MoneyRow]
+    holds_open: int
+    differences_total: int
+    differences: list[Difference]
+
+
+def audit(
+    settings: AuditSettings, settle_seconds: float = 0.0, progress: Callable[[str], None] = lambda _: None
+) -> AuditReport:
+    """Compare the stores; while they differ, look again until `settle_seconds` have passed.
+
+    Raises what the stores' clients raise when a store cannot be read: no audit is better than half a one.
+    """
+    deadline = time.monotonic() + settle_seconds
+    while True:
+        report = compare(read_stores(settings), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        left_seconds = deadline - time.monotonic()
+        if report.ok or left_seconds <= 0:
+            return report
+        progress(
+            f"{report.differences_total} differences, {report.holds_open} holds open: "
+            f"waiting up to {left_seconds:.0f} s for what is in flight"
+        )
+        time.sleep(min(POLL_SECONDS, max(0.0, left_seconds)))
+
+
+def compare(stores: Stores, as_of: str) -> AuditReport:
+    """The report of what the stores hold. Pure."""
+    differences = [*_leg_differences(stores), *_ledger_differences(stores.ledger)]
+    money = _money_rows(stores)
+    differences += [
+        Difference(kind="money", detail=f"{row.side} {row.currency}: {row}")
+        for row in money
+        if len({row.rated_micros, row.cdr_micros, row.ledger_micros, row.balance_micros}) > 1
+    ]
+    nodes: dict[str, int] = {}
+    for leg_id in stores.journal:
+        node = node_of(leg_id.split("/", 1)[0])
+        nodes[node] = nodes.get(node, 0) + 1
+    return AuditReport(
+        ok=not differences,
+        as_of=as_of,
+        calls=sum(1 for leg_id in stores.journal if leg_id.endswith("/0")),
+        nodes=dict(sorted(nodes.items())),
+        legs=LegCounts(
+            journal=len(stores.journal),
+            rated=len(stores.rated),
+            cdr=len(stores.cdrs),
+            ledger=len(stores.ledger.legs),
+            dead_letters=stores.dead_letters,
+            undecodable=stores.undecodable,
+        ),
+        money=money,
+        holds_open=stores.ledger.holds_open,
+        differences_total=len(differences),
+        differences=differences[:MAX_DIFFERENCES],
+    )
+
+
+def _leg_differences(stores: Stores) -> list[Difference]:
+    found: list[Difference] = []
+
+    def missing(kind: str, have: Mapping[str, Any], want: Mapping[str, Any], excused: frozenset[str]) -> None:
+        found.extend(Difference(kind=kind, leg_id=leg_id) for leg_id in sorted(want.keys() - have.keys() - excused))
+
+    dead = stores.dead_legs
+    missing("journal leg not rated", stores.rated, stores.journal, dead)
+    missing("rated leg not in the journals", stores.journal, stores.rated, frozenset())
+    missing("rated leg without CDR", stores.cdrs, stores.rated, frozenset())
+    missing("CDR of no rated leg", stores.rated, stores.cdrs, frozenset())
+    missing("rated leg not in the ledger", stores.ledger.legs, stores.rated, dead)
+    missing("ledger leg that was not rated", stores.rated, stores.ledger.legs, frozenset())
+    for leg_id, rated in stores.rated.items():
+        for name, other in (("CDR", stores.cdrs.get(leg_id)), ("ledger", stores.ledger.legs.get(leg_id))):
+            if other is not None and other != rated:
+                found.append(Difference(kind=f"rated leg and {name} differ", leg_id=leg_id, detail=f"{rated} {other}"))
+    return found
+
+
+def _ledger_differences(ledger: Ledger) -> list[Difference]:
+    found = [
+        Difference(kind="balance is not the sum of its entries", account_id=account_id, detail=f"{balance} {entries}")
+        for account_id, (balance, entries) in sorted(ledger.balances.items())
+        if balance != entries
+    ]
+    found += [
+        Difference(kind="held is not the sum of its holds", account_id=account_id, detail=f"{held} {holds}")
+        for account_id, (held, holds) in sorted(ledger.held.items())
+        if held != holds
+    ]
+    found += [
+        Difference(kind="hold of a call that has ended", leg_id=f"{call_id}/0")
+        for call_id in ledger.holds_of_ended_calls
+    ]
+    found += [
+        Difference(kind="leg posted more than once", leg_id=leg_id, detail=f"{times} times")
+        for leg_id, times in sorted(ledger.repeated_legs.items())
+    ]
+    return found
+
+
+def _money_rows(stores: Stores) -> list[MoneyRow]:
+    keys: set[tuple[str, str]] = set()
+    sums: dict[str, dict[tuple[str, str], int]] = {}
+    for name, legs in (("rated", stores.rated), ("cdr", stores.cdrs), ("ledger", stores.ledger.legs)):
+        totals = sums.setdefault(name, {})
+        for money in legs.values():
+            key = (money.currency, money.side)
+            totals[key] = totals.get(key, 0) + money.amount_micros
+        keys |= totals.keys()
+    balances = stores.ledger.leg_sums_by_balance
+    return [
+        MoneyRow(
+            currency=currency,
+            side=side,
+            rated_micros=sums["rated"].get((currency, side), 0),
+            cdr_micros=sums["cdr"].get((currency, side), 0),
+            ledger_micros=sums["ledger"].get((currency, side), 0),
+            balance_micros=balances.get((currency, side), 0),
+        )
+        for currency, side in sorted(keys | balances.keys())
+    ]
+
+
+def report_json(report: AuditReport) -> str:
+    """The report as JSON on one line."""
+    return msgspec.json.encode(report).decode()
+
+
+__all__ = ["AuditReport", "AuditSettings", "Difference", "Money", "audit", "compare", "report_json"]

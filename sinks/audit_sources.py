@@ -1,0 +1,204 @@
+"""What the audit reads: each store's own account of the legs, whole."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+from kafka import KafkaConsumer, TopicPartition
+
+from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
+from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, RatedLeg, decode_event
+from schemas.frame import FrameError, unpack_frame
+from schemas.ids import make_leg_id
+from schemas.journal import JournalError, decode_line
+from schemas.topics import DEAD_LETTERS, RATED_LEGS, Topic
+from sinks.clickhouse import connect
+
+
+class AuditSettings(Frozen):
+    """The stores to compare. `journals`: the journal directory of each node, by node name."""
+
+    postgres: Postgres
+    kafka: Kafka
+    clickhouse: ClickHouse
+    journals: Mapping[str, Path]
+
+
+class Money(NamedTuple):
+    """What a store says of one leg's money."""
+
+    side: str
+    currency: str
+    account_id: int
+    amount_micros: int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """PostgreSQL's account."""
+
+    legs: Mapping[str, Money]
+    repeated_legs: Mapping[str, int]  # posted more often than once at one revision
+    balances: Mapping[int, tuple[int, int]]  # account: (balance, Σ entries), micros
+    held: Mapping[int, tuple[int, int]]  # account: (held, Σ holds), micros
+    leg_sums_by_balance: Mapping[tuple[str, str], int]  # (currency, side): Σ balances − payments − corrections
+    holds_open: int
+    holds_of_ended_calls: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """All four accounts of the legs. Keys are leg ids."""
+
+    journal: Mapping[str, None]
+    undecodable: int
+    rated: Mapping[str, Money]
+    dead_letters: int
+    dead_legs: frozenset[str]
+    cdrs: Mapping[str, Money]
+    ledger: Ledger
+
+
+def read_stores(settings: AuditSettings) -> Stores:
+    """Read every store, in the order in which a leg passes them backwards, so that what is in flight is not a surplus."""
+    ledger = read_ledger(settings.postgres)
+    cdrs = read_cdrs(settings.clickhouse)
+    letters = {
+        letter.origin: letter for letter in read_topic(settings.kafka, DEAD_LETTERS) if isinstance(letter, DeadLetter)
+    }
+    rated: dict[str, Money] = {}
+    revisions: dict[str, int] = {}
+    for leg in read_topic(settings.kafka, RATED_LEGS):
+        if isinstance(leg, RatedLeg) and leg.revision >= revisions.get(leg.leg_id, 0):
+            rated[leg.leg_id] = Money(leg.side, leg.currency, leg.account_id, leg.amount_micros)
+            revisions[leg.leg_id] = leg.revision
+    journal, undecodable = read_journals(settings.journals)
+    return Stores(
+        journal=journal,
+        undecodable=undecodable,
+        rated=rated,
+        dead_letters=len(letters),
+        dead_legs=frozenset(letter.leg_id for letter in letters.values() if letter.leg_id),
+        cdrs=cdrs,
+        ledger=ledger,
+    )
+
+
+def read_journals(journals: Mapping[str, Path]) -> tuple[dict[str, None], int]:
+    """Distinct legs closed in all journals, and how many whole lines could not be read. A torn last line is not a line yet."""
+    legs: dict[str, None] = {}
+    undecodable = 0
+    for directory in journals.values():
+        for path in sorted(directory.glob("Master.csv*")):
+            with path.open("rb") as lines:
+                for line in lines:
+                    if not line.endswith(b"\n"):
+                        continue
+                    try:
+                        event = decode_line(line)
+                    except JournalError:
+                        undecodable += 1
+                        continue
+                    if isinstance(event, LegEnded):
+                        legs[make_leg_id(event.call_id, event.leg)] = None
+                    elif isinstance(event, CallEnded):
+                        legs[make_leg_id(event.call_id, 0)] = None
+    return legs, undecodable
+
+
+def read_topic(kafka: Kafka, topic: Topic) -> Iterator[Any]:
+    """The events of a framed topic from its beginning to the end that it has now; what cannot be read is passed over."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=kafka.bootstrap.split(","),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=8 << 20,
+        fetch_max_bytes=64 << 20,
+    )
+    try:
+        partitions = [TopicPartition(topic.name, number) for number in range(kafka.partitions)]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        consumer.seek_to_beginning(*partitions)
+        while any(consumer.position(partition) < end for partition, end in ends.items()):
+            for messages in consumer.poll(timeout_ms=500, max_records=5_000).values():
+                for message in messages:
+                    yield from _events(message.value)
+    finally:
+        consumer.close()
+
+
+def _events(message: bytes | None) -> Iterator[Any]:
+    try:
+        raws = unpack_frame(message)
+    except FrameError:
+        return
+    for raw in raws:
+        try:
+            yield decode_event(raw)
+        except EventError:
+            continue
+
+
+def read_cdrs(clickhouse: ClickHouse) -> dict[str, Money]:
+    """Each leg once, at its newest revision."""
+    client = connect(clickhouse, answer_seconds=300)
+    try:
+        rows = client.query(
+            "SELECT leg_id, side, currency, account_id, toInt64(amount * 1000000) FROM legs FINAL"
+        ).result_rows
+    finally:
+        client.close()
+    return {row[0]: Money(row[1], row[2], row[3], row[4]) for row in rows}
+
+
+def read_ledger(postgres: Postgres) -> Ledger:
+    """Entries, balances and holds, in one snapshot of the database."""
+    with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=5) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        legs: dict[str, Money] = {}
+        with connection.cursor(name="audit_legs") as cursor:
+            cursor.itersize = 50_000
+            cursor.execute(
+                """SELECT reference, CASE split_part(contra.name, ' ', 1) WHEN 'revenue' THEN 'receivable' ELSE 'payable' END,
+                          contra.currency, account_id, (abs(sum(amount)) * 1000000)::bigint
+                   FROM ledger_entries JOIN accounts AS contra ON contra.account_id = contra_account_id
+                   WHERE ledger_entries.kind = 'leg' GROUP BY 1, 2, 3, 4"""
+            )
+            for reference, side, currency, account_id, amount_micros in cursor:
+                legs[reference] = Money(side, currency, account_id, amount_micros)
+        rows = connection.execute
+        repeated = dict(
+            rows(
+                "SELECT reference, count(*) FROM ledger_entries WHERE kind = 'leg' GROUP BY reference, revision HAVING count(*) > 1"
+            ).fetchall()
+        )
+        balances = rows(
+            """SELECT account_id, (balance * 1000000)::bigint, (coalesce(entries, 0) * 1000000)::bigint,
+                      (held * 1000000)::bigint, (coalesce(holds, 0) * 1000000)::bigint
+               FROM account_balances
+               LEFT JOIN (SELECT account_id, sum(amount) AS entries FROM ledger_entries GROUP BY 1) AS e USING (account_id)
+               LEFT JOIN (SELECT account_id, sum(amount) AS holds FROM holds GROUP BY 1) AS h USING (account_id)"""
+        ).fetchall()
+        by_balance = rows(
+            """SELECT accounts.currency, CASE accounts.kind WHEN 'vendor' THEN 'payable' ELSE 'receivable' END,
+                      (sum(CASE accounts.kind WHEN 'vendor' THEN 1 ELSE -1 END * (balance - coalesce(other, 0))) * 1000000)::bigint
+               FROM account_balances JOIN accounts USING (account_id)
+               LEFT JOIN (SELECT account_id, sum(amount) AS other FROM ledger_entries WHERE kind <> 'leg' GROUP BY 1) AS o
+                   USING (account_id)
+               WHERE accounts.kind <> 'system' GROUP BY 1, 2"""
+        ).fetchall()
+        ended = rows("SELECT call_id FROM holds JOIN ledger_entries ON reference = call_id || '/0'").fetchall()
+        holds_open = rows("SELECT count(*) FROM holds").fetchone()
+    return Ledger(
+        legs=legs,
+        repeated_legs=repeated,
+        balances={row[0]: (row[1], row[2]) for row in balances},
+        held={row[0]: (row[3], row[4]) for row in balances},
+        leg_sums_by_balance={(row[0], row[1]): row[2] for row in by_balance if row[2]},
+        holds_open=holds_open[0] if holds_open else 0,
+        holds_of_ended_calls=[row[0] for row in ended],
+    )

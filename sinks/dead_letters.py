@@ -1,0 +1,14 @@
+"""Dead letters: what could not be processed goes to its topic, whole, and is waited for before anything is acknowledged."""
+
+from collections.abc import Iterable
+
+from schemas.events import DeadLetter, encode_event
+from schemas.frame import pack_frames, partition_of
+
+
+def dead_letter_messages(letters: Iterable[DeadLetter], partitions: int) -> list[tuple[int, bytes]]:
+    """(partition, message) for the topic of dead letters: framed, placed by origin."""
+    by_partition: dict[int, list[bytes]] = {}
+    for letter in letters:
+        by_partition.setdefault(partition_of(letter.origin, partitions), []).append(encode_event(letter))
+    return [(partition, frame) for partition, batch in by_partition.items() for frame in pack_frames(batch)]

@@ -1,0 +1,85 @@
+"""The billing role: closed legs are rated, rated legs are posted to the ledger. Every leg, once, or a dead letter."""
+
+import time
+from typing import Any
+
+import faust
+import psycopg
+import structlog
+
+from schemas.events import RatedLeg
+from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
+from sinks.ledger import Ledger
+from streams.app import source
+from streams.folds.rating import rate_message
+from streams.folds.reading import Numbered, Origin, dead_letter, read_message
+from streams.output import DeadLetters, rated_messages, send_all
+from streams.settings import StreamsSettings
+
+log = structlog.get_logger(__name__)
+
+
+def add_billing(app: faust.App, settings: StreamsSettings) -> None:
+    """Declare the two agents of billing on the app."""
+    calls, rated_legs = source(app, CALLS), source(app, RATED_LEGS)
+    partitions = settings.kafka.partitions
+    dead_letters = DeadLetters(source(app, DEAD_LETTERS), partitions, settings.max_dead_letters)
+
+    @app.agent(calls, name="rate")
+    async def rate_legs(stream: Any) -> None:
+        async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
+            legs, dead = [], []
+            for event in batch:
+                rated = rate_message(event.value, origin_of(event), now_ms())
+                legs += rated.legs
+                dead += rated.dead
+            await dead_letters.send(dead)
+            await send_all(rated_legs, rated_messages(legs, partitions))
+            for event in batch:
+                await stream.ack(event)
+
+    @app.agent(rated_legs, name="post")
+    async def post_legs(stream: Any) -> None:
+        async with await psycopg.AsyncConnection.connect(
+            settings.postgres.dsn.get_secret_value(),
+            autocommit=True,
+            connect_timeout=5,
+            application_name="streams-billing",
+        ) as connection:
+            ledger = Ledger(connection)
+            async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
+                numbered, dead = read_rated(batch)
+                posted = await ledger.post([leg for _, leg in numbered])
+                places = {id(leg): place for place, leg in numbered}
+                for leg, reason in posted.rejected:
+                    place = places[id(leg)]
+                    dead.append(dead_letter(place.origin, place.raw, reason, now_ms(), leg.leg_id))
+                await dead_letters.send(dead)
+                for event in batch:
+                    await stream.ack(event)
+
+
+def read_rated(batch: list[Any]) -> tuple[list[tuple[Numbered, RatedLeg]], list[Any]]:
+    """The rated legs of a batch of messages with their places, and dead letters for what is none."""
+    legs: list[tuple[Numbered, RatedLeg]] = []
+    dead = []
+    for event in batch:
+        read = read_message(event.value, origin_of(event), now_ms())
+        dead += read.dead
+        for place in read.good:
+            if isinstance(place.event, RatedLeg):
+                legs.append((place, place.event))
+            else:
+                reason = f"{type(place.event).__name__}: not a rated leg"
+                dead.append(dead_letter(place.origin, place.raw, reason, now_ms()))
+    return legs, dead
+
+
+def origin_of(event: Any) -> Origin:
+    """Where a Faust event's message stands."""
+    return Origin(event.message.topic, event.message.partition, event.message.offset)
+
+
+def now_ms() -> int:
+    """Unix milliseconds: the one clock of the agents."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,89 @@
+"""The role of the CDRs: rated legs and the router's decisions go to ClickHouse, in large inserts, soon."""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import faust
+import psycopg
+import structlog
+
+from schemas.events import CallRouted, RatedLeg
+from schemas.topics import DEAD_LETTERS, DECISIONS, RATED_LEGS
+from sinks.cdrs import ids_named, write_decisions, write_legs
+from sinks.clickhouse import connect
+from sinks.dimensions import Dimensions, read_dimensions
+from streams.app import source
+from streams.billing import now_ms, origin_of, read_rated
+from streams.folds.reading import dead_letter, read_message
+from streams.output import DeadLetters
+from streams.settings import StreamsSettings
+
+log = structlog.get_logger(__name__)
+NAMES_SECONDS: Final = 60.0  # a changed name shows after this at the latest
+UNKNOWN_NAMES_SECONDS: Final = 2.0  # how often an unknown id may ask for them again
+
+
+class Names:
+    """The names of the CDRs, read again from time to time, and when an id is not known."""
+
+    def __init__(self, settings: StreamsSettings) -> None:
+        self._dsn = settings.postgres.dsn.get_secret_value()
+        self._names: Dimensions | None = None
+        self._read_at = 0.0
+
+    async def of(self, legs: list[RatedLeg]) -> Dimensions:
+        """Names for these legs. PostgreSQL away: the names that are known; at the very first: psycopg.Error."""
+        age_seconds = time.monotonic() - self._read_at
+        if self._names is not None:
+            known = self._names.knows(*ids_named(legs))
+            if age_seconds < (NAMES_SECONDS if known else UNKNOWN_NAMES_SECONDS):
+                return self._names
+        try:
+            async with await psycopg.AsyncConnection.connect(self._dsn, connect_timeout=5) as connection:
+                self._names = await read_dimensions(connection)
+        except psycopg.OperationalError as error:
+            if self._names is None:
+                raise
+            log.warning("names not read again: the known ones are used", error=str(error))
+        self._read_at = time.monotonic()
+        return self._names
+
+
+def add_cdrs(app: faust.App, settings: StreamsSettings) -> None:
+    """Declare the two agents of the CDRs on the app."""
+    client = connect(settings.clickhouse, answer_seconds=30)
+    dead_letters = DeadLetters(source(app, DEAD_LETTERS), settings.kafka.partitions, settings.max_dead_letters)
+    names = Names(settings)
+
+    @app.agent(source(app, RATED_LEGS), name="cdrs")
+    async def write_cdrs(stream: Any) -> None:
+        async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
+            numbered, dead = read_rated(batch)
+            legs = [leg for _, leg in numbered]
+            if legs:
+                await asyncio.to_thread(write_legs, client, legs, await names.of(legs))
+            # Billing reads the same messages and writes their dead letters: here they are only passed over.
+            if dead:
+                log.warning("rated legs that could not be read", messages=len(dead))
+            for event in batch:
+                await stream.ack(event)
+
+    @app.agent(source(app, DECISIONS), name="decisions")
+    async def keep_decisions(stream: Any) -> None:
+        async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
+            decisions: list[CallRouted] = []
+            dead = []
+            for event in batch:
+                read = read_message(event.value, origin_of(event), now_ms())
+                dead += read.dead
+                for place in read.good:
+                    if isinstance(place.event, CallRouted):
+                        decisions.append(place.event)
+                    else:
+                        reason = f"{type(place.event).__name__}: not a decision"
+                        dead.append(dead_letter(place.origin, place.raw, reason, now_ms()))
+            await dead_letters.send(dead)
+            await asyncio.to_thread(write_decisions, client, decisions)
+            for event in batch:
+                await stream.ack(event)

@@ -1,0 +1,67 @@
+"""From a Kafka message to its events: what cannot be read becomes a dead letter of its own, its neighbours go on."""
+
+import base64
+from typing import Final, NamedTuple
+
+from schemas import events
+from schemas.frame import FrameError, unpack_frame
+
+# Of a dead letter. An event has about a thousand bytes; what is longer is kept up to here, and its reason says so.
+MAX_RAW_BYTES: Final = 262_144
+
+
+class Origin(NamedTuple):
+    """Where a message stands in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+class Numbered(NamedTuple):
+    """An event with its place, so that a later refusal can still say where it came from."""
+
+    origin: str
+    raw: bytes
+    event: events.AnyEvent
+
+
+class Message(NamedTuple):
+    """What one message held: the events that could be read, and a dead letter for each that could not."""
+
+    good: list[Numbered]
+    dead: list[events.DeadLetter]
+
+
+def read_message(message: bytes | None, origin: Origin, now_ms: int) -> Message:
+    """The events of a framed message. `now_ms` is stamped on the dead letters."""
+    try:
+        raws = unpack_frame(message)
+    except FrameError as error:
+        return Message([], [dead_letter(f"{origin}/frame", message or b"", str(error), now_ms)])
+    good: list[Numbered] = []
+    dead: list[events.DeadLetter] = []
+    for index, raw in enumerate(raws):
+        place = f"{origin}/{index}"
+        try:
+            good.append(Numbered(place, bytes(raw), events.decode_event(raw)))
+        except events.EventError as error:
+            dead.append(dead_letter(place, bytes(raw), str(error), now_ms))
+    return Message(good, dead)
+
+
+def dead_letter(origin: str, raw: bytes, reason: str, now_ms: int, leg_id: str = "") -> events.DeadLetter:
+    """A dead letter that keeps the raw bytes, the reason and the origin."""
+    if len(raw) > MAX_RAW_BYTES:
+        reason = f"[first {MAX_RAW_BYTES} of {len(raw)} bytes kept] {reason}"
+    return events.DeadLetter(
+        event_id=origin[:96],
+        origin=origin[:256],
+        reason=reason[:1024],
+        raw_base64=base64.b64encode(raw[:MAX_RAW_BYTES]).decode(),
+        at_ms=now_ms,
+        leg_id=leg_id,
+    )
