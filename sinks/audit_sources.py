@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from kafka import KafkaConsumer, TopicPartition
@@ -24,6 +24,37 @@ class AuditSettings(Frozen):
     kafka: Kafka
     clickhouse: ClickHouse
     journals: Mapping[str, Path]
+
+
+_LEGS: Final = """
+    SELECT reference, CASE split_part(contra.name, ' ', 1) WHEN 'revenue' THEN 'receivable' ELSE 'payable' END,
+           contra.currency, account_id, (abs(sum(amount)) * 1000000)::bigint
+    FROM ledger_entries JOIN accounts AS contra ON contra.account_id = contra_account_id
+    WHERE ledger_entries.kind = 'leg'
+    GROUP BY 1, 2, 3, 4
+"""
+_REPEATED: Final = """
+    SELECT reference, count(*) FROM ledger_entries WHERE kind = 'leg'
+    GROUP BY reference, revision HAVING count(*) > 1
+"""
+_BALANCES: Final = """
+    SELECT account_id, (balance * 1000000)::bigint, (coalesce(entries, 0) * 1000000)::bigint,
+           (held * 1000000)::bigint, (coalesce(holds, 0) * 1000000)::bigint
+    FROM account_balances
+    LEFT JOIN (SELECT account_id, sum(amount) AS entries FROM ledger_entries GROUP BY 1) AS e USING (account_id)
+    LEFT JOIN (SELECT account_id, sum(amount) AS holds FROM holds GROUP BY 1) AS h USING (account_id)
+"""
+_LEG_SUMS_BY_BALANCE: Final = """
+    SELECT currency, side, (sum(sign * (balance - coalesce(other, 0))) * 1000000)::bigint
+    FROM account_balances
+    JOIN (SELECT account_id, currency, CASE kind WHEN 'vendor' THEN 'payable' ELSE 'receivable' END AS side,
+                 CASE kind WHEN 'vendor' THEN 1 ELSE -1 END AS sign
+          FROM accounts WHERE kind <> 'system') AS parties USING (account_id)
+    LEFT JOIN (SELECT account_id, sum(amount) AS other FROM ledger_entries WHERE kind <> 'leg' GROUP BY 1) AS o
+        USING (account_id)
+    GROUP BY 1, 2
+"""
+_HOLDS_OF_ENDED: Final = "SELECT call_id FROM holds JOIN ledger_entries ON reference = call_id || '/0'"
 
 
 class Money(NamedTuple):
@@ -62,7 +93,7 @@ class Stores:
 
 
 def read_stores(settings: AuditSettings) -> Stores:
-    """Read every store, in the order in which a leg passes them backwards, so that what is in flight is not a surplus."""
+    """Read every store, the last one on the line first: a leg in flight is then missing downstream, never a surplus."""
     ledger = read_ledger(settings.postgres)
     cdrs = read_cdrs(settings.clickhouse)
     letters = {
@@ -87,7 +118,7 @@ def read_stores(settings: AuditSettings) -> Stores:
 
 
 def read_journals(journals: Mapping[str, Path]) -> tuple[dict[str, None], int]:
-    """Distinct legs closed in all journals, and how many whole lines could not be read. A torn last line is not a line yet."""
+    """Distinct legs closed in all journals, and how many whole lines could not be read. A torn last line is none yet."""
     legs: dict[str, None] = {}
     undecodable = 0
     for directory in journals.values():
@@ -109,7 +140,7 @@ def read_journals(journals: Mapping[str, Path]) -> tuple[dict[str, None], int]:
 
 
 def read_topic(kafka: Kafka, topic: Topic) -> Iterator[Any]:
-    """The events of a framed topic from its beginning to the end that it has now; what cannot be read is passed over."""
+    """The events of a framed topic from its beginning to its end as it is now; the unreadable is passed over."""
     consumer = KafkaConsumer(
         bootstrap_servers=kafka.bootstrap.split(","),
         enable_auto_commit=False,
@@ -162,36 +193,14 @@ def read_ledger(postgres: Postgres) -> Ledger:
         legs: dict[str, Money] = {}
         with connection.cursor(name="audit_legs") as cursor:
             cursor.itersize = 50_000
-            cursor.execute(
-                """SELECT reference, CASE split_part(contra.name, ' ', 1) WHEN 'revenue' THEN 'receivable' ELSE 'payable' END,
-                          contra.currency, account_id, (abs(sum(amount)) * 1000000)::bigint
-                   FROM ledger_entries JOIN accounts AS contra ON contra.account_id = contra_account_id
-                   WHERE ledger_entries.kind = 'leg' GROUP BY 1, 2, 3, 4"""
-            )
-            for reference, side, currency, account_id, amount_micros in cursor:
-                legs[reference] = Money(side, currency, account_id, amount_micros)
+            cursor.execute(_LEGS)
+            for reference, *money in cursor:
+                legs[reference] = Money(*money)
         rows = connection.execute
-        repeated = dict(
-            rows(
-                "SELECT reference, count(*) FROM ledger_entries WHERE kind = 'leg' GROUP BY reference, revision HAVING count(*) > 1"
-            ).fetchall()
-        )
-        balances = rows(
-            """SELECT account_id, (balance * 1000000)::bigint, (coalesce(entries, 0) * 1000000)::bigint,
-                      (held * 1000000)::bigint, (coalesce(holds, 0) * 1000000)::bigint
-               FROM account_balances
-               LEFT JOIN (SELECT account_id, sum(amount) AS entries FROM ledger_entries GROUP BY 1) AS e USING (account_id)
-               LEFT JOIN (SELECT account_id, sum(amount) AS holds FROM holds GROUP BY 1) AS h USING (account_id)"""
-        ).fetchall()
-        by_balance = rows(
-            """SELECT accounts.currency, CASE accounts.kind WHEN 'vendor' THEN 'payable' ELSE 'receivable' END,
-                      (sum(CASE accounts.kind WHEN 'vendor' THEN 1 ELSE -1 END * (balance - coalesce(other, 0))) * 1000000)::bigint
-               FROM account_balances JOIN accounts USING (account_id)
-               LEFT JOIN (SELECT account_id, sum(amount) AS other FROM ledger_entries WHERE kind <> 'leg' GROUP BY 1) AS o
-                   USING (account_id)
-               WHERE accounts.kind <> 'system' GROUP BY 1, 2"""
-        ).fetchall()
-        ended = rows("SELECT call_id FROM holds JOIN ledger_entries ON reference = call_id || '/0'").fetchall()
+        repeated: dict[str, int] = dict(rows(_REPEATED).fetchall())
+        balances = rows(_BALANCES).fetchall()
+        by_balance = rows(_LEG_SUMS_BY_BALANCE).fetchall()
+        ended = rows(_HOLDS_OF_ENDED).fetchall()
         holds_open = rows("SELECT count(*) FROM holds").fetchone()
     return Ledger(
         legs=legs,
