@@ -1,0 +1,320 @@
+"""The dialplan's hunt as a pure state machine: one call from the INVITE to its last journal line.
+
+Inputs: the router's variables, the behaviour of caller and vendors (simulator/plans.py), and hang-ups from outside.
+Outputs: journal lines and signals for AMI, each with its moment. Time is an argument, in unix milliseconds of the
+simulator's clock: `next_at_ms` says when the machine wants to be stepped; it never looks at a clock itself.
+
+The rules are those of the fixed dialplan (configuration/asterisk/files/extensions.conf).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+from urllib.parse import quote
+
+from schemas import agi
+from schemas.refusals import Refusal
+from simulator import sip_causes
+from simulator.plans import LegPlan
+
+NORMAL_CLEARING: Final = 16
+_TEMPORARY: Final = 34
+_NO_ANSWER: Final = 19
+_INTERWORKING: Final = 127
+_NO_ROUTE: Final = 3
+
+Side = Literal["caller", "callee", "us"]
+SignalKind = Literal["leg_made", "ringing", "answered", "leg_over", "call_over"]
+PlanLeg = Callable[[int, str], LegPlan]  # leg number and its FACTS
+
+
+class Line(NamedTuple):
+    """A journal line, ready for schemas.journal.encode_line."""
+
+    kind: str
+    at_ms: int
+    values: dict[str, str]
+
+
+class Signal(NamedTuple):
+    """Something that a channel does and AMI shows. `leg` 0: the caller's channel."""
+
+    kind: SignalKind
+    leg: int
+    at_ms: int
+    cause: int
+
+
+Output = Line | Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is fixed about one call: its id, its moment, and what the INVITE said (wire texts)."""
+
+    call_id: str
+    started_at_ms: int
+    boot_at_ms: int  # where the node's monotonic clock has its zero
+    endpoint: str
+    remote_address: str
+    callee: str
+    caller: str
+    patience_ms: int
+
+
+@dataclass(slots=True)
+class Leg:
+    """The leg that is being dialled or talked on."""
+
+    number: int
+    started_at_ms: int
+    timeout_ms: int
+    dial: str
+    facts: str
+    plan: LegPlan
+    ring_ms: int | None = None
+    progress_ms: int | None = None
+    answered_at_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Hunt:
+    """One call. `state`: waiting (for the router), dialling, talking, over."""
+
+    call: Call
+    plan_leg: PlanLeg
+    state: Literal["waiting", "dialling", "talking", "over"] = "waiting"
+    next_at_ms: int | None = None
+    leg: Leg | None = None
+    legs: int = 0  # number of the last leg dialled
+    _variables: Mapping[str, str] = field(default_factory=dict)
+    _routes: int = 0
+    _cause: int = 0  # the last meaningful one
+    _status: str = ""
+    _first_progress_ms: int | None = None
+    _last_facts: str = ""
+    _answered: Leg | None = None
+
+    def take_routes(self, variables: Mapping[str, str] | None, at_ms: int) -> list[Output]:
+        """The router's answer; None: it gave none (AGISTATUS is not SUCCESS)."""
+        assert self.state == "waiting", self.state
+        self._variables = variables or {}
+        decision = self._variables.get(agi.DECISION, "")
+        routes = _whole_number(self._variables.get(agi.ROUTES, ""))
+        if at_ms >= self._gives_up_at_ms():
+            return self._finish(at_ms, _INTERWORKING, "caller")
+        if decision == "ALLOW" and routes > 0:
+            self._routes = min(routes, agi.MAX_ROUTES)
+            return self._next_leg(at_ms)
+        if decision == "REFUSE":
+            cause = _whole_number(self._variables.get(agi.REFUSE_CAUSE, "")) or _TEMPORARY
+            return self._finish(at_ms, cause, "us", self._variables.get(agi.REASON, ""))
+        return self._finish(at_ms, _TEMPORARY, "us", Refusal.ROUTER_UNAVAILABLE)
+
+    def step(self) -> list[Output]:
+        """What happens at `next_at_ms`."""
+        assert self.next_at_ms is not None
+        at_ms, leg = self.next_at_ms, self.leg
+        assert leg is not None
+        if self.state == "talking":
+            return self._end_of_talk(leg, at_ms)
+        if at_ms >= self._gives_up_at_ms():
+            return self._cancel(leg, at_ms, "caller")
+        elapsed_ms = at_ms - leg.started_at_ms
+        plan = leg.plan
+        if not plan.has_channel:
+            return self._leg_failed(leg, at_ms, "CHANUNAVAIL", _NO_ROUTE, "", "us")
+        if elapsed_ms >= leg.timeout_ms and (plan.final_ms is None or plan.final_ms > leg.timeout_ms):
+            return self._leg_failed(leg, at_ms, "NOANSWER", 0, "", "us")
+        if plan.final_ms is not None and elapsed_ms >= plan.final_ms:
+            return self._final_answer(leg, at_ms)
+        return self._progress(leg, at_ms, elapsed_ms)
+
+    def hang_up(self, at_ms: int, cause: int = NORMAL_CLEARING, side: Side = "us") -> list[Output]:
+        """The caller's channel is hung up from outside (AMI, or the node stops). Nothing where the call is over."""
+        leg = self.leg
+        if self.state == "over" or self.state == "waiting":
+            return []
+        assert leg is not None
+        if self.state == "talking":
+            return self._leg_over(leg, at_ms, "ANSWER", cause, side) + self._finish(at_ms, cause, side)
+        return self._cancel(leg, at_ms, side)
+
+    # ---- the hunt
+
+    def _next_leg(self, at_ms: int) -> list[Output]:
+        if self.legs >= self._routes:
+            return self._exhausted(at_ms)
+        self.legs += 1
+        number = self.legs
+        facts = self._variables.get(f"ROUTE_{number}_FACTS", "")
+        leg = Leg(
+            number=number,
+            started_at_ms=at_ms,
+            timeout_ms=_whole_number(self._variables.get(f"ROUTE_{number}_TIMEOUT", "")) * 1_000 or 60_000,
+            dial=self._variables.get(f"ROUTE_{number}_DIAL", ""),
+            facts=facts,
+            plan=self.plan_leg(number, facts),
+        )
+        self.leg, self.state, self._last_facts = leg, "dialling", facts
+        line = Line(
+            "LEG_START",
+            at_ms,
+            {
+                "call": self.call.call_id,
+                "leg": str(number),
+                "at": _seconds(at_ms),
+                "begin": _seconds(self.call.started_at_ms),
+                "facts": facts,
+                "cfacts": self._variables.get(agi.CALL_FACTS, ""),
+            },
+        )
+        self._schedule()
+        return [line, Signal("leg_made", number, at_ms, 0)] if leg.plan.has_channel else [line]
+
+    def _schedule(self) -> None:
+        """The next moment at which something happens to the leg."""
+        leg = self.leg
+        assert leg is not None
+        if self.state == "talking":
+            assert leg.answered_at_ms is not None
+            self.next_at_ms = leg.answered_at_ms + min(leg.plan.talk_ms, self._longest_ms())
+            return
+        plan = leg.plan
+        moments = [self._gives_up_at_ms(), leg.started_at_ms + (leg.timeout_ms if plan.has_channel else 0)]
+        if plan.final_ms is not None:
+            moments.append(leg.started_at_ms + plan.final_ms)
+        if plan.ring_ms is not None and leg.ring_ms is None:
+            moments.append(leg.started_at_ms + plan.ring_ms)
+        if plan.progress_ms is not None and leg.progress_ms is None:
+            moments.append(leg.started_at_ms + plan.progress_ms)
+        self.next_at_ms = max(leg.started_at_ms, min(moments))
+
+    def _progress(self, leg: Leg, at_ms: int, elapsed_ms: int) -> list[Output]:
+        outputs: list[Output] = []
+        if self._first_progress_ms is None:
+            self._first_progress_ms = at_ms - self.call.started_at_ms
+        if leg.plan.progress_ms is not None and elapsed_ms >= leg.plan.progress_ms and leg.progress_ms is None:
+            leg.progress_ms = elapsed_ms
+        if leg.plan.ring_ms is not None and elapsed_ms >= leg.plan.ring_ms and leg.ring_ms is None:
+            leg.ring_ms = elapsed_ms
+            outputs.append(Signal("ringing", leg.number, at_ms, 0))
+        self._schedule()
+        return outputs
+
+    def _final_answer(self, leg: Leg, at_ms: int) -> list[Output]:
+        sip_code = leg.plan.sip_code
+        if sip_code != 200:
+            cause = sip_causes.cause_of_sip(sip_code)
+            status = sip_causes.dial_status_of_cause(cause)
+            return self._leg_failed(leg, at_ms, status, cause, sip_causes.status_line(sip_code), "callee")
+        leg.answered_at_ms = at_ms
+        if self._first_progress_ms is None:
+            self._first_progress_ms = at_ms - self.call.started_at_ms
+        self.state, self._answered = "talking", leg
+        self._schedule()
+        values = {"call": self.call.call_id, "leg": str(leg.number), "at": _seconds(at_ms)}
+        return [Line("LEG_ANSWER", at_ms, values), Signal("answered", leg.number, at_ms, 0)]
+
+    def _end_of_talk(self, leg: Leg, at_ms: int) -> list[Output]:
+        side: Side = leg.plan.ended_by if leg.plan.talk_ms <= self._longest_ms() else "us"
+        outputs = self._leg_over(leg, at_ms, "ANSWER", NORMAL_CLEARING, side)
+        return outputs + self._finish(at_ms, NORMAL_CLEARING, side)
+
+    def _leg_failed(self, leg: Leg, at_ms: int, status: str, cause: int, sip: str, side: Side) -> list[Output]:
+        outputs = self._leg_over(leg, at_ms, status, cause, side, sip)
+        if cause not in (0, _INTERWORKING):
+            self._cause = cause
+        if str(cause) in self._variables.get(agi.STOP_CAUSES, "").split("-"):
+            return outputs + self._exhausted(at_ms)
+        return outputs + self._next_leg(at_ms)
+
+    def _exhausted(self, at_ms: int) -> list[Output]:
+        cause = self._cause or _NO_ANSWER
+        if cause in agi.VENDOR_ACCOUNT_CAUSES:
+            cause = _TEMPORARY
+        return self._finish(at_ms, cause, "us")
+
+    def _cancel(self, leg: Leg, at_ms: int, side: Side) -> list[Output]:
+        outputs = self._leg_over(leg, at_ms, "CANCEL", _INTERWORKING, side)
+        return outputs + self._finish(at_ms, _INTERWORKING, side)
+
+    # ---- the lines
+
+    def _leg_over(self, leg: Leg, at_ms: int, status: str, cause: int, side: Side, sip: str = "") -> list[Output]:
+        answered_at_ms = leg.answered_at_ms
+        self._status = status
+        line = Line(
+            "LEG_RESULT",
+            at_ms,
+            {
+                "call": self.call.call_id,
+                "leg": str(leg.number),
+                "begin": _seconds(self.call.started_at_ms),
+                "start": _seconds(leg.started_at_ms),
+                "answer": "" if answered_at_ms is None else _seconds(answered_at_ms),
+                "end": _seconds(at_ms),
+                "m0": self._monotonic(leg.started_at_ms),
+                "m1": "" if answered_at_ms is None else self._monotonic(answered_at_ms),
+                "m2": self._monotonic(at_ms),
+                "ring": "" if leg.ring_ms is None else str(leg.ring_ms),
+                "prog": "" if leg.progress_ms is None else str(leg.progress_ms),
+                "ansms": "" if answered_at_ms is None else str(at_ms - answered_at_ms),
+                "status": status,
+                "cause": str(cause),
+                "sip": quote(sip_causes.status_line(200) if status == "ANSWER" else sip),
+                "src": side,
+                "facts": leg.facts,
+            },
+        )
+        self.leg = None
+        return [line, Signal("leg_over", leg.number, at_ms, cause)] if leg.plan.has_channel else [line]
+
+    def _finish(self, at_ms: int, cause: int, side: Side, reason: str = "") -> list[Output]:
+        answered_at_ms = None if self._answered is None else self._answered.answered_at_ms
+        call = self.call
+        line = Line(
+            "CALL_END",
+            at_ms,
+            {
+                "call": call.call_id,
+                "start": _seconds(call.started_at_ms),
+                "answer": "" if answered_at_ms is None else _seconds(answered_at_ms),
+                "end": _seconds(at_ms),
+                "m1": "" if answered_at_ms is None else self._monotonic(answered_at_ms),
+                "m2": self._monotonic(at_ms),
+                "pdd": "" if self._first_progress_ms is None else str(self._first_progress_ms),
+                "ansms": "" if answered_at_ms is None else str(at_ms - answered_at_ms),
+                "status": self._status,
+                "cause": str(cause),
+                "src": side,
+                "legs": str(self.legs),
+                "reason": reason,
+                "caller": quote(call.caller, safe=""),
+                "callee": quote(call.callee, safe=""),
+                "endpoint": quote(call.endpoint, safe=""),
+                "addr": quote(call.remote_address, safe=""),
+                "facts": self._variables.get(agi.CALL_FACTS, ""),
+                "last": self._last_facts,
+            },
+        )
+        self.state, self.next_at_ms, self.leg = "over", None, None
+        return [line, Signal("call_over", 0, at_ms, cause)]
+
+    def _gives_up_at_ms(self) -> int:
+        return self.call.started_at_ms + self.call.patience_ms
+
+    def _longest_ms(self) -> int:
+        return _whole_number(self._variables.get(agi.MAX_MS, "")) or 14_400_000
+
+    def _monotonic(self, at_ms: int) -> str:
+        hundredths = (at_ms - self.call.boot_at_ms) // 10
+        return f"{hundredths // 100}.{hundredths % 100:02d}"
+
+
+def _seconds(at_ms: int) -> str:
+    return f"{at_ms // 1000}.{at_ms % 1000:03d}"
+
+
+def _whole_number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
