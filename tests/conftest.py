@@ -12,17 +12,21 @@ server instead. They make and drop databases, and all topics, on it: never give 
 
 import itertools
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
-from schemas.connections import Postgres
+from schemas.connections import Kafka, Postgres
 from sinks.migrations import migrate_postgres
+from sinks.topics import make_topics
+from streamco.embedded.kafka import kafka_server
 from streamco.embedded.postgres import postgres_server as make_postgres
-from streamco.embedded.settings import PostgresServer
+from streamco.embedded.settings import KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
 
 _numbers = itertools.count(1)
@@ -80,3 +84,44 @@ def postgres_dsn(postgres_server: str, postgres_template: str) -> Iterator[str]:
 def postgres(postgres_dsn: str) -> Postgres:
     """`postgres_dsn` as settings have it."""
     return Postgres(dsn=SecretStr(postgres_dsn))
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
+    """`host:port` of a broker. No topic has been made."""
+    if external := os.environ.get("STREAMCO_TEST_KAFKA_BOOTSTRAP"):
+        return external
+    servers: TemporaryServers = request.getfixturevalue("temporary_servers")
+    settings = KafkaServer(directory=servers.directory / "kafka", port=free_port(), controller_port=free_port())
+    servers.start(kafka_server(settings))
+    return settings.connection().bootstrap
+
+
+@pytest.fixture
+def delete_topics(kafka_bootstrap: str) -> Callable[[], None]:
+    """A function that deletes every topic but the broker's own, and returns when they are really gone."""
+
+    def delete() -> None:
+        admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+        deadline = time.monotonic() + 30
+        try:
+            asked: set[str] = set()
+            while left := {name for name in admin.list_topics() if not name.startswith("__")}:
+                assert time.monotonic() < deadline, f"Kafka still has {left}"
+                if left - asked:
+                    admin.delete_topics(sorted(left - asked))
+                    asked |= left
+                time.sleep(0.02)
+        finally:
+            admin.close()
+
+    return delete
+
+
+@pytest.fixture
+def kafka(kafka_bootstrap: str, delete_topics: Callable[[], None]) -> Kafka:
+    """A broker whose topics are all new and empty, those of Faust too; what groups had committed went with them."""
+    delete_topics()
+    settings = Kafka(bootstrap=kafka_bootstrap)
+    make_topics(settings)
+    return settings

@@ -1,5 +1,6 @@
 """What the embedded servers are told: directories, loopback ports, passwords. Built once by the command line."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -16,6 +17,12 @@ def _absolute(path: Path) -> Path:
     if not path.is_absolute():
         raise ValueError("must be an absolute path")
     return path
+
+
+def user_cache_directory() -> Path:
+    """Where what is fetched once per user is kept: $XDG_CACHE_HOME/streamco, else ~/.cache/streamco."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "streamco"
 
 
 Port = Annotated[int, Field(ge=1025, le=32767)]
@@ -43,7 +50,7 @@ class KafkaServer(Frozen):
     directory: Directory
     port: Port = 19092
     controller_port: Port = 19093
-    cache: Directory
+    cache: Directory = Field(default_factory=lambda: user_cache_directory() / "kafka")
     java: Path | None = None
     heap_megabytes: Annotated[int, Field(ge=128, le=65536)] = 256
 

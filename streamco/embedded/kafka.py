@@ -1,0 +1,143 @@
+"""Apache Kafka itself, as a `Server`: one KRaft node, broker and controller, on loopback, jars from the user's cache.
+
+The data directory is formatted beside its place and renamed into it, so a kill -9 leaves nothing half made. The
+broker's properties are written before every start: a changed port holds from then on.
+"""
+
+import base64
+import functools
+import importlib.resources
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from streamco.embedded.jars import fetch, read_lock
+from streamco.embedded.java import find_java
+from streamco.embedded.ports import require_free_port
+from streamco.embedded.server import Progress, Server, ServerError
+from streamco.embedded.settings import LOOPBACK, KafkaServer
+
+VERSION: Final = "4.4.0"
+_FORMAT_SECONDS: Final = 120.0
+_ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def kafka_server(settings: KafkaServer) -> Server:
+    """The server of these settings. Its data is in `settings.directory`/data. Raises ServerError without a Java."""
+    return Server(
+        name="kafka",
+        address=f"{LOOPBACK}:{settings.port}",
+        directory=settings.directory,
+        prepare=functools.partial(_prepare, settings),
+        argv=_java_command(settings, "kafka.Kafka", str(settings.directory / "server.properties")),
+        env=_ENVIRONMENT,
+        healthy=functools.partial(_healthy, settings),
+        stop_signal=signal.SIGTERM,
+        stop_seconds=60.0,
+    )
+
+
+def escaped(value: str) -> str:
+    """A value as Java's properties read it: backslashes doubled, what is not ASCII as \\uXXXX."""
+    units = value.replace("\\", "\\\\").encode("utf-16-be")
+    codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
+    return "".join(chr(code) if 32 <= code < 127 else f"\\u{code:04x}" for code in codes)
+
+
+def _libraries(settings: KafkaServer) -> Path:
+    return settings.cache / f"kafka-{VERSION}"
+
+
+def _java_command(settings: KafkaServer, *arguments: str) -> tuple[str, ...]:
+    java = find_java(settings.java)
+    heap = settings.heap_megabytes
+    options = [
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Xms64m",
+        f"-Xmx{heap}m",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-XX:-UsePerfData",  # it would write outside our directory
+        f"-XX:ErrorFile={settings.directory}/crash-%p.log",
+        f"-Djava.io.tmpdir={settings.directory / 'tmp'}",
+        "-Djava.awt.headless=true",
+        f"-Dlog4j2.configurationFile={settings.directory}/log4j2.properties",
+    ]
+    if java.major >= 23:
+        options.append("--sun-misc-unsafe-memory-access=allow")  # newer ones warn at every start
+    return (str(java.binary), *options, "-cp", f"{_libraries(settings)}/*", *arguments)
+
+
+def _prepare(settings: KafkaServer, progress: Progress) -> None:
+    for path, separators in ((settings.directory, ","), (settings.cache, ":")):
+        if any(one in str(path) for one in separators):
+            raise ServerError(f"Kafka cannot work in {path}: {separators!r} in a path separates paths for it")
+    fetch(read_lock(_resource("kafka-jars.lock")), _libraries(settings), progress)
+    settings.directory.mkdir(parents=True, exist_ok=True)
+    settings.directory.chmod(0o700)
+    temporary = settings.directory / "tmp"
+    shutil.rmtree(temporary, ignore_errors=True)  # native libraries that a killed broker unpacked
+    temporary.mkdir()
+    require_free_port("Kafka", settings.port)
+    require_free_port("Kafka's controller", settings.controller_port)
+    data = settings.directory / "data"
+    _write(settings, data, settings.directory / "server.properties")
+    (settings.directory / "log4j2.properties").write_text(_resource("kafka-log4j2.properties"))
+    if not data.exists():
+        progress("making Kafka's data directory")
+        _format(settings, data)
+
+
+def _resource(name: str) -> str:
+    return (importlib.resources.files("streamco.embedded") / name).read_text()
+
+
+def _write(settings: KafkaServer, data: Path, target: Path) -> None:
+    text = _resource("kafka.properties")
+    values = {"PORT": settings.port, "CONTROLLER_PORT": settings.controller_port, "DATA": escaped(str(data))}
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
+    part = target.with_suffix(".part")
+    part.write_text(text)
+    part.replace(target)
+
+
+def _format(settings: KafkaServer, data: Path) -> None:
+    part = data.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    properties = settings.directory / "format.properties"
+    _write(settings, part, properties)
+    cluster = base64.urlsafe_b64encode(b"s" + os.urandom(15)).decode().rstrip("=")  # never begins with a dash
+    command = _java_command(settings, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_FORMAT_SECONDS, env=_ENVIRONMENT)
+    except subprocess.TimeoutExpired as error:
+        raise ServerError(f"formatting Kafka's directory took longer than {_FORMAT_SECONDS:.0f} s") from error
+    finally:
+        properties.unlink(missing_ok=True)
+    if done.returncode != 0:
+        raise ServerError(f"Kafka's directory cannot be formatted: {(done.stderr or done.stdout).strip()[-2000:]}")
+    part.rename(data)
+
+
+def _healthy(settings: KafkaServer) -> None:
+    try:
+        # A closed port is the common case while it starts; the client would log every attempt.
+        socket.create_connection((LOOPBACK, settings.port), timeout=2).close()
+        admin = KafkaAdminClient(
+            bootstrap_servers=f"{LOOPBACK}:{settings.port}", request_timeout_ms=4000, bootstrap_timeout_ms=4000
+        )
+        try:
+            if not admin.describe_cluster()["brokers"]:
+                raise ServerError("Kafka answers, but its broker is not registered yet")
+        finally:
+            admin.close()
+    except (OSError, KafkaError) as error:
+        raise ServerError(f"Kafka does not answer: {error}") from error
