@@ -10,11 +10,11 @@ The rules are those of the fixed dialplan (configuration/asterisk/files/extensio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
-from urllib.parse import quote
 
 from schemas import agi
 from schemas.refusals import Refusal
-from simulator import sip_causes
+from simulator import lines, sip_causes
+from simulator.lines import Call, Leg, Line, Side
 from simulator.plans import LegPlan
 
 NORMAL_CLEARING: Final = 16
@@ -23,17 +23,12 @@ _NO_ANSWER: Final = 19
 _INTERWORKING: Final = 127
 _NO_ROUTE: Final = 3
 
-Side = Literal["caller", "callee", "us"]
 SignalKind = Literal["leg_made", "ringing", "answered", "leg_over", "call_over"]
 PlanLeg = Callable[[int, str], LegPlan]  # leg number and its FACTS
 
 
-class Line(NamedTuple):
-    """A journal line, ready for schemas.journal.encode_line."""
-
-    kind: str
-    at_ms: int
-    values: dict[str, str]
+class HuntError(RuntimeError):
+    """The machine was driven wrongly: a fault of this program."""
 
 
 class Signal(NamedTuple):
@@ -46,35 +41,6 @@ class Signal(NamedTuple):
 
 
 Output = Line | Signal
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What is fixed about one call: its id, its moment, and what the INVITE said (wire texts)."""
-
-    call_id: str
-    started_at_ms: int
-    boot_at_ms: int  # where the node's monotonic clock has its zero
-    endpoint: str
-    remote_address: str
-    callee: str
-    caller: str
-    patience_ms: int
-
-
-@dataclass(slots=True)
-class Leg:
-    """The leg that is being dialled or talked on."""
-
-    number: int
-    started_at_ms: int
-    timeout_ms: int
-    dial: str
-    facts: str
-    plan: LegPlan
-    ring_ms: int | None = None
-    progress_ms: int | None = None
-    answered_at_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -94,15 +60,15 @@ class Hunt:
     _first_progress_ms: int | None = None
     _last_facts: str = ""
     _answered: Leg | None = None
+    _hung_up_by: Side | None = None
 
     def take_routes(self, variables: Mapping[str, str] | None, at_ms: int) -> list[Output]:
         """The router's answer; None: it gave none (AGISTATUS is not SUCCESS)."""
-        assert self.state == "waiting", self.state
         self._variables = variables or {}
         decision = self._variables.get(agi.DECISION, "")
         routes = _whole_number(self._variables.get(agi.ROUTES, ""))
-        if at_ms >= self._gives_up_at_ms():
-            return self._finish(at_ms, _INTERWORKING, "caller")
+        if self._hung_up_by is not None or at_ms >= self._gives_up_at_ms():
+            return self._finish(at_ms, _INTERWORKING, self._hung_up_by or "caller")
         if decision == "ALLOW" and routes > 0:
             self._routes = min(routes, agi.MAX_ROUTES)
             return self._next_leg(at_ms)
@@ -113,9 +79,9 @@ class Hunt:
 
     def step(self) -> list[Output]:
         """What happens at `next_at_ms`."""
-        assert self.next_at_ms is not None
         at_ms, leg = self.next_at_ms, self.leg
-        assert leg is not None
+        if at_ms is None or leg is None:
+            raise HuntError(f"step of a call that is {self.state}: {self.call.call_id}")
         if self.state == "talking":
             return self._end_of_talk(leg, at_ms)
         if at_ms >= self._gives_up_at_ms():
@@ -133,9 +99,10 @@ class Hunt:
     def hang_up(self, at_ms: int, cause: int = NORMAL_CLEARING, side: Side = "us") -> list[Output]:
         """The caller's channel is hung up from outside (AMI, or the node stops). Nothing where the call is over."""
         leg = self.leg
-        if self.state == "over" or self.state == "waiting":
+        if leg is None:
+            if self.state == "waiting":
+                self._hung_up_by = side  # the channel is held by the router's session until that ends
             return []
-        assert leg is not None
         if self.state == "talking":
             return self._leg_over(leg, at_ms, "ANSWER", cause, side) + self._finish(at_ms, cause, side)
         return self._cancel(leg, at_ms, side)
@@ -157,27 +124,13 @@ class Hunt:
             plan=self.plan_leg(number, facts),
         )
         self.leg, self.state, self._last_facts = leg, "dialling", facts
-        line = Line(
-            "LEG_START",
-            at_ms,
-            {
-                "call": self.call.call_id,
-                "leg": str(number),
-                "at": _seconds(at_ms),
-                "begin": _seconds(self.call.started_at_ms),
-                "facts": facts,
-                "cfacts": self._variables.get(agi.CALL_FACTS, ""),
-            },
-        )
-        self._schedule()
+        line = lines.leg_start(self.call, leg, self._variables.get(agi.CALL_FACTS, ""))
+        self._schedule(leg)
         return [line, Signal("leg_made", number, at_ms, 0)] if leg.plan.has_channel else [line]
 
-    def _schedule(self) -> None:
+    def _schedule(self, leg: Leg) -> None:
         """The next moment at which something happens to the leg."""
-        leg = self.leg
-        assert leg is not None
-        if self.state == "talking":
-            assert leg.answered_at_ms is not None
+        if leg.answered_at_ms is not None:
             self.next_at_ms = leg.answered_at_ms + min(leg.plan.talk_ms, self._longest_ms())
             return
         plan = leg.plan
@@ -199,7 +152,7 @@ class Hunt:
         if leg.plan.ring_ms is not None and elapsed_ms >= leg.plan.ring_ms and leg.ring_ms is None:
             leg.ring_ms = elapsed_ms
             outputs.append(Signal("ringing", leg.number, at_ms, 0))
-        self._schedule()
+        self._schedule(leg)
         return outputs
 
     def _final_answer(self, leg: Leg, at_ms: int) -> list[Output]:
@@ -212,9 +165,8 @@ class Hunt:
         if self._first_progress_ms is None:
             self._first_progress_ms = at_ms - self.call.started_at_ms
         self.state, self._answered = "talking", leg
-        self._schedule()
-        values = {"call": self.call.call_id, "leg": str(leg.number), "at": _seconds(at_ms)}
-        return [Line("LEG_ANSWER", at_ms, values), Signal("answered", leg.number, at_ms, 0)]
+        self._schedule(leg)
+        return [lines.leg_answer(self.call, leg, at_ms), Signal("answered", leg.number, at_ms, 0)]
 
     def _end_of_talk(self, leg: Leg, at_ms: int) -> list[Output]:
         side: Side = leg.plan.ended_by if leg.plan.talk_ms <= self._longest_ms() else "us"
@@ -242,63 +194,26 @@ class Hunt:
     # ---- the lines
 
     def _leg_over(self, leg: Leg, at_ms: int, status: str, cause: int, side: Side, sip: str = "") -> list[Output]:
-        answered_at_ms = leg.answered_at_ms
         self._status = status
-        line = Line(
-            "LEG_RESULT",
-            at_ms,
-            {
-                "call": self.call.call_id,
-                "leg": str(leg.number),
-                "begin": _seconds(self.call.started_at_ms),
-                "start": _seconds(leg.started_at_ms),
-                "answer": "" if answered_at_ms is None else _seconds(answered_at_ms),
-                "end": _seconds(at_ms),
-                "m0": self._monotonic(leg.started_at_ms),
-                "m1": "" if answered_at_ms is None else self._monotonic(answered_at_ms),
-                "m2": self._monotonic(at_ms),
-                "ring": "" if leg.ring_ms is None else str(leg.ring_ms),
-                "prog": "" if leg.progress_ms is None else str(leg.progress_ms),
-                "ansms": "" if answered_at_ms is None else str(at_ms - answered_at_ms),
-                "status": status,
-                "cause": str(cause),
-                "sip": quote(sip_causes.status_line(200) if status == "ANSWER" else sip),
-                "src": side,
-                "facts": leg.facts,
-            },
-        )
         self.leg = None
+        line = lines.leg_result(self.call, leg, at_ms, status=status, cause=cause, sip=sip, side=side)
         return [line, Signal("leg_over", leg.number, at_ms, cause)] if leg.plan.has_channel else [line]
 
     def _finish(self, at_ms: int, cause: int, side: Side, reason: str = "") -> list[Output]:
-        answered_at_ms = None if self._answered is None else self._answered.answered_at_ms
-        call = self.call
-        line = Line(
-            "CALL_END",
-            at_ms,
-            {
-                "call": call.call_id,
-                "start": _seconds(call.started_at_ms),
-                "answer": "" if answered_at_ms is None else _seconds(answered_at_ms),
-                "end": _seconds(at_ms),
-                "m1": "" if answered_at_ms is None else self._monotonic(answered_at_ms),
-                "m2": self._monotonic(at_ms),
-                "pdd": "" if self._first_progress_ms is None else str(self._first_progress_ms),
-                "ansms": "" if answered_at_ms is None else str(at_ms - answered_at_ms),
-                "status": self._status,
-                "cause": str(cause),
-                "src": side,
-                "legs": str(self.legs),
-                "reason": reason,
-                "caller": quote(call.caller, safe=""),
-                "callee": quote(call.callee, safe=""),
-                "endpoint": quote(call.endpoint, safe=""),
-                "addr": quote(call.remote_address, safe=""),
-                "facts": self._variables.get(agi.CALL_FACTS, ""),
-                "last": self._last_facts,
-            },
-        )
         self.state, self.next_at_ms, self.leg = "over", None, None
+        line = lines.call_end(
+            self.call,
+            at_ms,
+            answered_at_ms=None if self._answered is None else self._answered.answered_at_ms,
+            pdd_ms=self._first_progress_ms,
+            status=self._status,
+            cause=cause,
+            side=side,
+            legs=self.legs,
+            reason=reason,
+            facts=self._variables.get(agi.CALL_FACTS, ""),
+            last_facts=self._last_facts,
+        )
         return [line, Signal("call_over", 0, at_ms, cause)]
 
     def _gives_up_at_ms(self) -> int:
@@ -306,14 +221,6 @@ class Hunt:
 
     def _longest_ms(self) -> int:
         return _whole_number(self._variables.get(agi.MAX_MS, "")) or 14_400_000
-
-    def _monotonic(self, at_ms: int) -> str:
-        hundredths = (at_ms - self.call.boot_at_ms) // 10
-        return f"{hundredths // 100}.{hundredths % 100:02d}"
-
-
-def _seconds(at_ms: int) -> str:
-    return f"{at_ms // 1000}.{at_ms % 1000:03d}"
 
 
 def _whole_number(text: str) -> int:

@@ -1,0 +1,146 @@
+"""The journal lines of one call, as the dialplan writes them: values in, `Line` out. Pure.
+
+`Call` and `Leg` are what a line is about; simulator/hunt.py decides when which line is due.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+from urllib.parse import quote
+
+from simulator.plans import LegPlan
+from simulator.sip_causes import status_line
+
+Side = Literal["caller", "callee", "us"]
+
+
+class Line(NamedTuple):
+    """A journal line, ready for schemas.journal.encode_line."""
+
+    kind: str
+    at_ms: int
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is fixed about one call: its id, its moment, and what the INVITE said (wire texts)."""
+
+    call_id: str
+    started_at_ms: int
+    boot_at_ms: int  # where the node's monotonic clock has its zero
+    endpoint: str
+    remote_address: str
+    callee: str
+    caller: str
+    patience_ms: int
+
+
+@dataclass(slots=True)
+class Leg:
+    """The leg that is being dialled or talked on."""
+
+    number: int
+    started_at_ms: int
+    timeout_ms: int
+    dial: str
+    facts: str
+    plan: LegPlan
+    ring_ms: int | None = None
+    progress_ms: int | None = None
+    answered_at_ms: int | None = None
+
+
+def leg_start(call: Call, leg: Leg, call_facts: str) -> Line:
+    """An outbound leg is about to be dialled."""
+    values = {
+        "call": call.call_id,
+        "leg": str(leg.number),
+        "at": _seconds(leg.started_at_ms),
+        "begin": _seconds(call.started_at_ms),
+        "facts": leg.facts,
+        "cfacts": call_facts,
+    }
+    return Line("LEG_START", leg.started_at_ms, values)
+
+
+def leg_answer(call: Call, leg: Leg, at_ms: int) -> Line:
+    """The vendor has answered."""
+    return Line("LEG_ANSWER", at_ms, {"call": call.call_id, "leg": str(leg.number), "at": _seconds(at_ms)})
+
+
+def leg_result(call: Call, leg: Leg, at_ms: int, *, status: str, cause: int, sip: str, side: Side) -> Line:
+    """The line that closes an outbound leg; `sip` is the vendor's final refusal, where there was one."""
+    answered_at_ms = leg.answered_at_ms
+    values = {
+        "call": call.call_id,
+        "leg": str(leg.number),
+        "begin": _seconds(call.started_at_ms),
+        "start": _seconds(leg.started_at_ms),
+        "answer": "" if answered_at_ms is None else _seconds(answered_at_ms),
+        "end": _seconds(at_ms),
+        "m0": _monotonic(call, leg.started_at_ms),
+        "m1": "" if answered_at_ms is None else _monotonic(call, answered_at_ms),
+        "m2": _monotonic(call, at_ms),
+        "ring": _known(leg.ring_ms),
+        "prog": _known(leg.progress_ms),
+        "ansms": "" if answered_at_ms is None else str(at_ms - answered_at_ms),
+        "status": status,
+        "cause": str(cause),
+        "sip": quote(status_line(200) if answered_at_ms is not None else sip),
+        "src": side,
+        "facts": leg.facts,
+    }
+    return Line("LEG_RESULT", at_ms, values)
+
+
+def call_end(
+    call: Call,
+    at_ms: int,
+    *,
+    answered_at_ms: int | None,
+    pdd_ms: int | None,
+    status: str,
+    cause: int,
+    side: Side,
+    legs: int,
+    reason: str,
+    facts: str,
+    last_facts: str,
+) -> Line:
+    """The line that closes the inbound leg. `legs`: number of the last leg that was dialled."""
+    values = {
+        "call": call.call_id,
+        "start": _seconds(call.started_at_ms),
+        "answer": "" if answered_at_ms is None else _seconds(answered_at_ms),
+        "end": _seconds(at_ms),
+        "m1": "" if answered_at_ms is None else _monotonic(call, answered_at_ms),
+        "m2": _monotonic(call, at_ms),
+        "pdd": _known(pdd_ms),
+        "ansms": "" if answered_at_ms is None else str(at_ms - answered_at_ms),
+        "status": status,
+        "cause": str(cause),
+        "src": side,
+        "legs": str(legs),
+        "reason": reason,
+        "caller": quote(call.caller, safe=""),
+        "callee": quote(call.callee, safe=""),
+        "endpoint": quote(call.endpoint, safe=""),
+        "addr": quote(call.remote_address, safe=""),
+        "facts": facts,
+        "last": last_facts,
+    }
+    return Line("CALL_END", at_ms, values)
+
+
+def _monotonic(call: Call, at_ms: int) -> str:
+    """A reading of the node's /proc/uptime: hundredths of a second."""
+    hundredths = (at_ms - call.boot_at_ms) // 10
+    return f"{hundredths // 100}.{hundredths % 100:02d}"
+
+
+def _seconds(at_ms: int) -> str:
+    return f"{at_ms // 1000}.{at_ms % 1000:03d}"
+
+
+def _known(value: int | None) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,133 @@
+"""The simulator's process: fake Asterisk nodes with customers and vendors, in front of the real router.
+
+It ends after the settings' seconds or at SIGTERM: no new call, those in progress hung up and journalled, a summary of
+the run as one line of JSON on stdout.
+"""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+
+import psycopg
+import structlog
+import uvloop
+
+from simulator.ami_server import AmiServer
+from simulator.incidents import KINDS, IncidentError
+from simulator.node import Node
+from simulator.node_files import Journal, issue_epoch
+from simulator.scheduler import Clock, Scheduler, real_ms
+from simulator.settings import SimulatedNode, SimulatorSettings
+from simulator.simulation import Simulation
+from simulator.traffic import Traffic
+from simulator.vendors import Vendors
+from simulator.world import World, read_world
+
+log = structlog.get_logger(__name__)
+
+_CONNECT_SECONDS = 10
+_BOOTED_BEFORE_MS = 60_000  # the node's monotonic clock never reads zero
+
+
+class SimulatorError(Exception):
+    """Something outside keeps the simulator from its work: says what."""
+
+
+def run(settings: SimulatorSettings) -> None:
+    """Play the nodes until the end.
+
+    Raises what keeps it from its work: SimulatorError, WorldError, IncidentError, NodeFilesError, psycopg.Error.
+    """
+    now_ms = int(real_ms())
+    start_ms = now_ms
+    if settings.seconds is not None:
+        start_ms = now_ms - int(settings.seconds * 1_000 * (1 - 1 / settings.speedup))
+    world = _read(settings, start_ms / 1_000)
+    _check_targets(settings, world)
+    summary = uvloop.run(_run(settings, world, start_ms))
+    sys.stdout.write(json.dumps(summary, separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+
+
+async def _run(settings: SimulatorSettings, world: World, start_ms: int) -> dict[str, object]:
+    scheduler = Scheduler(Clock(start_ms, settings.speedup, real_ms))
+    simulation = Simulation(
+        settings,
+        traffic=Traffic(
+            world,
+            seed=settings.seed,
+            cps=settings.cps,
+            start_ms=start_ms,
+            profile=settings.profile,
+            talk_seconds=settings.talk_seconds,
+            incidents=settings.incidents,
+        ),
+        vendors=Vendors(settings.seed, world.vendors),
+        scheduler=scheduler,
+        start_ms=start_ms,
+    )
+    for node in settings.nodes:
+        simulation.nodes[node.name] = await _start_node(node, settings, simulation, scheduler, start_ms)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, simulation.stop)
+    log.info("simulator started", nodes=list(simulation.nodes), cps=settings.cps, customers=len(world.customers))
+    try:
+        await simulation.run()
+    finally:
+        for fake in simulation.nodes.values():
+            if fake.ami is not None:
+                await fake.ami.stop()
+            fake.close()
+    summary = simulation.summary()
+    log.info("simulator ended", **summary)
+    return summary
+
+
+async def _start_node(
+    node: SimulatedNode, settings: SimulatorSettings, simulation: Simulation, scheduler: Scheduler, start_ms: int
+) -> Node:
+    epoch = issue_epoch(node.directory, int(time.time()))
+    fake = Node(
+        node.name,
+        epoch,
+        boot_at_ms=start_ms - _BOOTED_BEFORE_MS,
+        journal_file=Journal(node.directory),
+        scheduler=scheduler,
+        observe=simulation.observe,
+    )
+    fake.ami = AmiServer(
+        node=node.name,
+        user=settings.ami_user,
+        secret=settings.ami_secret.get_secret_value(),
+        channels=fake.channels,
+        hang_up=lambda channel, cause: fake.hang_up(channel, cause, scheduler.now_ms()),
+        now_ms=scheduler.now_ms,
+    )
+    try:
+        await fake.ami.start(settings.ami_host, node.ami_port)
+    except OSError as error:
+        raise SimulatorError(f"AMI of node {node.name} on {settings.ami_host}:{node.ami_port}: {error}") from error
+    return fake
+
+
+def _read(settings: SimulatorSettings, at_seconds: float) -> World:
+    dsn = settings.postgres.dsn.get_secret_value()
+    with psycopg.connect(dsn, connect_timeout=_CONNECT_SECONDS, application_name="streamco simulator") as connection:
+        return read_world(connection, [node.name for node in settings.nodes], at_seconds, settings.seed)
+
+
+def _check_targets(settings: SimulatorSettings, world: World) -> None:
+    """An incident that strikes nobody is a mistake in the settings. Raises IncidentError."""
+    known = {"vendor": set(world.vendors.values()), "customer": {customer.name for customer in world.customers}}
+    for incident in settings.incidents:
+        names = known.get(KINDS[incident.kind].target)
+        if incident.target and names is not None and incident.target not in names:
+            kind = KINDS[incident.kind].target
+            raise IncidentError(f"incident {incident.kind}: no {kind} {incident.target!r}; there are: {_some(names)}")
+
+
+def _some(names: set[str]) -> str:
+    return ", ".join(sorted(names)[:12]) + (" …" if len(names) > 12 else "")
