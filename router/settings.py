@@ -1,0 +1,45 @@
+"""What the router is told. Built once by the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from schemas.connections import Frozen, Kafka, Postgres
+
+
+class SnapshotSettings(Frozen):
+    """The builder of snapshots: where it reads, where it publishes, and the call length that costs are compared at."""
+
+    postgres: Postgres
+    directory: Path
+    expected_call_seconds: Annotated[int, Field(ge=1, le=3600)] = 180
+    debounce_seconds: Annotated[float, Field(ge=0, le=10)] = 0.2
+
+
+class RouterSettings(Frozen):
+    """The AGI server. Times in seconds; every one of them is a bound.
+
+    `peers_allowed`: addresses or networks that may open a session; nothing else is answered.
+    `spool_limit`: decisions that may wait for Kafka; beyond it the oldest are dropped, and counted loudly: a decision
+    explains a call, it never bills it.
+    """
+
+    snapshot: SnapshotSettings
+    kafka: Kafka
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65_535)] = 14573
+    peers_allowed: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    beat: Path | None = None
+    spool: Path
+    spool_limit: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_000_000
+    deadline_seconds: Annotated[float, Field(gt=0, le=30)] = 2.0
+    header_seconds: Annotated[float, Field(gt=0, le=30)] = 2.0
+    max_header_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 16_384
+    max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    admission_seconds: Annotated[float, Field(gt=0, le=10)] = 1.0
+    admission_connections: Annotated[int, Field(ge=1, le=64)] = 8
+    hold_seconds: Annotated[int, Field(ge=1, le=3600)] = 60  # of talk that a quantum pays for
+    hold_grace_seconds: Annotated[int, Field(ge=60, le=86_400)] = 900  # a hold expires so long after the longest call
+    admission: bool = True  # off only to measure: then nothing is held and no limit is kept
+    system_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")] = "router"

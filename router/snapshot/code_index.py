@@ -1,0 +1,103 @@
+"""Longest-prefix match by one bisect: nested codes flattened into disjoint ranges of 15-digit numbers.
+
+A code covers the numbers that begin with it, padded to 15 digits. Ranges nest; flattened, every number lies in exactly
+one range, which belongs to the longest code that covers it. Padding also matches codes that are longer than a short
+number: the match then climbs to the parent. Built with numpy, read without it.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy
+from numpy.typing import NDArray
+
+NO_CODE: Final = -1
+_WIDTH: Final = 15
+_FIRST: Final = 5  # digits of the first-level index
+_FIRST_SPAN: Final = 10 ** (_WIDTH - _FIRST)
+_POWERS: Final = 10 ** numpy.arange(_WIDTH + 1, dtype=numpy.int64)
+
+Integers = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeIndex:
+    """`codes[i]`, `lengths[i]`, `parents[i]` of code i; `starts`, `owners` of the ranges; `first` speeds it."""
+
+    codes: Sequence[int]
+    lengths: Sequence[int]
+    parents: Sequence[int]
+    starts: Sequence[int]
+    owners: Sequence[int]
+    first: Sequence[int] | None
+
+    def find(self, number: str) -> int:
+        """The index of the longest code that `number` (ASCII digits, at most 15) begins with, or NO_CODE."""
+        padded = int(number.ljust(_WIDTH, "0"))
+        if self.first is None:
+            place = bisect_right(self.starts, padded) - 1
+        else:
+            head = padded // _FIRST_SPAN
+            place = bisect_right(self.starts, padded, self.first[head], self.first[head + 1]) - 1
+        code = self.owners[place]
+        digits = len(number)
+        while code != NO_CODE and self.lengths[code] > digits:
+            code = self.parents[code]
+        return code
+
+    def text(self, code: int) -> str:
+        """The digits of code `code`, leading zeros included."""
+        return str(self.codes[code]).zfill(self.lengths[code])
+
+
+def sort_codes(codes: Integers, lengths: Integers) -> tuple[Integers, Integers]:
+    """Distinct codes in the index's order: by the number that they begin at, parents before children."""
+    pairs = numpy.unique(numpy.stack([codes * _POWERS[_WIDTH - lengths], lengths], axis=1), axis=0)
+    return pairs[:, 0] // _POWERS[_WIDTH - pairs[:, 1]], pairs[:, 1]
+
+
+def places_of(codes: Integers, lengths: Integers, in_codes: Integers, in_lengths: Integers) -> Integers:
+    """Where each (code, length) stands among `in_codes`, which are in the index's order; NO_CODE where it does not."""
+    keys = in_codes * _POWERS[_WIDTH - in_lengths] * 16 + in_lengths
+    wanted = codes * _POWERS[_WIDTH - lengths] * 16 + lengths
+    if not len(keys):
+        return numpy.full(len(wanted), NO_CODE, dtype=numpy.int64)
+    found = numpy.minimum(numpy.searchsorted(keys, wanted), len(keys) - 1)
+    return numpy.where(keys[found] == wanted, found, NO_CODE)
+
+
+def build_arrays(codes: Integers, lengths: Integers, *, with_first: bool) -> dict[str, Integers]:
+    """The arrays of a CodeIndex over sorted, distinct codes (see sort_codes)."""
+    lengths = lengths.astype(numpy.int64)
+    lows = codes * _POWERS[_WIDTH - lengths]
+    highs = (codes + 1) * _POWERS[_WIDTH - lengths]
+    starts = numpy.unique(numpy.concatenate([numpy.zeros(1, dtype=numpy.int64), lows, highs[highs < _POWERS[_WIDTH]]]))
+    owners = _longest(starts, codes, lengths, numpy.full(len(starts), _WIDTH + 1))
+    changes = numpy.concatenate([[True], owners[1:] != owners[:-1]])
+    starts, owners = starts[changes], owners[changes]
+    arrays = {
+        "codes": codes.astype(numpy.int64),
+        "lengths": lengths.astype(numpy.uint8),
+        "parents": _longest(lows, codes, lengths, lengths).astype(numpy.int32),
+        "starts": starts.astype(numpy.int64),
+        "owners": owners.astype(numpy.int32),
+    }
+    if with_first:
+        heads = numpy.arange(10**_FIRST + 1, dtype=numpy.int64) * _FIRST_SPAN
+        arrays["first"] = numpy.searchsorted(starts, heads).astype(numpy.int32)
+    return arrays
+
+
+def _longest(points: Integers, codes: Integers, lengths: Integers, below: Integers) -> Integers:
+    """For each 15-digit point the longest code shorter than `below` digits that covers it, or NO_CODE."""
+    found = numpy.full(len(points), NO_CODE, dtype=numpy.int64)
+    for length in sorted(set(lengths.tolist())):  # ascending, so that longer ones overwrite
+        members = numpy.flatnonzero(lengths == length)
+        of_length = codes[members]
+        heads = points // _POWERS[_WIDTH - length]
+        near = numpy.minimum(numpy.searchsorted(of_length, heads), len(members) - 1)
+        hit = (of_length[near] == heads) & (below > length)
+        found[hit] = members[near[hit]]
+    return found

@@ -1,0 +1,298 @@
+"""The decision, against a slow oracle that scans all raw prices, and by hand for what an engineer would ask."""
+
+import itertools
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from snapshots import EXPECTED_SECONDS, NOW_MS, PACK, PriceRow, RawWorld, make_snapshot, peer
+
+from router.routing import Decision, Request, decide
+from router.snapshot.config import Destination, Peer
+from schemas.agi import MAX_ROUTES
+from schemas.refusals import Refusal
+from tariffs.rating import billed_seconds
+
+CUSTOMER = peer(1, originator=True)
+Decide = Callable[..., Decision]
+
+
+def request(callee: str = "447700900123", address: str = "127.0.1.1:5060", endpoint: str = "c-c1") -> Request:
+    return Request(endpoint, address, callee, "12125550123")
+
+
+@pytest.fixture
+def routed(tmp_path: Path) -> Decide:
+    """Decide in a world of customer 1 and the vendors given as {peer: prices by code}."""
+    numbers = itertools.count()
+
+    def run(
+        vendors: dict[Peer, dict[str, int | None]],
+        customer: Peer = CUSTOMER,
+        sells: dict[str, int | None] | None = None,
+        priorities: dict[int, int] | None = None,
+        asked: Request | None = None,
+        destinations: list[Destination] | None = None,
+        disabled: frozenset[int] = frozenset(),
+    ) -> Decision:
+        prices: dict[int, list[PriceRow]] = {
+            vendor.peer_id: [(code, 0, price) for code, price in deck.items()] for vendor, deck in vendors.items()
+        }
+        prices[customer.deck_id] = [(code, 0, price) for code, price in (sells or {"44": 2_000_000}).items()]
+        entries = [
+            (vendor.peer_id, (priorities or {}).get(vendor.peer_id, 1), vendor.peer_id not in disabled)
+            for vendor in vendors
+        ]
+        world = RawWorld([customer, *vendors], prices, entries, destinations or [])
+        snapshot = make_snapshot(tmp_path / str(next(numbers)), world)
+        return decide(snapshot, asked or request(), expected_seconds=EXPECTED_SECONDS)
+
+    return run
+
+
+def vendor(number: int, **changes: object) -> Peer:
+    return peer(number, originator=False, **changes)
+
+
+def names(decision: Decision) -> list[str]:
+    return [route.vendor.name for route in decision.routes]
+
+
+def verdicts(decision: Decision) -> dict[str, str]:
+    return {candidate.vendor: str(candidate.verdict) for candidate in decision.candidates()}
+
+
+def test_the_cheapest_first_and_each_other_with_its_reason(routed: Decide) -> None:
+    decision = routed(
+        {
+            vendor(11): {"447": 1_500_000},
+            vendor(12): {"44": 1_200_000},
+            vendor(13): {"4477": 2_500_000},
+            vendor(14): {"1": 100},
+            vendor(15): {"44": 1_000_000, "4477": None},
+            vendor(16, pack=msgspec.structs.replace(PACK, currency="EUR")): {"44": 1_000_000},
+            vendor(17, company_id=1): {"44": 1_000_000},
+            vendor(18, enabled=False): {"44": 1_000_000},
+            vendor(19): {"44": 1_000_000},
+        },
+        disabled=frozenset({19}),
+    )
+    assert decision.refusal is None
+    assert names(decision) == ["v12", "v11"]
+    assert [(r.price.code, r.price.price_e8) for r in decision.routes] == [("44", 1_200_000), ("447", 1_500_000)]
+    assert verdicts(decision) == {
+        "v12": "TAKEN", "v11": "TAKEN", "v13": "NO PROFIT", "v14": "NO CODE", "v15": "BLOCKED CODE",
+        "v16": "OTHER CURRENCY", "v17": "OWN COMPANY", "v18": "DISABLED", "v19": "DISABLED",
+    }  # fmt: skip
+    taken = decision.candidates()[:2]
+    assert [(c.position, c.margin_e8) for c in taken] == [(1, 800_000), (2, 500_000)]
+
+
+def test_priority_goes_before_price(routed: Decide) -> None:
+    decision = routed(
+        {vendor(11): {"44": 1_000_000}, vendor(12): {"44": 1_900_000}, vendor(13): {"44": 1_100_000}},
+        priorities={11: 2, 12: 1, 13: 2},
+    )
+    assert names(decision) == ["v12", "v11", "v13"]
+
+
+def test_the_connect_fee_and_the_increment_count(routed: Decide) -> None:
+    # Over 180 s: 0.0150 a minute flat, against 0.0100 a minute and 0.0180 for the connection: 0.0160 a minute.
+    dear = vendor(12, pack=msgspec.structs.replace(PACK, connect_fee_micros=18_000))
+    decision = routed({dear: {"44": 1_000_000}, vendor(11): {"44": 1_500_000}})
+    assert names(decision) == ["v11", "v12"]
+    assert [route.comparable_e8 for route in decision.routes] == [1_500_000, 1_600_000]
+
+
+@pytest.mark.parametrize(
+    ("profit", "margin_e8", "taken"),
+    [
+        ("no_losses", 0, ["v11", "v12"]), ("profit_only", 0, ["v11"]), ("allow_losses", 0, ["v11", "v12", "v13"]),
+        ("no_losses", 500_000, ["v11"]), ("no_losses", 1_000_001, []), ("profit_only", 1_000_000, ["v11"]),
+    ],
+)  # fmt: skip
+def test_profit_control(routed: Decide, profit: str, margin_e8: int, taken: list[str]) -> None:
+    customer = peer(1, originator=True, profit=profit, minimum_margin_e8=margin_e8)
+    decision = routed(
+        {vendor(11): {"44": 1_000_000}, vendor(12): {"44": 2_000_000}, vendor(13): {"44": 2_000_001}}, customer
+    )
+    assert names(decision) == taken
+    assert decision.refusal is (None if taken else Refusal.NO_PROFITABLE_ROUTE)
+
+
+def test_no_more_than_the_longest_hunt(routed: Decide) -> None:
+    decision = routed({vendor(11 + n): {"44": 1_000_000 + n} for n in range(MAX_ROUTES + 3)})
+    assert len(decision.routes) == MAX_ROUTES
+    assert list(verdicts(decision).values()).count("SURPLUS") == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "customer", "sells", "reason"),
+    [
+        (request(address="127.0.9.9:5060"), CUSTOMER, None, "UNAUTHORISED"),
+        (request(address="nonsense"), CUSTOMER, None, "UNAUTHORISED"),
+        (request(), peer(1, originator=True, enabled=False), None, "DISABLED"),
+        (request("44&7700"), CUSTOMER, None, "BAD NUMBER"),
+        (request("44"), CUSTOMER, None, "BAD NUMBER"),
+        (request(), CUSTOMER, {"1": 100}, "NOT BILLABLE"),
+        (request(), CUSTOMER, {"44": 0}, "NOT BILLABLE"),
+        (request(), CUSTOMER, {"44": 2_000_000, "447": None}, "BLOCKED"),
+        (request("4420"), CUSTOMER, {"442": 100}, "NO PROFITABLE ROUTE"),
+        (request("331234567"), CUSTOMER, {"33": 100}, "NO ROUTE"),
+        (request("44"+"1" * 14), CUSTOMER, None, "BAD NUMBER"),
+    ],
+)  # fmt: skip
+def test_refusals(routed: Decide, asked: Request, customer: Peer, sells: dict[str, int | None], reason: str) -> None:
+    decision = routed({vendor(11): {"44": 1_000_000}}, customer, sells, asked=asked)
+    assert decision.refusal == reason
+    assert not decision.routes
+
+
+def test_premium_numbers_need_leave_and_a_price_of_their_own(routed: Decide) -> None:
+    premium = [Destination(5, "4490", "premium")]
+    asked = request("449012345678")
+    vendors: dict[Peer, dict[str, int | None]] = {vendor(11): {"44": 1_000_000}}
+    allowed = peer(1, originator=True, allow_special=True)
+    whole, own = {"44": 2_000_000}, {"44": 2_000_000, "4490": 9_000_000}
+    assert routed(vendors, CUSTOMER, own, asked=asked, destinations=premium).refusal is Refusal.BLOCKED
+    assert routed(vendors, allowed, whole, asked=asked, destinations=premium).refusal is Refusal.BLOCKED
+    decision = routed(vendors, allowed, own, asked=asked, destinations=premium)
+    assert decision.refusal is None
+    assert decision.destination_id == 5
+
+
+def test_the_most_specific_originator_wins(tmp_path: Path) -> None:
+    wide = peer(1, originator=True, host="127.0.0.0/16", endpoint="c-wide")
+    narrow = peer(2, originator=True, host="127.0.1.0/24", endpoint="c-narrow")
+    prefixed = peer(3, originator=True, host="127.0.0.0/16", endpoint="c-prefixed", tech_prefix="9001")
+    world = RawWorld(
+        [wide, narrow, prefixed, vendor(11)], {number: [("44", 0, 10)] for number in (1, 2, 3, 11)}, [(11, 1, True)]
+    )
+    snapshot = make_snapshot(tmp_path, world)
+
+    def who(address: str, callee: str, endpoint: str = "anonymous") -> str:
+        decision = decide(snapshot, request(callee, address, endpoint), expected_seconds=EXPECTED_SECONDS)
+        return decision.peer.name if decision.peer else ""
+
+    assert who("127.0.1.7:5060", "447700900123") == "c2"
+    assert who("127.0.2.7:5060", "447700900123") == "c1"
+    assert who("127.0.1.7:5060", "9001447700900123") == "c3"
+    assert who("127.1.0.1:5060", "447700900123") == ""
+    assert who("127.0.1.7:5060", "447700900123", "c-wide") == "c1"
+    assert who("127.1.1.7:5060", "447700900123", "c-wide") == ""  # the endpoint never replaces the address
+
+
+mostly = st.sampled_from([True, True, True, True, False])
+codes = st.text("12", min_size=1, max_size=4)
+moments = st.sampled_from([0, NOW_MS - 10, NOW_MS, NOW_MS + 10, NOW_MS + 1000])
+deck_of = st.lists(
+    st.tuples(codes, moments, st.none() | st.integers(0, 400)), max_size=14, unique_by=lambda row: row[:2]
+)
+packs = st.builds(
+    lambda notation, fee, currency, free: msgspec.structs.replace(
+        PACK, minimum_seconds=notation[0], increment_seconds=notation[1], free_seconds=notation[2],
+        connect_fee_micros=fee, currency=currency, allow_free_codes=free,
+    ),
+    st.sampled_from([(1, 1, 0), (30, 6, 0), (60, 60, 0), (1, 1, 200)]), st.sampled_from([0, 1]),
+    st.sampled_from(["USD", "USD", "USD", "EUR"]), st.booleans(),
+)  # fmt: skip
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> RawWorld:
+    count = draw(st.integers(0, 11))
+    customer = peer(
+        1, originator=True, pack=draw(packs), profit=draw(st.sampled_from(["profit_only", "no_losses", "allow_losses"])),
+        minimum_margin_e8=draw(st.integers(-50, 50)),
+    )  # fmt: skip
+    vendors = [
+        vendor(
+            11 + n, pack=draw(packs), company_id=draw(st.sampled_from([1, 50 + n, 50 + n])), enabled=draw(mostly)
+        )
+        for n in range(count)
+    ]  # fmt: skip
+    prices = {one.deck_id: draw(deck_of) for one in [customer, *vendors]}
+    entries = [
+        (one.peer_id, draw(st.integers(0, 2)), draw(st.integers(0, 5)) > 0)
+        for one in vendors
+        if draw(st.integers(0, 5))
+    ]
+    return RawWorld([customer, *vendors], prices, entries)
+
+
+def price_in_force(rows: list[PriceRow], number: str, now_ms: int, allow_free: bool) -> tuple[str, int | None] | None:
+    """The longest code with a row in force, and its newest price (None: blocked), by scanning all rows."""
+    for end in range(len(number), 0, -1):
+        begun = [row for row in rows if row[0] == number[:end] and row[1] <= now_ms]
+        if begun:
+            price = max(begun, key=lambda row: row[1])[2]
+            return number[:end], None if price == 0 and not allow_free else price
+    return None
+
+
+def per_minute(one: Peer, price_e8: int) -> Fraction:
+    """The exact price per minute of a call of the expected length."""
+    billed = billed_seconds(
+        EXPECTED_SECONDS, one.pack.minimum_seconds, one.pack.increment_seconds, one.pack.free_seconds
+    )
+    if not billed:
+        return Fraction(0)
+    return (Fraction(one.pack.connect_fee_micros * 100) + Fraction(billed * price_e8, 60)) * 60 / EXPECTED_SECONDS
+
+
+def oracle(world: RawWorld, number: str, now_ms: int) -> tuple[str, list[tuple[int, str]]]:
+    """(refusal or '', [(vendor, code) in order]) by the definitions, over the raw rows."""
+    customer = world.peers[0]
+    by_id = {one.peer_id: one for one in world.peers}
+    sold = price_in_force(list(world.prices[customer.deck_id]), number, now_ms, allow_free=True)
+    if sold is None:
+        return "NOT BILLABLE", []
+    if sold[1] is None:
+        return "BLOCKED", []
+    if sold[1] == 0 and not customer.pack.allow_free_codes:
+        return "NOT BILLABLE", []
+    income = int(per_minute(customer, sold[1]) // 1)
+    usable = []
+    for peer_id, priority, enabled in world.entries:
+        one = by_id[peer_id]
+        if (
+            not (enabled and one.enabled)
+            or one.company_id == customer.company_id
+            or one.pack.currency != customer.pack.currency
+        ):
+            continue
+        bought = price_in_force(list(world.prices[one.deck_id]), number, now_ms, one.pack.allow_free_codes)
+        if bought is not None and bought[1] is not None:
+            cost = -int(-per_minute(one, bought[1]) // 1)
+            usable.append((priority, cost, world.peers.index(one), peer_id, bought[0]))
+    if not usable:
+        return "NO ROUTE", []
+    margin = {
+        "allow_losses": -(10**30),
+        "no_losses": customer.minimum_margin_e8,
+        "profit_only": max(1, customer.minimum_margin_e8),
+    }[customer.profit]
+    routes = [(peer_id, code) for _, cost, _, peer_id, code in sorted(usable) if income - cost >= margin][:MAX_ROUTES]
+    return ("" if routes else "NO PROFITABLE ROUTE"), routes
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(
+    world=worlds(),
+    numbers=st.lists(st.text("123", min_size=3, max_size=6), min_size=1, max_size=8),
+    later=st.sampled_from([0, 10, 5000]),
+)
+def test_decisions_equal_the_oracle(tmp_path: Path, world: RawWorld, numbers: list[str], later: int) -> None:
+    snapshot = make_snapshot(tmp_path, world, now_ms=NOW_MS + later)
+    for number in numbers:
+        decision = decide(snapshot, request(number), expected_seconds=EXPECTED_SECONDS)
+        found = [(route.vendor.peer_id, route.price.code) for route in decision.routes]
+        assert (decision.refusal or "", found) == oracle(world, number, NOW_MS + later)
+        candidates = decision.candidates()
+        if decision.plan is not None:
+            assert {c.vendor_peer_id for c in candidates} == {entry[0] for entry in world.entries}
+        assert [c.vendor_peer_id for c in candidates if c.position] == [peer_id for peer_id, _ in found]
