@@ -61,9 +61,12 @@ class Scheduler:
         self._heap: list[tuple[int, int, Timer]] = []
         self._sequence = itertools.count()
         self._now_ms = clock.target_ms()
+        self._in_step = False
 
     def now_ms(self) -> int:
-        """The simulator's time: where the clock ought to stand, or the oldest undone step if that is earlier."""
+        """The simulator's time: the running step's moment; else the clock's, or the oldest undone step's if earlier."""
+        if self._in_step:
+            return self._now_ms
         target_ms = self._clock.target_ms()
         self._drop_cancelled()
         if self._heap and self._heap[0][0] < target_ms:
@@ -86,7 +89,11 @@ class Scheduler:
             if timer.cancelled:
                 continue
             self._now_ms = max(self._now_ms, at_ms)
-            timer.step()
+            self._in_step = True
+            try:
+                timer.step()
+            finally:
+                self._in_step = False
             done += 1
         return done
 

@@ -1,0 +1,47 @@
+"""Epochs never repeat; the journal's lines are whole, and a torn one swallows nothing after it."""
+
+from pathlib import Path
+
+import pytest
+
+from simulator.node_files import Journal, NodeFilesError, issue_epoch
+
+
+def test_epochs_grow_even_when_the_clock_goes_back(tmp_path: Path) -> None:
+    assert issue_epoch(tmp_path / "sim1", 1_800_000_000) == 1_800_000_000
+    assert issue_epoch(tmp_path / "sim1", 1_800_000_000) == 1_800_000_001
+    assert issue_epoch(tmp_path / "sim1", 1_700_000_000) == 1_800_000_002
+    assert issue_epoch(tmp_path / "sim1", 1_900_000_000) == 1_900_000_000
+    assert (tmp_path / "sim1" / "epoch").read_text().strip() == "1900000000"
+
+
+def test_an_epoch_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "epoch").write_text("yesterday")
+    with pytest.raises(NodeFilesError, match="'yesterday' is no epoch"):
+        issue_epoch(tmp_path, 1_800_000_000)
+
+
+def test_lines_are_appended_over_restarts(tmp_path: Path) -> None:
+    for text in (b"one\n", b"two\n"):
+        journal = Journal(tmp_path)
+        journal.write(text)
+        journal.close()
+    assert (tmp_path / "journal" / "Master.csv").read_bytes() == b"one\ntwo\n"
+
+
+def test_a_torn_line_is_ended_before_the_next_start_writes(tmp_path: Path) -> None:
+    path = tmp_path / "journal" / "Master.csv"
+    path.parent.mkdir()
+    path.write_bytes(b"one\nto")
+    journal = Journal(tmp_path)
+    journal.write(b"three\n")
+    journal.close()
+    assert path.read_bytes() == b"one\nto\nthree\n"
+
+
+def test_a_disk_that_takes_less_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path)
+    monkeypatch.setattr("simulator.node_files.os.write", lambda descriptor, line: 2)
+    with pytest.raises(NodeFilesError, match="2 of 4 bytes"):
+        journal.write(b"one\n")
+    journal.close()
