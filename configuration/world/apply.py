@@ -1,0 +1,166 @@
+"""Writes a World into PostgreSQL: by name, in an order in which everything finds what it refers to, idempotent.
+
+Only what differs is written. Nothing is deleted but entries of route classes and nodes of peers that the world lists
+anew. Accounts keep company, kind and currency, packs their currency, peers their role: money refers to them.
+"""
+
+import ipaddress
+from typing import Any
+
+from psycopg import sql
+
+from configuration.world.countries import destinations
+from configuration.world.database import Connection
+from configuration.world.model import Account, Company, Peer, RouteClass, World
+from configuration.world.tables import Tables
+
+
+def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
+    """Write the world. Out: how many rows were inserted or changed, and every error by field. The caller rolls back."""
+    tables = Tables(connection)
+    tables.written += _put_destinations(connection)
+    for name in world.nodes:
+        tables.put("nodes", "nodes", {"name": name})
+    _put_packs(tables, world)
+    for index, route_class in enumerate(world.route_classes):
+        tables.put(f"route_classes[{index}]", "route_classes", {"name": route_class.name})
+    for index, company in enumerate(world.companies):
+        _put_company(tables, f"companies[{index}]", company)
+    for index, route_class in enumerate(world.route_classes):
+        _put_entries(tables, f"route_classes[{index}]", route_class)
+    return tables.written, tables.errors
+
+
+def _put_destinations(connection: Connection) -> int:
+    """The numbering plan of the world, where it is not there yet: what a user has named otherwise stays."""
+    there = {row[0] for row in connection.execute("SELECT code FROM destinations").fetchall()}
+    missing = [destination for destination in destinations() if destination.code not in there]
+    if missing:
+        statement = "COPY destinations (code, country, name, kind) FROM STDIN"
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for destination in missing:
+                copy.write_row(destination)
+    return len(missing)
+
+
+def _put_packs(tables: Tables, world: World) -> None:
+    for index, pack in enumerate(world.packs):
+        minimum, increment, free = pack.seconds
+        values = {
+            "name": pack.name,
+            "currency": pack.currency,
+            "minimum_seconds": minimum,
+            "increment_seconds": increment,
+            "free_seconds": free,
+            "connect_fee": pack.connect_fee,
+            "rounding_decimals": pack.rounding_decimals,
+            "duration_rounding": pack.duration_rounding,
+            "time_zone": pack.time_zone,
+            "allow_free_codes": pack.allow_free_codes,
+        }
+        tables.put(f"packs[{index}]", "billing_packs", values, ("currency",))
+
+
+def _put_company(tables: Tables, path: str, company: Company) -> None:
+    company_id = tables.put(
+        path, "companies", {"name": company.name, "country": company.country, "enabled": company.enabled}
+    )
+    if company_id is None:
+        return
+    for index, account in enumerate(company.accounts):
+        _put_account(tables, f"{path}.accounts[{index}]", company_id, account)
+    for index, peer in enumerate(company.peers):
+        _put_peer(tables, f"{path}.peers[{index}]", company_id, peer)
+
+
+def _put_account(tables: Tables, path: str, company_id: int, account: Account) -> None:
+    values = {
+        "name": account.name,
+        "company_id": company_id,
+        "kind": account.kind,
+        "currency": account.currency,
+        "payment": account.payment,
+        "credit_limit": account.credit_limit,
+        "when_database_away": account.when_database_away,
+    }
+    tables.put(path, "accounts", values, ("company_id", "kind", "currency"))
+
+
+def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
+    account_id = _account_of(tables, path, company_id, peer)
+    pack_id = _needed(tables, path, "pack", "billing_packs", peer.pack)
+    class_id = _needed(tables, path, "route_class", "route_classes", peer.route_class) if peer.route_class else None
+    node_ids = [_needed(tables, path, f"nodes[{at}]", "nodes", node) for at, node in enumerate(peer.nodes)]
+    if account_id is None or pack_id is None or None in node_ids or (peer.route_class and class_id is None):
+        return
+    deck_id = tables.id_of("decks", peer.deck)
+    if deck_id is None:
+        deck_id = tables.put(f"{path}.deck", "decks", {"name": peer.deck})
+    same = ("name", "role", "enabled", "endpoint", "port", "tech_prefix", "max_concurrent", "max_cps")
+    more = ("max_call_seconds", "profit", "minimum_margin", "ring_seconds", "allow_special", "codecs")
+    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more}
+    host = ipaddress.ip_interface(peer.host) if "/" in peer.host else ipaddress.ip_address(peer.host)
+    values |= {"host": host, "company_id": company_id, "account_id": account_id, "pack_id": pack_id}
+    values |= {"deck_id": deck_id, "route_class_id": class_id}
+    peer_id = tables.put(path, "peers", values, ("company_id", "role"))
+    if peer_id is not None:
+        _put_nodes(tables, path, peer_id, {node_id for node_id in node_ids if node_id is not None})
+
+
+def _account_of(tables: Tables, path: str, company_id: int, peer: Peer) -> int | None:
+    if peer.account is not None:
+        return _needed(tables, path, "account", "accounts", peer.account)
+    kind = "customer" if peer.role == "originator" else "vendor"
+    rows = tables.connection.execute(
+        "SELECT account_id FROM accounts WHERE company_id = %s AND kind = %s", (company_id, kind)
+    ).fetchall()
+    if len(rows) == 1:
+        return int(rows[0][0])
+    has = "several" if rows else "no"
+    tables.errors.append(f"{path}.account: the company has {has} {kind} accounts, so the peer must name its account")
+    return None
+
+
+def _needed(tables: Tables, path: str, field: str, table: str, name: str) -> int | None:
+    key = tables.id_of(table, name)
+    if key is None:
+        tables.errors.append(f"{path}.{field} {name!r}: there is none of that name")
+    return key
+
+
+def _put_nodes(tables: Tables, path: str, peer_id: int, node_ids: set[int]) -> None:
+    rows = tables.connection.execute("SELECT node_id FROM peer_nodes WHERE peer_id = %s", (peer_id,)).fetchall()
+    there = {row[0] for row in rows}
+    for node_id in sorted(there - node_ids):
+        tables.run(path, sql.SQL("DELETE FROM peer_nodes WHERE peer_id = %s AND node_id = %s"), (peer_id, node_id))
+    for node_id in sorted(node_ids - there):
+        tables.run(path, sql.SQL("INSERT INTO peer_nodes (peer_id, node_id) VALUES (%s, %s)"), (peer_id, node_id))
+    tables.written += len(there ^ node_ids)
+
+
+def _put_entries(tables: Tables, path: str, route_class: RouteClass) -> None:
+    class_id = tables.id_of("route_classes", route_class.name)
+    if class_id is None:
+        return
+    wanted: dict[int, tuple[int, bool]] = {}
+    for index, entry in enumerate(route_class.entries):
+        peer_id = _needed(tables, f"{path}.entries[{index}]", "peer", "peers", entry.peer)
+        if peer_id is not None:
+            wanted[peer_id] = (entry.priority, entry.enabled)
+    rows = tables.connection.execute(
+        "SELECT peer_id, priority, enabled FROM route_class_entries WHERE route_class_id = %s", (class_id,)
+    ).fetchall()
+    there = {peer_id: (priority, enabled) for peer_id, priority, enabled in rows}
+    for peer_id in sorted(there.keys() - wanted.keys()):
+        statement = sql.SQL("DELETE FROM route_class_entries WHERE route_class_id = %s AND peer_id = %s")
+        tables.run(path, statement, (class_id, peer_id))
+        tables.written += 1
+    for peer_id, (priority, enabled) in wanted.items():
+        if there.get(peer_id) != (priority, enabled):
+            statement = sql.SQL(
+                "INSERT INTO route_class_entries (route_class_id, peer_id, priority, enabled) VALUES (%s, %s, %s, %s)"
+                " ON CONFLICT (route_class_id, peer_id) DO UPDATE SET priority = excluded.priority,"
+                " enabled = excluded.enabled"
+            )
+            tables.run(path, statement, (class_id, peer_id, priority, enabled))
+            tables.written += 1

@@ -1,0 +1,43 @@
+"""One connection and one transaction for a whole change of the world; the server's own errors in the user's words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from configuration.world.errors import WorldError
+
+Connection = psycopg.Connection[Any]
+
+CONNECT_SECONDS = 10
+LOCK_WAIT_SECONDS = 60
+_WORLD_LOCK = 7361002  # one change of the whole world at a time
+
+
+@contextmanager
+def changing(dsn: str, *, whole_world: bool = False) -> Iterator[Connection]:
+    """A connection in one transaction, committed at the end of the block, rolled back on any exception.
+
+    `whole_world`: wait for whoever else changes the world. psycopg's errors come out as WorldError.
+    """
+    try:
+        with psycopg.connect(dsn, connect_timeout=CONNECT_SECONDS, autocommit=True) as connection:
+            connection.execute(f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'")
+            with connection.transaction():
+                if whole_world:
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_WORLD_LOCK,))
+                yield connection
+    except psycopg.errors.UndefinedTable as error:
+        raise WorldError([f"the database has no tables yet ({primary(error)}): run the migrations first"]) from error
+    except psycopg.errors.LockNotAvailable as error:
+        raise WorldError([f"another change of the world has not ended within {LOCK_WAIT_SECONDS} s"]) from error
+    except psycopg.OperationalError as error:
+        raise WorldError([f"PostgreSQL does not answer: {str(error).strip()[:500]}"]) from error
+    except psycopg.Error as error:
+        raise WorldError([f"PostgreSQL refuses: {primary(error)}"]) from error
+
+
+def primary(error: psycopg.Error) -> str:
+    """The first line of what the server said."""
+    return error.diag.message_primary or str(error).strip()[:500]

@@ -1,0 +1,123 @@
+"""A peer's deck from a CSV file: the file is the deck. All or nothing, and only rows that differ are touched.
+
+Rows come by COPY into a table of the transaction's own; what only the whole file can tell (a code twice) is found
+there, so that memory stays bounded. A row that is as it was keeps its price_id; a second load changes nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from configuration.world.database import Connection, changing
+from configuration.world.deck_file import MAX_ERRORS, DeckFile, DeckRow, DeckRules
+from configuration.world.errors import WorldError
+
+_STAGE: Final = """
+    CREATE TEMPORARY TABLE deck_load (
+        line int NOT NULL, code text NOT NULL, effective_from timestamptz NOT NULL, price numeric(18,8)
+    ) ON COMMIT DROP
+"""
+_TWICE: Final = """
+    SELECT line, code, first FROM (
+        SELECT line, code, min(line) OVER (PARTITION BY code, effective_from) AS first FROM deck_load
+    ) AS rows WHERE line <> first ORDER BY line LIMIT %s
+"""
+_GONE: Final = """
+    FROM prices WHERE deck_id = %(deck)s AND NOT EXISTS (
+        SELECT FROM deck_load WHERE deck_load.code = prices.code AND deck_load.effective_from = prices.effective_from
+        AND deck_load.price IS NOT DISTINCT FROM prices.price
+    )
+"""
+_NEW: Final = """
+    FROM deck_load WHERE NOT EXISTS (
+        SELECT FROM prices WHERE prices.deck_id = %(deck)s AND prices.code = deck_load.code
+        AND prices.effective_from = deck_load.effective_from
+    )
+"""
+_INSERT: Final = (
+    "INSERT INTO prices (deck_id, code, effective_from, price) SELECT %(deck)s, code, effective_from, price"
+)
+
+
+@dataclass(frozen=True)
+class DeckResult:
+    """What became of the deck. `removed` and `inserted` count a changed price in both; both are 0 on a repeat."""
+
+    deck: str
+    rows: int
+    inserted: int
+    removed: int
+
+
+def load_deck(dsn: str, peer: str, csv_path: Path | str) -> DeckResult:
+    """Make a file the deck of a peer (by name), and of all who share it. Raises WorldError: errors by row."""
+    with changing(dsn) as connection:
+        deck_id, deck, rules = _deck_of(connection, peer)
+        file = DeckFile(Path(csv_path), rules)
+        _stage(connection, file)
+        if file.errors:
+            raise WorldError(file.errors)
+        if not file.rows_read:
+            raise WorldError([f"{csv_path}: has no rows; a deck without prices is not loaded"])
+        twice = connection.execute(_TWICE, (MAX_ERRORS,)).fetchall()
+        if twice:
+            raise WorldError(
+                [
+                    f"row {line}, column code, value {code!r}: is in row {first} too, for the same moment"
+                    for line, code, first in twice
+                ]
+            )
+        removed, inserted = _replace(connection, deck_id)
+    return DeckResult(deck, file.rows_read, inserted, removed)
+
+
+def _deck_of(connection: Connection, peer: str) -> tuple[int, str, DeckRules]:
+    row = connection.execute(
+        "SELECT deck_id, decks.name, time_zone FROM peers JOIN decks USING (deck_id)"
+        " JOIN billing_packs USING (pack_id) WHERE peers.name = %s FOR UPDATE OF decks",
+        (peer,),
+    ).fetchone()
+    if row is None:
+        raise WorldError([f"peer {peer!r}: there is no peer of that name"])
+    deck_id, deck, time_zone = row
+    free = connection.execute(
+        "SELECT bool_and(allow_free_codes) FROM peers JOIN billing_packs USING (pack_id) WHERE deck_id = %s", (deck_id,)
+    ).fetchone()
+    return deck_id, deck, DeckRules(time_zone, bool(free and free[0]))
+
+
+def _stage(connection: Connection, file: DeckFile) -> None:
+    connection.execute(_STAGE)
+    statement = "COPY deck_load (line, code, effective_from, price) FROM STDIN"
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for block in _blocks(file.rows()):
+            copy.write(block)
+    connection.execute("ANALYZE deck_load")
+
+
+def _blocks(rows: Iterator[DeckRow]) -> Iterator[str]:
+    lines: list[str] = []
+    for row in rows:
+        price = "\\N" if row.price is None else row.price
+        lines.append(f"{row.line}\t{row.code}\t{row.effective_from}\t{price}\n")
+        if len(lines) == 2_000:
+            yield "".join(lines)
+            lines.clear()
+    yield "".join(lines)
+
+
+def _replace(connection: Connection, deck_id: int) -> tuple[int, int]:
+    """(removed, inserted). A statement that would touch no row is not run: it would announce a change all the same."""
+    deck = {"deck": deck_id}
+    removed = inserted = 0
+    if _any(connection, _GONE, deck):
+        removed = connection.execute(b"DELETE " + _GONE.encode(), deck).rowcount
+    if _any(connection, _NEW, deck):
+        inserted = connection.execute(_INSERT.encode() + _NEW.encode(), deck).rowcount
+    return removed, inserted
+
+
+def _any(connection: Connection, rows: str, deck: dict[str, int]) -> bool:
+    row = connection.execute(b"SELECT EXISTS (SELECT " + rows.encode() + b")", deck).fetchone()
+    return bool(row and row[0])

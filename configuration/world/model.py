@@ -1,0 +1,214 @@
+"""A world as a file says it: pydantic models that refuse what makes no sense, field by field, before any database.
+
+Everything refers to everything by name. The seed makes the same models, so that both ways go through one door
+(configuration/world/apply.py).
+
+    nodes: [ast1]
+    packs:
+      - {name: Retail 1/1, currency: USD, notation: 1/1, connect_fee: 0.001}
+    route_classes:
+      - {name: Standard, entries: [{peer: vendor-a, priority: 1}]}
+    companies:
+      - name: Acme Telecom
+        accounts: [{name: Acme prepaid, kind: customer, currency: USD}]
+        peers: [{name: acme, role: originator, host: 192.0.2.10, pack: Retail 1/1, route_class: Standard}]
+"""
+
+import ipaddress
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
+
+
+def _text(value: Any) -> Any:
+    """What stands unquoted in YAML as a whole number is text all the same."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _exact(value: Any) -> Any:
+    """Money is written as a decimal; a float has lost its exactness already."""
+    if isinstance(value, bool | float):
+        raise ValueError("must be a decimal number")
+    return value
+
+
+def _address(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("must be an IP address, as text")
+    try:
+        network = ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"must be an IP address or a network (name servers are not asked): {error}") from error
+    if network.num_addresses == 1:
+        return str(network.network_address)
+    return str(network)
+
+
+def _time_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError("must be a time zone of the IANA database, as Europe/Berlin")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
+PeerName = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+Host = Annotated[str, BeforeValidator(_address)]
+Digits = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[0-9]{0,8}$")]
+Notation = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}/[0-9]{1,4}(/[0-9]{1,4})?$")]
+Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=18, decimal_places=6)]
+Margin = Annotated[Decimal, BeforeValidator(_exact), Field(ge=-1000, le=1000, max_digits=12, decimal_places=8)]
+Codecs = Annotated[
+    str,
+    StringConstraints(pattern=r"^(alaw|ulaw|g729|gsm|opus)(,(alaw|ulaw|g729|gsm|opus))*$"),
+]
+
+
+class Part(BaseModel):
+    """A part of a world: frozen, and a name that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class Pack(Part):
+    """How a duration becomes money. `notation` is minimum/increment or minimum/increment/free, in seconds."""
+
+    name: Name
+    currency: Currency
+    notation: Notation
+    connect_fee: Annotated[Amount, Field(le=1000)] = Decimal(0)
+    rounding_decimals: Annotated[int, Field(ge=0, le=6)] = 6
+    duration_rounding: Literal["up", "nearest", "none"] = "up"
+    time_zone: Annotated[str, BeforeValidator(_time_zone)] = "UTC"
+    allow_free_codes: bool = False
+
+    @property
+    def seconds(self) -> tuple[int, int, int]:
+        """(minimum, increment, free)."""
+        minimum, increment, free = ([*map(int, self.notation.split("/")), 0])[:3]
+        return minimum, increment, free
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        minimum, increment, free = self.seconds
+        if max(minimum, free) > 3600 or not 1 <= increment <= 3600:
+            raise ValueError("notation: minimum and free are 0 to 3600 seconds, the increment 1 to 3600")
+        return self
+
+
+class Account(Part):
+    """Where a company's money is. One of each kind and currency for a company."""
+
+    name: Name
+    kind: Literal["customer", "vendor"]
+    currency: Currency
+    payment: Literal["prepaid", "postpaid"] = "prepaid"
+    credit_limit: Amount = Decimal(0)
+    when_database_away: Literal["refuse", "allow"] = "refuse"
+
+    @model_validator(mode="after")
+    def _prepaid_is_refused(self) -> Self:
+        if self.payment == "prepaid" and self.when_database_away == "allow":
+            raise ValueError("when_database_away: a prepaid account is always refused when the database is away")
+        return self
+
+
+class Peer(Part):
+    """A SIP party of a company. `account` may be left out where the company has one account of the kind; `deck` is the
+    peer's name unless it is given, and `endpoint` the name after `c-` (originator) or `v-` (terminator)."""
+
+    name: PeerName
+    role: Literal["originator", "terminator"]
+    host: Host
+    pack: Name
+    enabled: bool = True
+    endpoint: Endpoint = ""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 5060
+    tech_prefix: Digits = ""
+    account: Name | None = None
+    deck: Name = ""
+    route_class: Name | None = None
+    nodes: tuple[NodeName, ...] = ()
+    max_concurrent: Annotated[int, Field(ge=0, le=100_000)] = 0
+    max_cps: Annotated[int, Field(ge=0, le=10_000)] = 0
+    max_call_seconds: Annotated[int, Field(ge=1, le=86_400)] = 14_400
+    profit: Literal["profit_only", "no_losses", "allow_losses"] = "no_losses"
+    minimum_margin: Margin = Decimal(0)
+    ring_seconds: Annotated[int, Field(ge=1, le=300)] = 60
+    allow_special: bool = False
+    codecs: Codecs = "alaw,ulaw"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        name = str(value.get("name", ""))
+        letter = "c" if value.get("role") == "originator" else "v"
+        return {"endpoint": f"{letter}-{name}", "deck": name, **value}
+
+    @model_validator(mode="after")
+    def _roles(self) -> Self:
+        if (self.role == "originator") != (self.route_class is not None):
+            needs = "needs" if self.role == "originator" else "has no"
+            raise ValueError(f"route_class: an {self.role} {needs} route class".replace("an t", "a t"))
+        if self.role == "terminator" and "/" in self.host:
+            raise ValueError(f"host {self.host!r}: a terminator is one address")
+        if len(set(self.nodes)) != len(self.nodes):
+            raise ValueError("nodes: one of them is named twice")
+        return self
+
+
+class Company(Part):
+    """A partner: a customer, a vendor, or both."""
+
+    name: Name
+    country: Country | None = None
+    enabled: bool = True
+    accounts: tuple[Account, ...] = ()
+    peers: tuple[Peer, ...] = ()
+
+
+class Entry(Part):
+    """A terminator in a route class. Lower priorities are tried first."""
+
+    peer: PeerName
+    priority: Annotated[int, Field(ge=0, le=65_535)] = 1
+    enabled: bool = True
+
+
+class RouteClass(Part):
+    """Which terminators an originator's calls may go to. The entries are the whole list."""
+
+    name: Name
+    entries: tuple[Entry, ...] = ()
+
+
+class World(Part):
+    """What a file holds. Names that it does not mention stay in the database as they are."""
+
+    nodes: tuple[NodeName, ...] = ()
+    packs: tuple[Pack, ...] = ()
+    route_classes: tuple[RouteClass, ...] = ()
+    companies: tuple[Company, ...] = ()
+
+    @model_validator(mode="after")
+    def _once(self, _info: ValidationInfo) -> Self:
+        named: list[tuple[str, str]] = [("nodes", name) for name in self.nodes]
+        named += [("packs", pack.name) for pack in self.packs]
+        named += [("route_classes", route_class.name) for route_class in self.route_classes]
+        for route_class in self.route_classes:
+            named += [(f"route_classes {route_class.name!r}: entries", entry.peer) for entry in route_class.entries]
+        named += [("companies", company.name) for company in self.companies]
+        named += [("accounts", account.name) for company in self.companies for account in company.accounts]
+        peers = [peer for company in self.companies for peer in company.peers]
+        named += [("peers", peer.name) for peer in peers] + [("endpoints", peer.endpoint) for peer in peers]
+        twice = sorted({f"{what}: {name!r} is there twice" for what, name in named if named.count((what, name)) > 1})
+        if twice:
+            raise ValueError("; ".join(twice))
+        return self
