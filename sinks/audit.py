@@ -27,7 +27,7 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MoneyRow(msgspec.Struct, frozen=True):
-    """The sums of one side in one currency. `balance_micros`: Σ balances less payments and corrections, as a positive."""
+    """One side in one currency. `balance_micros`: Σ balances less payments and corrections, as a positive."""
 
     currency: str
     side: str

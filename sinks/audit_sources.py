@@ -118,7 +118,7 @@ def read_stores(settings: AuditSettings) -> Stores:
 
 
 def read_journals(journals: Mapping[str, Path]) -> tuple[dict[str, None], int]:
-    """Distinct legs closed in all journals, and how many whole lines could not be read. A torn last line is none yet."""
+    """Distinct legs closed in all journals, and how many whole lines could not be read. A torn line is none yet."""
     legs: dict[str, None] = {}
     undecodable = 0
     for directory in journals.values():

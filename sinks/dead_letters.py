@@ -1,4 +1,4 @@
-"""Dead letters: what could not be processed goes to its topic, whole, and is waited for before anything is acknowledged."""
+"""Dead letters: what could not be processed goes to its topic, whole, waited for before anything is acknowledged."""
 
 from collections.abc import Iterable
 

@@ -206,7 +206,8 @@ packs = st.builds(
 def worlds(draw: st.DrawFn) -> RawWorld:
     count = draw(st.integers(0, 11))
     customer = peer(
-        1, originator=True, pack=draw(packs), profit=draw(st.sampled_from(["profit_only", "no_losses", "allow_losses"])),
+        1, originator=True, pack=draw(packs),
+        profit=draw(st.sampled_from(["profit_only", "no_losses", "allow_losses"])),
         minimum_margin_e8=draw(st.integers(-50, 50)),
     )  # fmt: skip
     vendors = [

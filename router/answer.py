@@ -1,0 +1,152 @@
+"""What a decision becomes: FACTS of each leg, variables for the dialplan, the event that explains it. Pure."""
+
+from typing import Any, NamedTuple
+
+from router.routing import Decision, Priced, Route
+from router.snapshot.config import Pack
+from schemas.agi import (
+    CALL_FACTS,
+    DECISION,
+    DEFAULT_STOP_CAUSES,
+    MAX_MS,
+    REASON,
+    REFUSE_CAUSE,
+    ROUTES,
+    STOP_CAUSES,
+)
+from schemas.events import CallRouted
+from schemas.facts import UNIDENTIFIED_ACCOUNT_ID, Facts, encode_facts
+from schemas.ids import make_event_id, make_leg_id, node_of
+from schemas.refusals import REFUSAL_CAUSE, Refusal
+
+_NO_PACK = Pack(0, "USD", 0, 1, 0, 0, 6, "up", False)
+_NO_PRICE = Priced("", 0, 0)
+
+
+class Answer(NamedTuple):
+    """A decision after admission: `refusal` and `max_ms` may come from there."""
+
+    decision: Decision
+    refusal: Refusal | None
+    max_ms: int
+    hold_micros: int
+
+
+class Attempt(NamedTuple):
+    """The call that asks: its id, when it began, and how long the decision took."""
+
+    call_id: str
+    started_at_ms: int
+    routed_at_ms: int
+    decision_micros: int
+
+
+def call_facts(decision: Decision) -> Facts:
+    """The inbound leg's FACTS. Of a refused call whatever is known; nobody known: the unidentified account."""
+    peer = decision.peer
+    pack = peer.pack if peer else _NO_PACK
+    price = decision.price or _NO_PRICE
+    return Facts(
+        side="receivable",
+        customer_company_id=peer.company_id if peer else 0,
+        customer_peer_id=peer.peer_id if peer else 0,
+        vendor_company_id=0,
+        vendor_peer_id=0,
+        account_id=peer.account.account_id if peer else UNIDENTIFIED_ACCOUNT_ID,
+        **_terms(decision, pack, price),
+    )
+
+
+def route_facts(decision: Decision, route: Route) -> Facts:
+    """An outbound leg's FACTS."""
+    peer = decision.peer
+    return Facts(
+        side="payable",
+        customer_company_id=peer.company_id if peer else 0,
+        customer_peer_id=peer.peer_id if peer else 0,
+        vendor_company_id=route.vendor.company_id,
+        vendor_peer_id=route.vendor.peer_id,
+        account_id=route.vendor.account.account_id,
+        **_terms(decision, route.vendor.pack, route.price),
+    )
+
+
+def _terms(decision: Decision, pack: Pack, price: Priced) -> dict[str, Any]:
+    return {
+        "generation": decision.snapshot.config.generation,
+        "currency": pack.currency,
+        "code": price.code,
+        "price_id": price.price_id,
+        "destination_id": decision.destination_id,
+        "price_e8": price.price_e8,
+        "connect_fee_micros": pack.connect_fee_micros,
+        "minimum_seconds": pack.minimum_seconds,
+        "increment_seconds": pack.increment_seconds,
+        "free_seconds": pack.free_seconds,
+        "rounding_decimals": pack.rounding_decimals,
+        "duration_rounding": pack.duration_rounding,
+        "caller": decision.caller,
+        "callee": decision.callee,
+    }
+
+
+def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
+    """The channel variables, ROUTES last: whatever is cut off, a call is refused and never half-routed."""
+    found = [(CALL_FACTS, encode_facts(facts))]
+    if answer.refusal is not None:
+        found += [
+            (DECISION, "REFUSE"),
+            (REASON, answer.refusal.value),
+            (REFUSE_CAUSE, str(REFUSAL_CAUSE[answer.refusal])),
+            (ROUTES, "0"),
+        ]
+        return found
+    for number, route in enumerate(answer.decision.routes, start=1):
+        # Built from the gateway's own prefix and checked digits only: nothing from the wire reaches Dial.
+        dialled = f"PJSIP/{route.vendor.tech_prefix}{answer.decision.callee}@{route.vendor.endpoint}"
+        found += [
+            (f"ROUTE_{number}_DIAL", dialled),
+            (f"ROUTE_{number}_TIMEOUT", str(route.vendor.ring_seconds)),
+            (f"ROUTE_{number}_FACTS", encode_facts(route_facts(answer.decision, route))),
+        ]
+    return [
+        *found,
+        (STOP_CAUSES, "-".join(map(str, DEFAULT_STOP_CAUSES))),
+        (MAX_MS, str(max(1, answer.max_ms))),  # a limit of 0 would end the call at once
+        (REASON, ""),
+        (DECISION, "ALLOW"),
+        (ROUTES, str(len(answer.decision.routes))),
+    ]
+
+
+def routed_event(answer: Answer, attempt: Attempt) -> CallRouted:
+    """The event that explains the decision, every candidate with why it was taken or not."""
+    decision = answer.decision
+    peer, request, price = decision.peer, decision.request, decision.price
+    return CallRouted(
+        event_id=make_event_id(make_leg_id(attempt.call_id, 0), "call_routed"),
+        call_id=attempt.call_id,
+        node=node_of(attempt.call_id),
+        generation=decision.snapshot.config.generation,
+        routed_at_ms=attempt.routed_at_ms,
+        decision_micros=attempt.decision_micros,
+        endpoint=request.endpoint[:64],
+        remote_address=request.remote_address[:64],
+        caller_dialled=request.caller[:256],
+        callee_dialled=request.callee[:256],
+        caller=decision.caller,
+        callee=decision.callee,
+        customer_company_id=peer.company_id if peer else 0,
+        customer_peer_id=peer.peer_id if peer else 0,
+        account_id=peer.account.account_id if peer else UNIDENTIFIED_ACCOUNT_ID,
+        route_class=decision.route_class,
+        code=price.code if price else "",
+        price_id=price.price_id if price else 0,
+        price_e8=price.price_e8 if price else None,
+        currency=peer.pack.currency if peer else "",
+        destination_id=decision.destination_id,
+        reason=answer.refusal.value if answer.refusal else "",
+        max_call_ms=answer.max_ms,
+        hold_micros=answer.hold_micros,
+        candidates=decision.candidates(),
+    )

@@ -1,0 +1,138 @@
+"""The router's process: a FastAGI server that decides each call from the newest snapshot and admits it with a hold."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import Final
+from urllib.parse import unquote
+
+import structlog
+import uvloop
+
+from router.admission import Admission
+from router.agi import AgiApplication, AgiError, AgiRequest
+from router.answer import Answer, Attempt, call_facts, routed_event, variables
+from router.holder import SnapshotHolder
+from router.routing import Request, decide
+from router.settings import RouterSettings
+from router.spool import Spool
+from schemas.agi import AGI_ARGUMENTS, AGI_SCRIPT
+from schemas.ids import IdError, check_call_id
+from sinks.beat import send_beat
+
+log = structlog.get_logger(__name__)
+BEAT_SECONDS: Final = 1.0
+_BACKLOG: Final = 1024
+
+
+class Router:
+    """Serves AGI sessions."""
+
+    def __init__(self, settings: RouterSettings) -> None:
+        """Nothing is opened yet: see run()."""
+        self._settings = settings
+        self._admission = Admission(settings)
+        self._snapshots = SnapshotHolder(settings.snapshot)
+        self._spool = Spool(settings.spool, settings.kafka, settings.spool_limit)
+        self.decided = 0
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; sessions that are open then are served to their end."""
+        settings = self._settings
+        loop = asyncio.get_running_loop()
+        application = AgiApplication(settings, loop)
+        application.add_route(AGI_SCRIPT, self.route)
+        application.add_route("ping", self.ping)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await self._snapshots.look()
+        await self._admission.open()
+        self._spool.start()
+        server = await asyncio.start_server(
+            application.handler, settings.host, settings.port, limit=settings.max_header_bytes, backlog=_BACKLOG
+        )
+        log.info("router listens", host=settings.host, port=settings.port)
+        background = [asyncio.create_task(self._snapshots.run()), asyncio.create_task(self._beat(application))]
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
+        server.close()
+        await self._drain(application)
+        for task in [stopped, *background]:
+            task.cancel()
+        results = await asyncio.gather(*background, return_exceptions=True)
+        await self._admission.close()
+        await asyncio.to_thread(self._spool.stop)
+        for result in results:
+            if (
+                isinstance(result, BaseException)
+                and not isinstance(result, asyncio.CancelledError)
+                and stopped not in done
+            ):
+                raise result
+        log.info("router ends", decided=self.decided)
+
+    async def _drain(self, application: AgiApplication) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(application.idle.wait(), self._settings.deadline_seconds)
+
+    async def _beat(self, application: AgiApplication) -> None:
+        while True:
+            current = self._snapshots.current
+            if current is not None:
+                send_beat(
+                    self._settings.beat,
+                    detail=f"generation {current.config.generation}, {self.decided} decided, "
+                    f"{application.sessions} open, {application.shed} shed, {application.broken} broken, "
+                    f"{self._spool.waiting} decisions wait",
+                )
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def ping(self, request: AgiRequest) -> None:
+        """The health check: a whole session, without a call."""
+        await request.command("NOOP streamco")
+
+    async def route(self, request: AgiRequest) -> None:
+        """One call: decide, admit, answer by variables, and let the decision be known."""
+        call_id, asked, started_at_ms = read_request(request)
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            # No DECISION is set: the dialplan refuses the call as ROUTER UNAVAILABLE and journals it.
+            raise AgiError("no snapshot yet")
+        before_ns = time.perf_counter_ns()
+        decision = decide(snapshot, asked, expected_seconds=self._settings.snapshot.expected_call_seconds)
+        micros = (time.perf_counter_ns() - before_ns) // 1000
+        facts = call_facts(decision)
+        if decision.refusal is None:
+            answer = await self._admission.ask(decision, facts, call_id, started_at_ms)
+        else:
+            answer = Answer(decision, decision.refusal, 0, 0)
+        await request.set_variables(variables(answer, facts))
+        self.decided += 1
+        attempt = Attempt(call_id, started_at_ms, time.time_ns() // 1_000_000, micros)
+        self._spool.put(partial(routed_event, answer, attempt))
+
+
+def read_request(request: AgiRequest) -> tuple[str, Request, int]:
+    """(call_id, the attempt, its start in unix ms) of a session's arguments. Raises AgiError for what is not ours."""
+    arguments = [unquote(argument, errors="replace") for argument in request.arguments]
+    if len(arguments) != len(AGI_ARGUMENTS):
+        raise AgiError(f"{len(arguments)} arguments: {', '.join(AGI_ARGUMENTS)} are needed")
+    call_id, endpoint, remote_address, callee, caller, started_at = arguments
+    try:
+        check_call_id(call_id)
+        started_at_ms = int(Decimal(started_at) * 1000)
+    except (IdError, InvalidOperation, ValueError, OverflowError) as error:
+        raise AgiError(f"arguments: {error!r}") from error
+    if not 0 <= started_at_ms <= 4_102_444_800_000:
+        raise AgiError(f"started_at {started_at[:40]!r}: must be a moment in unix seconds")
+    return call_id, Request(endpoint[:64], remote_address[:64], callee[:256], caller[:256]), started_at_ms
+
+
+def run(settings: RouterSettings) -> None:
+    """Serve until SIGTERM. Raises what ends the server."""
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(Router(settings).run())

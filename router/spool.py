@@ -1,0 +1,149 @@
+"""Decisions on their way to Kafka: first into a bounded SQLite file, then, when the broker takes them, out of it.
+
+A decision explains a call and never bills it, so a call never waits for one: the session hands it over and goes on;
+a thread writes batches and sends them. Kafka away: the file grows to its limit, then the oldest go, and are counted.
+"""
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import structlog
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from schemas.connections import Kafka
+from schemas.events import CallRouted, encode_event
+from schemas.frame import pack_frames, partition_of
+from schemas.topics import DECISIONS
+
+log = structlog.get_logger(__name__)
+_QUEUE_LIMIT: Final = 20_000  # decisions between the sessions and the thread
+_BATCH: Final = 2_000
+_WAIT_SECONDS: Final = 0.1
+_SEND_SECONDS: Final = 10.0
+_RETRY_SECONDS: Final = 1.0
+Render = Callable[[], CallRouted]
+
+
+class Spool:
+    """Takes decisions from any thread; one thread of its own writes and sends them."""
+
+    def __init__(self, path: Path, kafka: Kafka, limit: int) -> None:
+        """`path`: the SQLite file, kept over restarts. `limit`: how many decisions may wait."""
+        self._path = path
+        self._kafka = kafka
+        self._limit = limit
+        self._queue: queue.Queue[Render | None] = queue.Queue(_QUEUE_LIMIT)
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self.dropped = 0
+        self.waiting = 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+
+    def put(self, render: Render) -> None:
+        """Hand a decision over; it is rendered in the thread. Never blocks: full, it is dropped and counted."""
+        try:
+            self._queue.put_nowait(render)
+        except queue.Full:
+            self._drop(1)
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Write what is queued, send what can be sent at once, and end the thread."""
+        self._queue.put(None, timeout=seconds)
+        self._thread.join(seconds)
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        log.error("decisions dropped: Kafka does not take them and the spool is full", dropped=self.dropped)
+
+    def _run(self) -> None:
+        database = sqlite3.connect(self._path, isolation_level=None)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute("CREATE TABLE IF NOT EXISTS decisions (id INTEGER PRIMARY KEY, call_id TEXT, event BLOB)")
+        producer: KafkaProducer | None = None
+        retry_at = 0.0
+        going_on = True
+        while going_on:
+            going_on = self._store(database)
+            if time.monotonic() < retry_at:
+                continue
+            try:
+                if self.waiting:
+                    producer = producer or self._make_producer()
+                    self._send(database, producer)
+            except (KafkaError, OSError) as error:
+                log.warning("decisions wait: Kafka away", error=repr(error)[:200], waiting=self.waiting)
+                if producer is not None:
+                    producer.close(timeout=0)
+                producer, retry_at = None, time.monotonic() + _RETRY_SECONDS
+        if producer is not None:
+            producer.close(timeout=1)
+        database.close()
+
+    def _make_producer(self) -> KafkaProducer:
+        return KafkaProducer(
+            bootstrap_servers=self._kafka.bootstrap.split(","),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=5,
+            bootstrap_timeout_ms=1_000,
+            request_timeout_ms=5_000,
+            delivery_timeout_ms=int(_SEND_SECONDS * 1000),
+            max_block_ms=5_000,
+            max_request_size=4 << 20,
+        )
+
+    def _store(self, database: sqlite3.Connection) -> bool:
+        """One batch from the queue into the file. False: the spool is to end."""
+        batch: list[tuple[str, bytes]] = []
+        going_on = True
+        until = time.monotonic() + _WAIT_SECONDS
+        while len(batch) < _BATCH:
+            try:
+                render = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                break
+            if render is None:
+                going_on = False
+                break
+            event = render()
+            batch.append((event.call_id, encode_event(event)))
+        if batch:
+            database.execute("BEGIN")
+            database.executemany("INSERT INTO decisions (call_id, event) VALUES (?, ?)", batch)
+            database.execute("COMMIT")
+        self.waiting = database.execute("SELECT count(*) FROM decisions").fetchone()[0]
+        if self.waiting > self._limit:
+            surplus = self.waiting - self._limit
+            database.execute(
+                "DELETE FROM decisions WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT ?)", (surplus,)
+            )
+            self._drop(surplus)
+        return going_on
+
+    def _send(self, database: sqlite3.Connection, producer: KafkaProducer) -> None:
+        """Send what waits, oldest first; it leaves the file only when the broker has all of it."""
+        rows = database.execute("SELECT id, call_id, event FROM decisions ORDER BY id LIMIT ?", (_BATCH,)).fetchall()
+        if not rows:
+            return
+        by_partition: dict[int, list[bytes]] = {}
+        for _, call_id, event in rows:
+            by_partition.setdefault(partition_of(call_id, self._kafka.partitions), []).append(event)
+        sent = [
+            producer.send(DECISIONS.name, value=frame, partition=partition)
+            for partition, batch in by_partition.items()
+            for frame in pack_frames(batch)
+        ]
+        producer.flush(timeout=_SEND_SECONDS)
+        for future in sent:
+            future.get(timeout=_SEND_SECONDS)
+        database.execute("DELETE FROM decisions WHERE id <= ?", (rows[-1][0],))

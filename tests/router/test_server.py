@@ -1,0 +1,190 @@
+"""The router's process on the real PostgreSQL: a call asked over AGI, admitted, refused, and seen after a NOTIFY."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from agi_client import ask, header
+from small_world import SmallWorld, make_small_world
+
+from schemas.facts import decode_facts
+from streamco.embedded.temporary import free_port
+
+pytestmark = pytest.mark.servers
+NUMBER = "447700900123"
+PROGRAM = """
+import sys
+from pathlib import Path
+from pydantic import SecretStr
+from router.server import run
+from router.settings import RouterSettings, SnapshotSettings
+from schemas.connections import Kafka, Postgres
+dsn, directory, port = sys.argv[1:]
+directory = Path(directory)
+run(RouterSettings(
+    snapshot=SnapshotSettings(
+        postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot", debounce_seconds=0
+    ),
+    kafka=Kafka(bootstrap="127.0.0.1:9"), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
+))
+"""
+
+
+class Running:
+    """A router process."""
+
+    def __init__(self, dsn: str, directory: Path) -> None:
+        self.port = free_port()
+        self.directory = directory
+        self.log = (directory / f"log-{self.port}").open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, dsn, str(directory), str(self.port)], stderr=self.log, stdout=self.log
+        )
+
+    async def until_ready(self) -> None:
+        deadline = time.monotonic() + 20
+        while not self.beats():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() < deadline, self.said()
+            await asyncio.sleep(0.05)
+
+    def beats(self) -> bool:
+        return (self.directory / "beat").exists()
+
+    def said(self) -> str:
+        return Path(self.log.name).read_text()
+
+    async def call(self, number: int, callee: str = NUMBER, address: str = "127.0.0.10:5060") -> dict[str, str] | None:
+        """The variables of one call."""
+        call_id = f"ast1-1795609861-1795609900.{number}"
+        return await ask(self.port, header(call_id, "c-buyer", address, callee, "12125550123"))
+
+    def end(self) -> None:
+        self.process.terminate()
+        assert self.process.wait(10) == 0
+        self.log.close()
+
+
+@pytest.fixture
+def connection(postgres_dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def world(connection: psycopg.Connection[Any]) -> SmallWorld:
+    world = make_small_world(connection, balance=Decimal(1))
+    connection.execute("INSERT INTO prices (deck_id, code, price) SELECT deck_id, '44', 0.06 FROM decks")
+    connection.execute(
+        "INSERT INTO route_class_entries (route_class_id, peer_id) SELECT route_class_id, %s FROM route_classes",
+        (world.terminator,),
+    )
+    return world
+
+
+@pytest.fixture
+async def router(postgres_dsn: str, world: SmallWorld, tmp_path: Path) -> AsyncIterator[Running]:
+    running = Running(postgres_dsn, tmp_path)
+    await running.until_ready()
+    yield running
+    running.end()
+
+
+async def test_a_call_is_admitted_with_its_routes(
+    router: Running, world: SmallWorld, connection: psycopg.Connection[Any]
+) -> None:
+    answer = await router.call(1)
+    assert answer is not None
+    assert (answer["DECISION"], answer["ROUTES"], answer["REASON"]) == ("ALLOW", "1", "")
+    assert answer["ROUTE_1_DIAL"] == f"PJSIP/{NUMBER}@v-seller"
+    assert list(answer)[-1] == "ROUTES"
+    facts, leg = decode_facts(answer["CALL_FACTS"]), decode_facts(answer["ROUTE_1_FACTS"])
+    assert (facts.side, facts.account_id, facts.price_e8) == ("receivable", world.customer_account, 6_000_000)
+    assert (leg.side, leg.account_id, leg.vendor_peer_id) == ("payable", world.vendor_account, world.terminator)
+    # 1.00 buys 1,000 seconds at 0.06 a minute.
+    assert answer["MAX_MS"] == "1000000"
+    row = connection.execute("SELECT amount, covered_seconds, quantum FROM holds").fetchone()
+    assert row == (Decimal("0.06"), 60, Decimal("0.06"))
+
+
+@pytest.mark.parametrize(
+    ("callee", "address", "reason", "cause"),
+    [
+        (NUMBER, "127.0.0.99:5060", "UNAUTHORISED", "21"), ("44&PJSIP/x", "127.0.0.10:5060", "BAD NUMBER", "28"),
+        ("331234567", "127.0.0.10:5060", "NOT BILLABLE", "34"),
+    ],
+)  # fmt: skip
+async def test_a_refused_call_hears_why(router: Running, callee: str, address: str, reason: str, cause: str) -> None:
+    answer = await router.call(2, callee, address)
+    assert answer is not None
+    assert (answer["DECISION"], answer["REASON"], answer["REFUSE_CAUSE"], answer["ROUTES"]) == (
+        "REFUSE",
+        reason,
+        cause,
+        "0",
+    )
+    assert decode_facts(answer["CALL_FACTS"]).price_e8 == 0
+
+
+async def test_money_runs_out(router: Running, connection: psycopg.Connection[Any]) -> None:
+    answers = [await router.call(number) for number in range(1, 19)]
+    reasons = [answer["REASON"] for answer in answers if answer]
+    # 1.00 is sixteen quanta of 0.06, then 40 seconds for the seventeenth call, then nothing.
+    assert reasons == [""] * 17 + ["NO BALANCE"]
+    assert answers[16] is not None
+    assert answers[16]["MAX_MS"] == "40000"
+    assert connection.execute("SELECT sum(amount) FROM holds").fetchone() == (Decimal(1),)
+
+
+async def test_a_change_is_live_without_a_restart(router: Running, connection: psycopg.Connection[Any]) -> None:
+    connection.execute("INSERT INTO prices (deck_id, code, price) SELECT deck_id, '33', 0.01 FROM decks")
+    deadline = time.monotonic() + 5
+    while (answer := await router.call(3, "331234567")) is not None and answer["DECISION"] == "REFUSE":
+        assert time.monotonic() < deadline, answer
+        await asyncio.sleep(0.05)
+    assert answer is not None
+    connection.execute("UPDATE peers SET enabled = false WHERE name = 'buyer'")
+    while (answer := await router.call(4)) is not None and answer["REASON"] != "DISABLED":
+        assert time.monotonic() < deadline + 5, answer
+        await asyncio.sleep(0.05)
+
+
+async def test_two_routers_never_admit_more_than_the_account_affords(
+    router: Running, postgres_dsn: str, connection: psycopg.Connection[Any], world: SmallWorld, tmp_path: Path
+) -> None:
+    (tmp_path / "second").mkdir()
+    other = Running(postgres_dsn, tmp_path / "second")
+    await other.until_ready()
+    connection.execute("UPDATE account_balances SET balance = 1.2 WHERE account_id = %s", (world.customer_account,))
+    answers = await asyncio.gather(*((router, other)[number % 2].call(number) for number in range(200)))
+    other.end()
+    assert [answer["DECISION"] for answer in answers if answer].count("ALLOW") == 20
+    assert connection.execute("SELECT sum(amount), count(*) FROM holds").fetchone() == (Decimal("1.2"), 20)
+
+
+async def test_a_cold_start_needs_no_database(
+    router: Running, postgres_dsn: str, tmp_path: Path, connection: psycopg.Connection[Any]
+) -> None:
+    (tmp_path / "beat").unlink()
+    nowhere = Running("postgresql://nobody@127.0.0.1:9/none", tmp_path)
+    try:
+        await nowhere.until_ready()
+        answer = await nowhere.call(5)
+        assert answer is not None
+        assert answer["REASON"] == "DATABASE UNAVAILABLE"
+        connection.execute("UPDATE accounts SET when_database_away = 'allow' WHERE name = 'Buyer USD'")
+        deadline = time.monotonic() + 10
+        while (answer := await nowhere.call(6)) is not None and answer["REASON"]:
+            assert time.monotonic() < deadline, answer
+            await asyncio.sleep(0.1)
+        assert answer is not None
+        assert (answer["DECISION"], answer["MAX_MS"]) == ("ALLOW", "14400000")
+    finally:
+        nowhere.end()
