@@ -1,0 +1,1 @@
+"""The product as one command: settings from the environment, the embedded stack, processes under a supervisor."""

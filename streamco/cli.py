@@ -1,0 +1,289 @@
+"""The command `streamco`. An error that a user can mend is a line or a few on stderr and exit code 1, no traceback."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from streamco.embedded.server import ServerError
+from streamco.secret_store import with_secrets
+from streamco.settings import Settings, SettingsError, read_settings
+
+_FOLLOW_SECONDS: Final = 0.3
+_MARKS: Final = {"healthy": "green", "external": "green", "failed": "red", "stopped": "white"}
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        commands(standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (SettingsError, ServerError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+
+
+def _fail(text: str, code: int = 1) -> NoReturn:
+    for line in text.splitlines() or [""]:
+        click.echo(click.style("error: ", fg="red") + line, err=True)
+    sys.exit(code)
+
+
+def _settings() -> Settings:
+    return with_secrets(read_settings())
+
+
+def teller() -> Callable[[str], None]:
+    """Prints progress with the seconds since now."""
+    begun = time.monotonic()
+    return lambda text: click.echo(f"[{time.monotonic() - begun:5.1f} s] {text}")
+
+
+@click.group()
+@click.version_option(package_name="streamco")
+def commands() -> None:
+    """Streamco: switching, billing and analysis for wholesale VoIP, on one machine.
+
+    Everything is under STREAMCO_HOME; every setting is an environment variable (docs/operations.md).
+    """
+
+
+@commands.command()
+def up() -> None:
+    """Start everything, and return when all of it is healthy."""
+    from streamco import control
+
+    settings = _settings()
+    tell = teller()
+    first_login = control.up(settings, tell)
+    tell("everything is healthy")
+    click.echo(f"dashboards: http://{settings.dashboards_host}:{settings.dashboards_port}/")
+    if first_login is not None:
+        click.echo(f"first login: {first_login.login}  password: {first_login.password}  (shown once)")
+
+
+@commands.command()
+def down() -> None:
+    """Stop everything that `up` started, in order, and nothing else."""
+    from streamco import control
+
+    if not control.down(read_settings(), teller()):
+        click.echo("nothing was running")
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
+def status(as_json: bool) -> None:
+    """Show every component. Exit code 0 only when all are healthy."""
+    from streamco import control
+
+    document = control.read_status(read_settings())
+    if as_json:
+        click.echo(json.dumps(document))
+    else:
+        _print_status(document)
+    sys.exit(0 if document["ok"] else 1)
+
+
+def _print_status(document: dict[str, Any]) -> None:
+    if not document["components"]:
+        click.echo("nothing runs here: `streamco up` starts it")
+    for one in document["components"]:
+        state = click.style(f"{one['state']:<11}", fg=_MARKS.get(one["state"], "yellow"))
+        restarts = f"  {one['restarts']} restarts" if one["restarts"] else ""
+        detail = f"  {one['detail']}" if one["detail"] else ""
+        click.echo(f"{one['name']:<18} {state} {one['pid'] or '-':>8}  {one['address'] or '-':<22}{restarts}{detail}")
+
+
+@commands.command()
+@click.argument("component", required=False)
+@click.option("-n", "lines", default=50, show_default=True, type=click.IntRange(0, 100_000), help="Last lines.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
+def logs(component: str | None, lines: int, follow: bool) -> None:
+    """Print the log of a COMPONENT (a name that `status` shows, or supervisor); without one, all of them."""
+    from streamco.places import Places
+
+    directory = Places(read_settings()).logs
+    names = sorted(path.stem for path in directory.glob("*.log"))
+    if component is not None and component not in names:
+        raise click.BadParameter(f"{component!r}: must be one of {', '.join(names) or '(there is no log yet)'}")
+    paths = [directory / f"{name}.log" for name in ([component] if component is not None else names)]
+    tails = [_tail(path, lines) for path in paths]
+    if follow:
+        _follow(paths, tails)
+
+
+def _tail(path: Path, lines: int) -> int:
+    """Print the last lines; the offset behind them."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 4096 * max(1, lines)))
+        for line in file.read().splitlines()[-lines:] if lines else ():
+            click.echo(line.decode(errors="replace"))
+        return size
+
+
+def _follow(paths: Sequence[Path], offsets: list[int]) -> None:
+    while True:
+        for at, path in enumerate(paths):
+            size = path.stat().st_size
+            if size < offsets[at]:
+                offsets[at] = 0  # emptied since: read from its start
+            with path.open("rb") as file:
+                file.seek(offsets[at])
+                text = file.read()
+            offsets[at] += len(text)
+            click.echo(text.decode(errors="replace"), nl=False)
+        time.sleep(_FOLLOW_SECONDS)
+
+
+@commands.command()
+def migrate() -> None:
+    """Bring the tables of PostgreSQL and ClickHouse, and Kafka's topics, to this version."""
+    from streamco.stack import prepare_stores
+
+    settings = _settings()
+    tell = teller()
+    first_login = prepare_stores(settings, tell)
+    if first_login is not None:
+        click.echo(f"first login: {first_login.login}  password: {first_login.password}  (shown once)")
+    tell("all tables and topics are as this version needs them")
+
+
+def _dsn() -> str:
+    from streamco import rooms
+
+    return rooms.postgres(_settings()).dsn.get_secret_value()
+
+
+def _world_error(error: Exception) -> NoReturn:
+    _fail(str(error))
+
+
+@commands.command()
+@click.option("--size", type=click.Choice(["small", "medium"]), default="small", show_default=True)
+@click.option("--seed", "number", default=1, show_default=True, type=click.IntRange(0, 2**53 - 1), help="Which world.")
+def seed(size: str, number: int) -> None:
+    """Fill an empty configuration with a world that looks real."""
+    from configuration.world import WorldError
+    from configuration.world import seed as make
+
+    try:
+        result = make(_dsn(), size, number, teller())
+    except WorldError as error:
+        _world_error(error)
+    click.echo(
+        f"{result.companies} companies, {result.peers} peers, {result.decks} decks, {result.prices:,} prices, "
+        f"{result.destinations:,} destinations"
+    )
+
+
+@commands.command()
+@click.argument("world", type=click.Path(path_type=Path))
+def load(world: Path) -> None:
+    """Load companies, peers, packs and route classes from WORLD.yaml. Twice is as good as once."""
+    from configuration.world import WorldError
+    from configuration.world import load as read
+
+    try:
+        result = read(_dsn(), world)
+    except WorldError as error:
+        _world_error(error)
+    click.echo(f"{result.companies} companies, {result.peers} peers in the file; {result.changed} rows changed")
+
+
+@commands.command("load-deck")
+@click.argument("peer")
+@click.argument("file", type=click.Path(path_type=Path))
+def load_deck(peer: str, file: Path) -> None:
+    """Load the prices of a PEER's deck from a CSV FILE, all or nothing."""
+    from configuration.world import WorldError
+    from configuration.world import load_deck as read
+
+    try:
+        result = read(_dsn(), peer, file)
+    except WorldError as error:
+        _world_error(error)
+    click.echo(
+        f"{result.deck}: {result.rows:,} rows in the file, {result.inserted:,} inserted, {result.removed:,} removed"
+    )
+
+
+@commands.command()
+@click.argument("account")
+@click.argument("amount")
+@click.option("--reason", required=True, help="What people will read beside the payment.")
+@click.option("--reference", default="", help="The payment's own name: a second one with the same is refused.")
+def pay(account: str, amount: str, reason: str, reference: str) -> None:
+    """Post a payment of AMOUNT (a decimal; negative is a refund: put -- before it) to an ACCOUNT."""
+    from configuration.world import WorldError
+    from configuration.world import pay as post
+
+    try:
+        result = post(_dsn(), account, amount, reason, reference)
+    except WorldError as error:
+        _world_error(error)
+    click.echo(f"{result.reference}: {result.amount} {result.currency} to {result.account}, balance {result.balance}")
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON on one line.")
+@click.option(
+    "--settle", default=0.0, type=click.FloatRange(0, 3600), help="Wait so many seconds for what is in flight."
+)
+def audit(as_json: bool, settle: float) -> None:
+    """Compare journals, rated legs, CDRs and ledger. Exit code 1 on any difference."""
+    from sinks.audit import audit as compare
+    from sinks.audit import report_json
+    from streamco import rooms
+    from streamco.audit_view import print_report
+
+    tell = teller()
+    try:
+        report = compare(rooms.audit(_settings()), settle, (lambda _: None) if as_json else tell)
+    except Exception as error:  # any store's client: no audit is better than half a one
+        _fail(f"the stores cannot be read: {error}", 2)
+    if as_json:
+        click.echo(report_json(report))
+    else:
+        print_report(report)
+    sys.exit(0 if report.ok else 1)
+
+
+@commands.command()
+@click.option("--cps", type=click.FloatRange(0.01, 5_000), help="New calls a second.")
+@click.option("--seconds", type=click.FloatRange(1), required=True, help="So many seconds of traffic.")
+@click.option("--seed", "number", type=click.IntRange(0, 2**53 - 1), help="Which traffic.")
+@click.option("--speedup", default=1.0, show_default=True, type=click.FloatRange(1, 100_000), help="To fill the past.")
+@click.option("--incident", "incidents", multiple=True, help="Such as vendor-down@30s; several are allowed.")
+def simulate(cps: float | None, seconds: float, number: int | None, speedup: float, incidents: tuple[str, ...]) -> None:
+    """Make traffic on the simulated nodes of a stack that is up (STREAMCO_SIMULATED_NODES)."""
+    from streamco.demo import run_simulator
+
+    settings = _settings()
+    given = {"cps": cps, "seed": number, "incidents": incidents or None}
+    run_simulator(settings, seconds=seconds, speedup=speedup, **{k: v for k, v in given.items() if v is not None})
+
+
+@commands.command()
+@click.option("--seconds", type=click.FloatRange(1, 86_400), help="Stop after so many seconds of traffic, and audit.")
+@click.option("--size", type=click.Choice(["small", "medium"]), default="small", show_default=True)
+def demo(seconds: float | None, size: str) -> None:
+    """Everything with a seeded world and traffic, until Ctrl-C."""
+    from streamco.demo import run_demo
+
+    sys.exit(run_demo(seconds=seconds, size=size, tell=teller()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""`streamco demo`: the whole product with a seeded world and traffic on simulated nodes, and a trickle of real calls.
+
+It is its own supervisor, in the same STREAMCO_HOME as any `up`: `streamco status` works beside it, and `streamco down`
+ends it.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Final
+
+from streamco import rooms
+from streamco.embedded.server import Progress, ServerError
+from streamco.places import Places
+from streamco.secret_store import with_secrets
+from streamco.settings import PREFIX, Settings, SettingsError, read_settings
+from streamco.stack import FirstLogin, Stack
+
+SETTLE_SECONDS: Final = 60.0
+REPORT_SECONDS: Final = 10.0
+_SIMULATED: Final = ("sim1", "sim2")
+_ASTERISK: Final = "ast1"
+_TRICKLE_CPS: Final = 1.5
+
+
+def demo_settings(why_no_asterisk: str | None) -> Settings:
+    """The settings of the demo: the user's own, with the demo's nodes unless he has set his. Raises SettingsError."""
+    if f"{PREFIX}NODES" in os.environ:
+        return with_secrets(read_settings())
+    real: tuple[str, ...] = () if why_no_asterisk is not None else (_ASTERISK,)
+    return with_secrets(
+        read_settings(
+            nodes=(*_SIMULATED, *real),
+            simulated_nodes=_SIMULATED,
+            asterisk_nodes=real,
+            trickle_cps=_TRICKLE_CPS if real else 0.0,
+        )
+    )
+
+
+def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
+    """Run until Ctrl-C, or for `seconds` of traffic and then audit. The exit code: the audit's, or 0.
+
+    Raises ServerError and SettingsError when it cannot start.
+    """
+    from configuration.asterisk.fetch import why_not
+
+    why_no_asterisk = why_not()
+    if why_no_asterisk is not None:
+        tell(f"no real Asterisk here: {why_no_asterisk}")
+    settings = demo_settings(why_no_asterisk)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stack = Stack(settings, tell)
+    try:
+        first_login = stack.start(interrupted=stop.is_set, fill=lambda progress: _seed(settings, size, progress))
+    except ServerError:
+        if stop.is_set():
+            tell("stopped before everything was up")
+            return 130
+        raise
+    _introduce(settings, first_login, seconds)
+    _wait(settings, stop, seconds, tell)
+    if seconds is None or stop.is_set():
+        tell("stopping")
+        stack.supervisor.close()
+        tell("everything has stopped")
+        return 0
+    return _settle(stack, settings, tell)
+
+
+def _seed(settings: Settings, size: str, progress: Progress) -> None:
+    from configuration.world import WorldError, seed
+
+    try:
+        seed(rooms.postgres(settings).dsn.get_secret_value(), size, settings.simulator_seed, progress)
+    except WorldError as error:
+        raise ServerError(f"the demo's world: {error}") from error
+
+
+def _introduce(settings: Settings, first_login: FirstLogin | None, seconds: float | None) -> None:
+    lines = ["", f"  dashboards   http://{settings.dashboards_host}:{settings.dashboards_port}/"]
+    if first_login is not None:
+        lines.append(f"  first login  {first_login.login}   password  {first_login.password}   (shown once)")
+    else:
+        lines.append("  first login  as shown at the first start of this STREAMCO_HOME")
+    lines.append(f"  home         {settings.home}   (`.venv/bin/streamco status` shows every component)")
+    lines.append("  Ctrl-C stops it" if seconds is None else f"  stops after {seconds:g} s of traffic")
+    sys.stdout.write("\n".join(lines) + "\n\n")
+    sys.stdout.flush()
+
+
+def _wait(settings: Settings, stop: threading.Event, seconds: float | None, tell: Progress) -> None:
+    """Until it is time to end, with a line now and then."""
+    from streamco.health import beat_detail
+
+    end = time.monotonic() + seconds if seconds is not None else None
+    beat = Places(settings).beat("simulator")
+    while not stop.is_set() and (end is None or time.monotonic() < end):
+        left = REPORT_SECONDS if end is None else min(REPORT_SECONDS, end - time.monotonic())
+        stop.wait(max(0.0, left))
+        if detail := beat_detail(beat):
+            tell(f"traffic: {detail}")
+
+
+def _settle(stack: Stack, settings: Settings, tell: Progress) -> int:
+    """End the traffic, wait until every leg has gone its way, compare the stores, end the rest."""
+    from sinks.audit import audit, report_json
+    from streamco.audit_view import print_report
+
+    tell("no new calls; those in progress are hung up")
+    names = [status.name for status in stack.supervisor.statuses()]
+    stack.supervisor.stop([name for name in names if name in ("trickle", "simulator")])
+    stack.supervisor.stop([name for name in names if name.startswith("asterisk-")])
+    tell(f"audit: waiting up to {SETTLE_SECONDS:.0f} s for what is in flight")
+    try:
+        report = audit(rooms.audit(settings), SETTLE_SECONDS, tell)
+    finally:
+        stack.supervisor.close()
+    print_report(report)
+    sys.stdout.write(report_json(report) + "\n")
+    sys.stdout.flush()
+    return 0 if report.ok else 1
+
+
+def run_simulator(settings: Settings, **options: object) -> None:
+    """Play the simulated nodes in this process, for as long as the options say. Raises SettingsError."""
+    from pydantic import ValidationError
+
+    from simulator.main import run
+    from streamco.logs import configure_logs
+
+    configure_logs("simulate", for_people=sys.stderr.isatty())
+    if not settings.simulated_nodes:
+        raise SettingsError(f"{PREFIX}SIMULATED_NODES: must name the nodes to play, such as sim1,sim2")
+    try:
+        chosen = rooms.simulator(settings, beat=None, **options)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"{one['loc']}: {one['msg']}" for one in error.errors())) from error
+    run(chosen)

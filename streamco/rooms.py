@@ -1,0 +1,182 @@
+"""What each room is told, made from the product's settings. One function a room; imported only where it is used."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from schemas.connections import ClickHouse, Kafka, Postgres
+from streamco.embedded.settings import LOOPBACK, ClickHouseServer, KafkaServer, PostgresServer
+from streamco.places import Places
+from streamco.settings import Settings
+
+if TYPE_CHECKING:
+    from dashboards.settings import DashboardsSettings
+    from router.agent.settings import AgentSettings
+    from router.settings import RouterSettings
+    from simulator.settings import SimulatorSettings
+    from sinks.audit import AuditSettings
+    from streams.settings import StreamsSettings
+
+STREAM_ROLES = ("billing", "cdrs", "live")
+
+
+def _secret(value: SecretStr | None, name: str) -> SecretStr:
+    if value is None:
+        raise ValueError(f"{name} is not there: the settings were not completed by with_secrets()")
+    return value
+
+
+def postgres_server_settings(settings: Settings) -> PostgresServer:
+    """The embedded PostgreSQL."""
+    password = _secret(settings.postgres_password, "postgres_password")
+    return PostgresServer(directory=settings.home / "postgres", port=settings.postgres_port, password=password)
+
+
+def kafka_server_settings(settings: Settings) -> KafkaServer:
+    """The embedded Kafka."""
+    return KafkaServer(
+        directory=settings.home / "kafka",
+        port=settings.kafka_port,
+        controller_port=settings.kafka_controller_port,
+        heap_megabytes=settings.kafka_heap_megabytes,
+    )
+
+
+def clickhouse_server_settings(settings: Settings) -> ClickHouseServer:
+    """The embedded ClickHouse engine's owner."""
+    return ClickHouseServer(
+        directory=settings.home / "clickhouse",
+        port=settings.clickhouse_port,
+        user=settings.clickhouse_user,
+        password=_secret(settings.clickhouse_password, "clickhouse_password"),
+        memory_bytes=settings.clickhouse_memory_megabytes << 20,
+    )
+
+
+def postgres(settings: Settings) -> Postgres:
+    """How PostgreSQL is reached."""
+    if settings.postgres_dsn is not None:
+        return Postgres(dsn=settings.postgres_dsn)
+    return postgres_server_settings(settings).connection
+
+
+def kafka(settings: Settings) -> Kafka:
+    """How Kafka is reached."""
+    if settings.kafka_bootstrap is not None:
+        return Kafka(bootstrap=settings.kafka_bootstrap, partitions=settings.kafka_partitions)
+    return kafka_server_settings(settings).connection(settings.kafka_partitions)
+
+
+def clickhouse(settings: Settings) -> ClickHouse:
+    """How ClickHouse is reached."""
+    return ClickHouse(
+        url=settings.clickhouse_url or f"http://{LOOPBACK}:{settings.clickhouse_port}",
+        user=settings.clickhouse_user,
+        password=_secret(settings.clickhouse_password, "clickhouse_password"),
+        database=settings.clickhouse_database,
+    )
+
+
+def router(settings: Settings) -> "RouterSettings":
+    """The router."""
+    from router.settings import RouterSettings, SnapshotSettings
+
+    places = Places(settings)
+    return RouterSettings(
+        snapshot=SnapshotSettings(postgres=postgres(settings), directory=places.router / "snapshot"),
+        kafka=kafka(settings),
+        host=settings.router_host,
+        port=settings.router_port,
+        peers_allowed=settings.router_peers,
+        beat=places.beat("router"),
+        spool=places.router / "spool.sqlite",
+    )
+
+
+def agent(settings: Settings, node: str) -> "AgentSettings":
+    """The agent of a node. The AMI of a node that runs here is on loopback."""
+    from router.agent.settings import AgentSettings
+
+    places = Places(settings)
+    ours = node in (*settings.asterisk_nodes, *settings.simulated_nodes)
+    return AgentSettings(
+        node=node,
+        directory=places.node(node),
+        kafka=kafka(settings),
+        postgres=postgres(settings),
+        ami_host=LOOPBACK if ours else settings.ami_host,
+        ami_port=settings.ami_port_of(node),
+        ami_user=settings.ami_user,
+        ami_secret=_secret(settings.ami_secret, "ami_secret"),
+        beat=places.beat(f"node-agent-{node}"),
+    )
+
+
+def streams(settings: Settings, role: str) -> "StreamsSettings":
+    """A stream worker."""
+    from streams.settings import StreamsSettings
+
+    places = Places(settings)
+    name = f"streams-{STREAM_ROLES.index(role) + 1}"
+    return StreamsSettings.model_validate(
+        {
+            "role": role,
+            "kafka": kafka(settings),
+            "postgres": postgres(settings),
+            "clickhouse": clickhouse(settings),
+            "data_directory": places.streams / role,
+            "beat": places.beat(name),
+        }
+    )
+
+
+def dashboards(settings: Settings) -> "DashboardsSettings":
+    """The dashboards."""
+    from dashboards.settings import DashboardsSettings
+
+    return DashboardsSettings(
+        postgres=postgres(settings),
+        kafka=kafka(settings),
+        clickhouse=clickhouse(settings),
+        secret_key=_secret(settings.dashboards_secret_key, "dashboards_secret_key"),
+        host=settings.dashboards_host,
+        port=settings.dashboards_port,
+        behind_https=settings.dashboards_behind_https,
+    )
+
+
+def simulator(settings: Settings, **options: object) -> "SimulatorSettings":
+    """The simulator, playing `simulated_nodes`. `options` are fields of its settings that the caller decides."""
+    from simulator.settings import SimulatedNode, SimulatorSettings
+
+    places = Places(settings)
+    values: dict[str, object] = {
+        "postgres": postgres(settings),
+        "nodes": tuple(
+            SimulatedNode(name=node, ami_port=settings.ami_port_of(node), directory=places.node(node))
+            for node in settings.simulated_nodes
+        ),
+        "router_host": LOOPBACK,
+        "router_port": settings.router_port,
+        "ami_user": settings.ami_user,
+        "ami_secret": _secret(settings.ami_secret, "ami_secret"),
+        "cps": settings.simulator_cps,
+        "seed": settings.simulator_seed,
+        "talk_seconds": settings.simulator_talk_seconds,
+        "incidents": settings.simulator_incidents,
+        "beat": places.beat("simulator"),
+    }
+    return SimulatorSettings.model_validate(values | options)
+
+
+def audit(settings: Settings) -> "AuditSettings":
+    """The audit: every store, and the journals of every node of this home."""
+    from sinks.audit import AuditSettings
+
+    nodes = sorted({*settings.nodes, *(path.name for path in (settings.home / "nodes").glob("*") if path.is_dir())})
+    return AuditSettings(
+        postgres=postgres(settings),
+        kafka=kafka(settings),
+        clickhouse=clickhouse(settings),
+        journals={node: Places(settings).node(node) / "journal" for node in nodes},
+    )

@@ -1,0 +1,88 @@
+"""One process of ours: `python -m streamco.run NAME [WHICH]`. Its settings come by the environment.
+
+Ends with 0 when it was asked to end, otherwise with a message on stderr and a code that is not 0: the supervisor
+starts it again.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from streamco import rooms
+from streamco.logs import configure_logs
+from streamco.secret_store import with_secrets
+from streamco.settings import Settings, SettingsError, read_settings
+
+
+def _router(settings: Settings, _which: str) -> None:
+    from router.server import run
+
+    run(rooms.router(settings))
+
+
+def _agent(settings: Settings, node: str) -> None:
+    from router.agent.main import run
+
+    run(rooms.agent(settings, node))
+
+
+def _streams(settings: Settings, role: str) -> None:
+    from streams.worker import run
+
+    run(rooms.streams(settings, role))
+
+
+def _dashboards(settings: Settings, _which: str) -> None:
+    from dashboards.serve import run
+
+    run(rooms.dashboards(settings))
+
+
+def _simulator(settings: Settings, _which: str) -> None:
+    from simulator.main import run
+
+    run(rooms.simulator(settings))
+
+
+def _asterisk(settings: Settings, node: str) -> None:
+    from configuration.asterisk.node import run
+
+    run(rooms.asterisk(settings, node))
+
+
+def _trickle(settings: Settings, _which: str) -> None:
+    from configuration.asterisk.trickle import run
+
+    run(rooms.trickle(settings))
+
+
+PROCESSES: Final[dict[str, Callable[[Settings, str], None]]] = {
+    "router": _router,
+    "node-agent": _agent,
+    "streams": _streams,
+    "dashboards": _dashboards,
+    "simulator": _simulator,
+    "asterisk": _asterisk,
+    "trickle": _trickle,
+}
+
+
+def run(name: str, which: str = "") -> None:
+    """Be this process until it ends. Exits the interpreter with a code that is not 0 when it fails."""
+    configure_logs(f"{name}-{which}" if which else name)
+    log = structlog.get_logger(__name__)
+    try:
+        settings = with_secrets(read_settings())
+        PROCESSES[name](settings, which)
+    except SettingsError as error:
+        sys.exit(str(error))
+    except Exception:
+        # The one place where everything ends up: it is written down, and the process ends.
+        log.exception("the process ends by an error")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run(*sys.argv[1:])

@@ -1,0 +1,193 @@
+"""Every setting of the product, from STREAMCO_* environment variables: checked whole before anything starts.
+
+Only this room reads the environment. What a room is told is made from here (rooms.py). An unknown STREAMCO_* name is an
+error: a misspelt setting that does nothing would be found too late. Secrets that are not set are made once
+(secret_store.py).
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX: Final = "STREAMCO_"
+_TEST_PREFIX: Final = "STREAMCO_TEST_"  # those are the test suite's: which external servers it is given
+_NODE: Final = r"^[a-z][a-z0-9]{0,15}$"
+
+Port = Annotated[int, Field(ge=1025, le=32_767)]
+Secret = Annotated[SecretStr, Field(min_length=8)]
+NodeName = Annotated[str, Field(pattern=_NODE)]
+Nodes = Annotated[tuple[NodeName, ...], NoDecode, Field(max_length=64)]
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used: one line for each, with the setting, its value and the rule."""
+
+
+def default_home() -> Path:
+    """$XDG_DATA_HOME/streamco, else ~/.local/share/streamco."""
+    base = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".local" / "share") / "streamco"
+
+
+class Settings(BaseSettings):
+    """All of it. Ports are on loopback; those of AMI count up from `ami_port` in the order of `nodes`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    home: Path = Field(default_factory=default_home)
+
+    # Servers that run elsewhere. What is set here is neither started nor stopped.
+    postgres_dsn: SecretStr | None = None
+    kafka_bootstrap: Annotated[str, Field(pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")] | None = None
+    clickhouse_url: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(:\d+)?/?$")] | None = None
+    clickhouse_user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "streamco"
+    clickhouse_database: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "streamco"
+
+    postgres_port: Port = 15432
+    kafka_port: Port = 19092
+    kafka_controller_port: Port = 19093
+    clickhouse_port: Port = 18123
+    router_port: Port = 14573
+    dashboards_port: Port = 18050
+    ami_port: Port = 15038
+    sip_port: Port = 15060
+
+    # Where services listen, and from where a node may ask the router. Loopback unless told otherwise.
+    router_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
+    router_peers: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/8", "::1/128")
+    dashboards_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
+    dashboards_behind_https: bool = False
+
+    kafka_partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    kafka_heap_megabytes: Annotated[int, Field(ge=128, le=65_536)] = 256
+    clickhouse_memory_megabytes: Annotated[int, Field(ge=256, le=1 << 20)] = 2048
+
+    # Nodes: an agent runs for each. Those of `asterisk_nodes` are Asterisks that we start; those of `simulated_nodes`
+    # are played by the simulator; any other is an Asterisk of the user's, whose AMI is at `ami_host`.
+    nodes: Nodes = ("ast1",)
+    asterisk_nodes: Nodes = ()
+    simulated_nodes: Nodes = ()
+    ami_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
+    ami_user: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "agent"
+
+    simulator_cps: Annotated[float, Field(gt=0, le=5_000)] = 60.0
+    simulator_seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 1
+    simulator_talk_seconds: Annotated[float, Field(ge=1, le=3_600)] = 35.0
+    simulator_incidents: Annotated[tuple[str, ...], NoDecode] = ()
+    trickle_cps: Annotated[float, Field(ge=0, le=10)] = 0.0  # real SIP calls a second, from SIPp; 0 is none
+
+    postgres_password: Secret | None = None
+    clickhouse_password: Secret | None = None
+    ami_secret: Secret | None = None
+    dashboards_secret_key: Annotated[SecretStr, Field(min_length=32)] | None = None
+
+    @field_validator("nodes", "asterisk_nodes", "simulated_nodes", "simulator_incidents", "router_peers", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        if not value.is_absolute():
+            raise ValueError("must be an absolute path")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.nodes)) != len(self.nodes):
+            raise ValueError(f"{PREFIX}NODES {','.join(self.nodes)!r}: must be different names")
+        for name, nodes in (("ASTERISK_NODES", self.asterisk_nodes), ("SIMULATED_NODES", self.simulated_nodes)):
+            if unknown := [node for node in nodes if node not in self.nodes]:
+                raise ValueError(
+                    f"{PREFIX}{name} {unknown[0]!r}: must be one of {PREFIX}NODES ({','.join(self.nodes)})"
+                )
+        if both := set(self.asterisk_nodes) & set(self.simulated_nodes):
+            raise ValueError(f"{PREFIX}SIMULATED_NODES {min(both)!r}: must not be in {PREFIX}ASTERISK_NODES too")
+        if self.ami_port + len(self.nodes) - 1 > 32_767:
+            raise ValueError(f"{PREFIX}AMI_PORT {self.ami_port}: must leave room below 32768 for every node")
+        self._different_ports()
+        if self.clickhouse_url is not None and self.clickhouse_password is None:
+            raise ValueError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")
+        return self
+
+    def _different_ports(self) -> None:
+        used: dict[int, str] = {}
+        for name, port in self.ports().items():
+            if port in used:
+                raise ValueError(f"{name} {port}: must not be the port of {used[port]}")
+            used[port] = name
+
+    def ami_port_of(self, node: str) -> int:
+        """The AMI port of a node on this machine."""
+        return self.ami_port + self.nodes.index(node)
+
+    def ports(self) -> dict[str, int]:
+        """The loopback ports that we listen on, by the setting that says so."""
+        ports = {f"{PREFIX}ROUTER_PORT": self.router_port, f"{PREFIX}DASHBOARDS_PORT": self.dashboards_port}
+        if self.postgres_dsn is None:
+            ports[f"{PREFIX}POSTGRES_PORT"] = self.postgres_port
+        if self.kafka_bootstrap is None:
+            ports[f"{PREFIX}KAFKA_PORT"] = self.kafka_port
+            ports[f"{PREFIX}KAFKA_CONTROLLER_PORT"] = self.kafka_controller_port
+        if self.clickhouse_url is None:
+            ports[f"{PREFIX}CLICKHOUSE_PORT"] = self.clickhouse_port
+        for node in (*self.asterisk_nodes, *self.simulated_nodes):
+            ports[f"{PREFIX}AMI_PORT (of node {node})"] = self.ami_port_of(node)
+        if self.asterisk_nodes:
+            ports[f"{PREFIX}SIP_PORT"] = self.sip_port
+        return ports
+
+
+def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """The settings of an environment (this process's unless given). `overrides` win. Raises SettingsError."""
+    environment = os.environ if environment is None else environment
+    known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
+    given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    unknown = [name for name in given if name not in known and not name.startswith(_TEST_PREFIX)]
+    if unknown:
+        raise SettingsError("\n".join(f"{name}: there is no such setting" for name in sorted(unknown)))
+    values = {known[name]: value for name, value in given.items() if name in known and value != ""}
+    try:
+        return Settings(**{**values, **overrides})
+    except ValidationError as error:
+        raise SettingsError("\n".join(_message(values | overrides, one) for one in error.errors())) from error
+
+
+def _message(values: Mapping[str, Any], error: Any) -> str:
+    rule = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(rule)
+    name = str(error["loc"][0])
+    if error["type"] == "string_pattern_mismatch":
+        rule = f"must be of the form {error['ctx']['pattern']}"
+    secret = any(word in name for word in ("password", "secret", "dsn"))
+    shown = "" if secret else f" {str(values.get(name))[:100]!r}"
+    return f"{PREFIX}{name.upper()}{shown}: {rule}"
+
+
+def environment_of(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a child process of ours: what it needs of the parent's, and every setting that is not default.
+
+    Arguments are visible to every user of a machine, the environment is not: so secrets go this way.
+    """
+    environment = os.environ if environment is None else environment
+    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "XDG_DATA_HOME", "JAVA_HOME", "SSL_CERT_FILE")
+    child = {name: environment[name] for name in kept if name in environment}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if name == "home" or value != Settings.model_fields[name].get_default():
+            child[f"{PREFIX}{name.upper()}"] = _text(value)
+    return child
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "" if value is None else str(value)

@@ -1,0 +1,237 @@
+"""The whole product on one machine: which components there are, and the straight way from nothing to all healthy."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import psycopg
+
+from streamco import rooms
+from streamco.embedded.ports import require_free_port
+from streamco.embedded.server import Progress, ServerError
+from streamco.health import check_beat, check_page, check_router
+from streamco.places import Places
+from streamco.settings import Settings, environment_of
+from streamco.supervisor.component import Component, component_of
+from streamco.supervisor.supervisor import Supervisor
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+_STORES: Final = ("postgres", "kafka", "clickhouse")
+
+
+@dataclass(frozen=True)
+class FirstLogin:
+    """The administrator that was made now; the password is shown once and kept nowhere."""
+
+    login: str
+    password: str
+
+
+def check_ports(settings: Settings) -> None:
+    """Raise ServerError naming every port of ours that somebody else has."""
+    busy = []
+    for name, port in settings.ports().items():
+        try:
+            require_free_port(name, port)
+        except ServerError as error:
+            busy.append(str(error))
+    if busy:
+        raise ServerError("\n".join(busy))
+
+
+def stores(settings: Settings) -> list[Component]:
+    """PostgreSQL, Kafka and ClickHouse: ours, or external ones that are only asked after."""
+    components = []
+    if settings.postgres_dsn is None:
+        from streamco.embedded.postgres import postgres_server
+
+        components.append(component_of(postgres_server(rooms.postgres_server_settings(settings))))
+    else:
+        components.append(_external("postgres", None, partial(_check_postgres, settings)))
+    if settings.kafka_bootstrap is None:
+        from streamco.embedded.kafka import kafka_server
+
+        components.append(component_of(kafka_server(rooms.kafka_server_settings(settings))))
+    else:
+        components.append(_external("kafka", settings.kafka_bootstrap, partial(_check_kafka, settings)))
+    if settings.clickhouse_url is None:
+        from streamco.embedded.clickhouse import clickhouse_server
+
+        components.append(component_of(clickhouse_server(rooms.clickhouse_server_settings(settings))))
+    else:
+        components.append(_external("clickhouse", settings.clickhouse_url, partial(_check_clickhouse, settings)))
+    return components
+
+
+def processes(settings: Settings) -> list[Component]:
+    """Our own processes: router, agents, stream workers, dashboards."""
+    ours = [
+        _own(
+            settings,
+            "router",
+            ("router",),
+            address=f"{settings.router_host}:{settings.router_port}",
+            healthy=lambda _pid: check_router(settings.router_host, settings.router_port),
+            needs=("postgres",),
+        )
+    ]
+    for node in settings.nodes:
+        ours.append(_own(settings, f"node-agent-{node}", ("node-agent", node), needs=("kafka",)))
+    for number, role in enumerate(rooms.STREAM_ROLES, start=1):
+        needs = {"billing": ("kafka", "postgres"), "cdrs": _STORES, "live": ("kafka",)}[role]
+        ours.append(_own(settings, f"streams-{number}", ("streams", role), needs=needs))
+    ours.append(
+        _own(
+            settings,
+            "dashboards",
+            ("dashboards",),
+            address=f"{settings.dashboards_host}:{settings.dashboards_port}",
+            healthy=lambda _pid: check_page(settings.dashboards_host, settings.dashboards_port, "/login"),
+            needs=("postgres",),
+        )
+    )
+    return ours
+
+
+def traffic(settings: Settings) -> list[Component]:
+    """What makes calls here: Asterisks of ours, SIPp's trickle, the simulator."""
+    components = []
+    for node in settings.asterisk_nodes:
+        components.append(
+            _own(
+                settings,
+                f"asterisk-{node}",
+                ("asterisk", node),
+                address=f"127.0.0.1:{settings.sip_port}",
+                needs=("postgres",),
+                serving_pid=partial(_pid_in, Places(settings).node(node) / "run" / "asterisk.pid"),
+            )
+        )
+    if settings.asterisk_nodes and settings.trickle_cps > 0:
+        needs = tuple(f"asterisk-{node}" for node in settings.asterisk_nodes)
+        components.append(_own(settings, "trickle", ("trickle",), needs=("router", *needs)))
+    if settings.simulated_nodes:
+        components.append(_own(settings, "simulator", ("simulator",), needs=("router",), stop_seconds=60.0))
+    return components
+
+
+def _own(
+    settings: Settings,
+    name: str,
+    arguments: Sequence[str],
+    *,
+    needs: tuple[str, ...],
+    address: str | None = None,
+    healthy: Callable[[int | None], None] | None = None,
+    serving_pid: Callable[[], int | None] | None = None,
+    stop_seconds: float = 20.0,
+) -> Component:
+    beat = Places(settings).beat(name)
+    return Component(
+        name=name,
+        address=address,
+        healthy=healthy or (lambda _pid: check_beat(beat, None)),
+        argv=(sys.executable, "-m", "streamco.run", *arguments),
+        environment=environment_of(settings),
+        directory=_ROOT,
+        needs=needs,
+        serving_pid=serving_pid,
+        stop_seconds=stop_seconds,
+    )
+
+
+def _pid_in(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _external(name: str, address: str | None, check: Callable[[], None]) -> Component:
+    return Component(name=name, address=address, healthy=lambda _pid: check(), external=True)
+
+
+def _check_postgres(settings: Settings) -> None:
+    try:
+        with psycopg.connect(rooms.postgres(settings).dsn.get_secret_value(), connect_timeout=3) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.Error as error:
+        raise ServerError(f"STREAMCO_POSTGRES_DSN: {str(error).strip()[:300]}") from error
+
+
+def _check_kafka(settings: Settings) -> None:
+    from kafka.admin import KafkaAdminClient
+    from kafka.errors import KafkaError
+
+    try:
+        KafkaAdminClient(
+            bootstrap_servers=rooms.kafka(settings).bootstrap.split(","), bootstrap_timeout_ms=3_000
+        ).close()
+    except (KafkaError, OSError) as error:
+        raise ServerError(f"STREAMCO_KAFKA_BOOTSTRAP: {error}") from error
+
+
+def _check_clickhouse(settings: Settings) -> None:
+    from sinks.clickhouse import connect
+
+    try:
+        with connect(rooms.clickhouse(settings), database="default", answer_seconds=3) as client:
+            client.command("SELECT 1")
+    except Exception as error:  # the client lets errors of several libraries through; each means: not usable
+        raise ServerError(f"STREAMCO_CLICKHOUSE_URL: {str(error)[:300]}") from error
+
+
+def prepare_stores(settings: Settings, progress: Progress) -> FirstLogin | None:
+    """Tables, topics, and the first administrator if there is no user. Safe to run at every start, and at once."""
+    from dashboards.users import FIRST_LOGIN, ensure_first_administrator
+    from sinks.migrations import MigrationError, migrate
+    from sinks.topics import TopicError, make_topics
+
+    try:
+        for label in migrate(rooms.postgres(settings), rooms.clickhouse(settings)):
+            progress(f"migrated: {label}")
+        if made := make_topics(rooms.kafka(settings)):
+            progress(f"made topics: {', '.join(made)}")
+        password = ensure_first_administrator(rooms.postgres(settings).dsn.get_secret_value())
+    except (MigrationError, TopicError, psycopg.Error) as error:
+        raise ServerError(str(error)) from error
+    return FirstLogin(FIRST_LOGIN, password) if password is not None else None
+
+
+class Stack:
+    """The product of one home directory under a supervisor, in this process."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        """`settings` with secrets. Nothing is done yet."""
+        self._settings = settings
+        self._progress = progress
+        self.supervisor = Supervisor(Places(settings), progress)
+
+    def start(
+        self,
+        *,
+        interrupted: Callable[[], bool] = lambda: False,
+        fill: Callable[[Progress], None] = lambda _: None,
+        with_traffic: bool = True,
+    ) -> FirstLogin | None:
+        """From nothing to all healthy. `fill` is called when the stores are ready (the demo seeds its world there).
+
+        Raises ServerError; what was started is ended then.
+        """
+        settings, supervisor = self._settings, self.supervisor
+        supervisor.open()
+        try:
+            check_ports(settings)
+            supervisor.start(stores(settings), interrupted=interrupted)
+            first_login = prepare_stores(settings, self._progress)
+            fill(self._progress)
+            supervisor.start(processes(settings), interrupted=interrupted)
+            if with_traffic:
+                supervisor.start(traffic(settings), interrupted=interrupted)
+        except BaseException:
+            supervisor.close()
+            raise
+        return first_login

@@ -1,0 +1,221 @@
+"""Keeps one component at work, in a thread of its own: start, ask after it, start again with back-off, give up at last.
+
+Nothing else writes what a keeper holds, so that the status of a component has one author.
+"""
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import psutil
+import structlog
+
+from streamco.embedded.server import Progress, ServerError
+from streamco.pidfile import write_pid
+from streamco.places import Places
+from streamco.supervisor.component import Component, State, Status
+from streamco.supervisor.policy import History, ended, wait_seconds
+
+log = structlog.get_logger(__name__)
+_POLL_SECONDS: Final = 0.1
+_STRIKES: Final = 3  # failed checks in a row before a process that runs is taken for dead
+_LOG_LIMIT_BYTES: Final = 64 << 20
+
+
+class Keeper:
+    """`usable(name)`: is the component of this name at work? `progress` takes lines for people."""
+
+    def __init__(self, component: Component, places: Places, usable: Callable[[str], bool], progress: Progress) -> None:
+        self.component = component
+        self._places = places
+        self._usable = usable
+        self._progress = progress
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"keeper-{component.name}", daemon=True)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._state: State = "starting"
+        self._detail = ""
+        self._restarts = 0
+        self._log_path: Path = places.log(component.name)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the process as its component says, and return when it has ended."""
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def state(self) -> State:
+        """What it is now."""
+        return self._state
+
+    def status(self) -> Status:
+        """For the status file."""
+        component = self.component
+        return Status(
+            name=component.name,
+            state=self._state,
+            pid=self._pid(),
+            address=component.address,
+            restarts=self._restarts,
+            log=None if component.external else str(self._log_path),
+            detail=self._detail,
+        )
+
+    def _pid(self) -> int | None:
+        process = self._process
+        if process is None or process.poll() is not None:
+            return None
+        serving = self.component.serving_pid() if self.component.serving_pid is not None else None
+        return serving or process.pid
+
+    def _set(self, state: State, detail: str = "") -> None:
+        if (state, detail) != (self._state, self._detail):
+            log.info("component", name=self.component.name, state=state, detail=detail)
+        self._state, self._detail = state, detail
+
+    def _run(self) -> None:
+        try:
+            if self.component.external:
+                self._watch_external()
+            else:
+                self._keep()
+        except Exception as error:  # a keeper that ends unseen would leave its component unwatched
+            log.exception("keeper ends", name=self.component.name)
+            self._end_process()
+            self._set("failed", f"its keeper ended: {error!r}")
+
+    def _watch_external(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.component.healthy(None)
+                self._set("external")
+            except ServerError as error:
+                self._set("failed", str(error))
+            self._stop.wait(self.component.check_seconds)
+        self._set("stopped")
+
+    def _keep(self) -> None:
+        history = History()
+        while self._await_needs():
+            reason, healthy_seconds = self._one_life()
+            if self._stop.is_set():
+                break
+            history = ended(history, time.monotonic(), healthy_seconds)
+            pause = wait_seconds(history)
+            self._restarts += 1
+            if pause is None:
+                self._set("failed", f"{reason}; it ended {len(history.ends)} times: not started again")
+                self._progress(f"{self.component.name}: failed: {reason} (log: {self._log_path})")
+                self._stop.wait()
+                break
+            self._set("restarting", reason)
+            self._stop.wait(pause)
+        self._set("stopped")
+
+    def _await_needs(self) -> bool:
+        """Until all that it needs is at work; False when it is to stop."""
+        while not self._stop.is_set():
+            missing = [name for name in self.component.needs if not self._usable(name)]
+            if not missing:
+                return True
+            self._set(self._state, f"waits for {', '.join(missing)}")
+            self._stop.wait(_POLL_SECONDS)
+        return False
+
+    def _one_life(self) -> tuple[str, float]:
+        """Start it and watch it to its end: why it ended, and for how long it had been healthy."""
+        component = self.component
+        try:
+            component.prepare(self._progress)
+            self._spawn()
+        except (ServerError, OSError, psutil.Error) as error:
+            return str(error), 0.0
+        started_at = time.monotonic()
+        healthy_at: float | None = None
+        strikes = 0
+        reason = ""
+        while not self._stop.is_set() and not reason:
+            if (code := self._exit_code()) is not None:
+                reason = f"ended with code {code}"
+                break
+            try:
+                component.healthy(self._pid())
+                strikes = 0
+                if healthy_at is None:
+                    healthy_at = time.monotonic()
+                    self._progress(f"{component.name}: healthy after {healthy_at - started_at:.1f} s")
+                self._set("healthy")
+            except ServerError as error:
+                strikes += 1
+                if healthy_at is None and time.monotonic() - started_at > component.start_seconds:
+                    reason = f"did not become healthy in {component.start_seconds:.0f} s: {error}"
+                elif healthy_at is not None and strikes >= _STRIKES:
+                    reason = f"does not work: {error}"
+                else:
+                    self._set(self._state if healthy_at is not None else self._starting(), str(error))
+            self._pause(healthy_at)
+        self._end_process()
+        return reason, time.monotonic() - healthy_at if healthy_at is not None else 0.0
+
+    def _starting(self) -> State:
+        return "restarting" if self._restarts else "starting"
+
+    def _exit_code(self) -> int | None:
+        return self._process.poll() if self._process is not None else -1
+
+    def _pause(self, healthy_at: float | None) -> None:
+        """Until the next check, looking often whether the process is still there."""
+        until = time.monotonic() + (self.component.check_seconds if healthy_at is not None else 2 * _POLL_SECONDS)
+        while time.monotonic() < until and not self._stop.wait(_POLL_SECONDS):
+            if self._exit_code() is not None:
+                return
+        self._trim_log()
+
+    def _spawn(self) -> None:
+        component = self.component
+        self._trim_log()
+        self._places.beat(component.name).unlink(missing_ok=True)
+        with self._log_path.open("ab") as output:
+            self._process = subprocess.Popen(
+                component.argv,
+                env=dict(component.environment),
+                cwd=component.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        write_pid(self._places.pid(component.name), self._process.pid)
+
+    def _trim_log(self) -> None:
+        """A log that passes its limit becomes the one old one; the process goes on appending to the emptied file."""
+        try:
+            if self._log_path.stat().st_size < _LOG_LIMIT_BYTES:
+                return
+            old = self._log_path.with_suffix(".log.1")
+            old.write_bytes(self._log_path.read_bytes())
+            with self._log_path.open("r+b") as file:
+                file.truncate(0)
+        except FileNotFoundError:
+            return
+
+    def _end_process(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(self.component.stop_signal)
+            try:
+                process.wait(self.component.stop_seconds)
+            except subprocess.TimeoutExpired:
+                log.error("killed: did not end in time", name=self.component.name)  # noqa: TRY400
+                process.kill()
+                process.wait()
+        self._places.pid(self.component.name).unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""Settings: checked whole, named in the error, handed on to children without loss."""
+
+from pathlib import Path
+
+import pytest
+
+from streamco.secret_store import NAMES, with_secrets
+from streamco.settings import SettingsError, environment_of, read_settings
+
+
+def test_defaults_are_on_loopback_and_below_the_ephemeral_ports() -> None:
+    settings = read_settings({})
+    assert settings.router_host == settings.dashboards_host == "127.0.0.1"
+    assert all(1024 < port < 32768 for port in settings.ports().values())
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"STREAMCO_ROUTER_PORT": "99999"}, ["STREAMCO_ROUTER_PORT", "99999", "32767"]),
+        ({"STREAMCO_ROUTER_PORT": "abc"}, ["STREAMCO_ROUTER_PORT", "abc", "integer"]),
+        ({"STREAMCO_ROUTER_PROT": "14573"}, ["STREAMCO_ROUTER_PROT", "no such setting"]),
+        ({"STREAMCO_KAFKA_BOOTSTRAP": "nohost"}, ["STREAMCO_KAFKA_BOOTSTRAP", "nohost", "form"]),
+        ({"STREAMCO_NODES": "ast1,ast1"}, ["STREAMCO_NODES", "different"]),
+        ({"STREAMCO_NODES": "AST/1"}, ["STREAMCO_NODES", "AST/1", "form"]),
+        ({"STREAMCO_SIMULATED_NODES": "sim1"}, ["STREAMCO_SIMULATED_NODES", "sim1", "STREAMCO_NODES"]),
+        ({"STREAMCO_ROUTER_PORT": "18050"}, ["18050", "STREAMCO_ROUTER_PORT", "STREAMCO_DASHBOARDS_PORT"]),
+        ({"STREAMCO_HOME": "relative"}, ["STREAMCO_HOME", "relative", "absolute"]),
+        ({"STREAMCO_CLICKHOUSE_URL": "http://ch:8123"}, ["STREAMCO_CLICKHOUSE_PASSWORD"]),
+        ({"STREAMCO_POSTGRES_PASSWORD": "short"}, ["STREAMCO_POSTGRES_PASSWORD", "8"]),
+    ],
+)
+def test_a_wrong_setting_is_named_with_value_and_rule(environment: dict[str, str], said: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(environment)
+    assert all(word in str(caught.value) for word in said), str(caught.value)
+
+
+def test_a_secret_is_never_shown_in_an_error() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"STREAMCO_POSTGRES_PASSWORD": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({"STREAMCO_ROUTER_PORT": "1", "STREAMCO_KAFKA_PORT": "2"})
+    assert str(caught.value).count("\n") == 1
+
+
+def test_a_child_reads_the_same_settings(tmp_path: Path) -> None:
+    settings = with_secrets(
+        read_settings(
+            {
+                "STREAMCO_HOME": str(tmp_path),
+                "STREAMCO_NODES": "sim1,ast1",
+                "STREAMCO_SIMULATED_NODES": "sim1",
+                "STREAMCO_ASTERISK_NODES": "ast1",
+                "STREAMCO_TRICKLE_CPS": "1.5",
+                "STREAMCO_SIMULATOR_INCIDENTS": "vendor-down@30s",
+            }
+        )
+    )
+    child = environment_of(settings, {"PATH": "/bin", "AWS_SECRET": "not ours", "STREAMCO_TEST_POSTGRES_DSN": "x"})
+    assert with_secrets(read_settings(child)) == settings
+    assert "AWS_SECRET" not in child
+
+
+def test_ami_ports_count_up_with_the_nodes() -> None:
+    settings = read_settings({"STREAMCO_NODES": "sim1,sim2,ast1"})
+    assert [settings.ami_port_of(node) for node in settings.nodes] == [15038, 15039, 15040]
+
+
+def test_secrets_are_made_once_for_us_alone_and_the_environment_wins(tmp_path: Path) -> None:
+    environment = {"STREAMCO_HOME": str(tmp_path / "home")}
+    first = with_secrets(read_settings(environment))
+    again = with_secrets(read_settings(environment))
+    assert first == again
+    assert len({getattr(first, name).get_secret_value() for name in NAMES}) == len(NAMES)
+    file = tmp_path / "home" / "secrets.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "home").stat().st_mode & 0o777 == 0o700
+    own = with_secrets(read_settings(environment | {"STREAMCO_AMI_SECRET": "from outside"}))
+    assert own.ami_secret is not None
+    assert own.ami_secret.get_secret_value() == "from outside"
+    assert own.postgres_password == first.postgres_password
+    file.chmod(0o644)
+    with pytest.raises(SettingsError, match="0600"):
+        with_secrets(read_settings(environment))

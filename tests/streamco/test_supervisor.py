@@ -1,0 +1,168 @@
+"""The supervisor with small real processes: started in order, started again, given up, ended, orphans ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from streamco import control
+from streamco.embedded.server import ServerError
+from streamco.places import Places
+from streamco.settings import Settings, read_settings
+from streamco.supervisor.component import Component
+from streamco.supervisor.supervisor import Supervisor, end_orphans, status_document
+
+WORK = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('up'); time.sleep(600)"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return read_settings({"STREAMCO_HOME": str(tmp_path)})
+
+
+@pytest.fixture
+def supervisor(settings: Settings) -> Iterator[Supervisor]:
+    supervisor = Supervisor(Places(settings), lambda _: None)
+    supervisor.open()
+    yield supervisor
+    supervisor.close()
+
+
+def worker(tmp_path: Path, name: str, program: str = WORK, **fields: Any) -> Component:
+    mark = tmp_path / f"{name}.mark"
+
+    def healthy(_pid: int | None) -> None:
+        if not mark.exists():
+            raise ServerError("no mark yet")
+
+    def prepare(_progress: Callable[[str], None]) -> None:
+        mark.unlink(missing_ok=True)
+
+    return Component(
+        name=name,
+        address=None,
+        healthy=healthy,
+        prepare=prepare,
+        argv=(sys.executable, "-c", program, str(mark)),
+        directory=tmp_path,
+        check_seconds=0.2,
+        **fields,
+    )
+
+
+def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_started_killed_and_started_again(settings: Settings, supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start([worker(tmp_path, "one")])
+    first = supervisor.statuses()[0]
+    assert (first.state, first.restarts) == ("healthy", 0)
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: supervisor.statuses()[0].restarts == 1 and supervisor.statuses()[0].state == "healthy")
+    second = supervisor.statuses()[0]
+    assert second.pid not in (None, first.pid)
+    until(lambda: control.read_status(settings)["ok"])
+    assert control.read_status(settings)["components"][0]["pid"] == second.pid
+
+
+def test_what_it_needs_comes_first_also_after_a_crash(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start([worker(tmp_path, "late", needs=("early",)), worker(tmp_path, "early")])
+    late, early = supervisor.statuses()
+    assert late.pid is not None
+    assert early.pid is not None
+    assert psutil.Process(late.pid).create_time() > psutil.Process(early.pid).create_time()
+
+
+def test_one_that_cannot_start_is_an_error_with_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match=r"broken does not start: ended with code 3 \(log: .*broken.log\)"):
+        supervisor.start([worker(tmp_path, "broken", "raise SystemExit(3)")])
+
+
+def test_one_that_runs_but_does_not_work_is_started_again(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start([worker(tmp_path, "one")])
+    pid = supervisor.statuses()[0].pid
+    (tmp_path / "one.mark").unlink()
+    until(lambda: supervisor.statuses()[0].restarts == 1 and supervisor.statuses()[0].state == "healthy")
+    assert supervisor.statuses()[0].pid != pid
+
+
+def test_closing_ends_all_of_it(settings: Settings, tmp_path: Path) -> None:
+    supervisor = Supervisor(Places(settings), lambda _: None)
+    supervisor.open()
+    supervisor.start([worker(tmp_path, "one"), worker(tmp_path, "two")])
+    pids = [status.pid for status in supervisor.statuses()]
+    supervisor.close()
+    assert not any(pid is not None and psutil.pid_exists(pid) for pid in pids)
+    document = control.read_status(settings)
+    assert not document["ok"]
+    assert [one["state"] for one in document["components"]] == ["stopped", "stopped"]
+
+
+def test_a_second_supervisor_of_a_home_is_refused(settings: Settings, supervisor: Supervisor) -> None:
+    with pytest.raises(ServerError, match=rf"in use: a supervisor \(process {os.getpid()}\)"):
+        Supervisor(Places(settings), lambda _: None).open()
+    with pytest.raises(ServerError, match="in use"):
+        control.up(settings, lambda _: None)
+
+
+def test_what_a_killed_supervisor_left_is_ended_and_nothing_else(settings: Settings, tmp_path: Path) -> None:
+    program = (
+        "import sys, time; sys.path[:0] = sys.argv[2:]; from pathlib import Path; "
+        "from test_supervisor import worker; from streamco.places import Places; "
+        "from streamco.settings import read_settings; from streamco.supervisor.supervisor import Supervisor; "
+        "home = Path(sys.argv[1]); s = Supervisor(Places(read_settings({'STREAMCO_HOME': str(home)})), print); "
+        "s.open(); s.start([worker(home, 'one')]); print('ready', flush=True); time.sleep(600)"
+    )
+    here = str(Path(__file__).parent)
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), here], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    until(lambda: "ready" in (process.stdout.readline() if process.stdout else ""))
+    pid = json.loads(Places(settings).pid("one").read_text())["pid"]
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    document = control.read_status(settings)
+    assert (document["ok"], document["components"][0]["state"]) == (False, "failed")
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Places(settings).pid("stranger").write_text(json.dumps({"pid": stranger.pid, "started_at": 1.0}))
+    try:
+        assert end_orphans(Places(settings), lambda _: None) == ["one"]
+        assert not psutil.pid_exists(pid)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+    assert not list(Places(settings).run.glob("one.pid"))
+
+
+def test_external_components_are_asked_and_never_started(supervisor: Supervisor) -> None:
+    answers = [True]
+
+    def healthy(pid: int | None) -> None:
+        assert pid is None
+        if not answers[0]:
+            raise ServerError("gone")
+
+    supervisor.start([Component(name="far", address="far:1", healthy=healthy, external=True, check_seconds=0.1)])
+    assert status_document(supervisor.statuses())["ok"]
+    answers[0] = False
+    until(lambda: supervisor.statuses()[0].state == "failed")
+    status = supervisor.statuses()[0]
+    assert (status.pid, status.detail) == (None, "gone")
+
+
+def test_nothing_at_all_is_not_ok() -> None:
+    assert not status_document([])["ok"]
