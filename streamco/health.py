@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -66,3 +67,29 @@ def beat_detail(path: Path) -> str:
         return str(json.loads(path.read_text()).get("detail", ""))
     except (OSError, ValueError):
         return ""
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m streamco.health router HOST:PORT | beat COMPONENT | page HOST:PORT/PATH`; code 1 with the reason."""
+    from streamco.places import Places
+    from streamco.settings import read_settings
+
+    kind, what = arguments
+    try:
+        if kind == "beat":
+            check_beat(Places(read_settings()).beat(what), None)
+        elif kind == "router":
+            host, _, port = what.rpartition(":")
+            check_router(host, int(port))
+        elif kind == "page":
+            address, _, path = what.partition("/")
+            host, _, port = address.rpartition(":")
+            check_page(host, int(port), f"/{path}")
+        else:
+            sys.exit(f"{kind!r}: must be router, beat or page")
+    except ServerError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -55,10 +55,14 @@ class Settings(BaseSettings):
     dashboards_port: Port = 18050
     ami_port: Port = 15038
     sip_port: Port = 15060
+    rtp_port_first: Port = 16000
+    rtp_port_last: Port = 16999
 
     # Where services listen, and from where a node may ask the router. Loopback unless told otherwise.
     router_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
     router_peers: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/8", "::1/128")
+    sip_host: Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]{2,45}$")] = "127.0.0.1"
+    asterisk_router: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}:\d+$")] | None = None  # None: ours, here
     dashboards_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
     dashboards_behind_https: bool = False
 

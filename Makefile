@@ -1,0 +1,42 @@
+# The two commands: `make demo` and `make test`. Each does all of its own set-up.
+#   DEMO_SECONDS=60 make demo   stops by itself after so many seconds of traffic and ends with the audit
+#   make check                  format, lint, types, imports, unit tests: under a minute
+#   make bench ROW=P1           one row of docs/performance.md as one JSON line
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+RUN := .venv/bin
+
+.PHONY: demo test check bench lint types imports unit setup clean
+
+setup:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" bootstrap.py
+
+demo: setup
+	@exec $(RUN)/streamco demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+test: setup
+	@$(RUN)/python -m tests.prepare
+	$(RUN)/python -m pytest $(PYTEST)
+
+check: setup lint types imports unit
+
+lint:
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+
+types:
+	$(RUN)/mypy
+
+imports:
+	$(RUN)/lint-imports
+
+unit:
+	$(RUN)/python -m pytest -q -m "not servers and not asterisk and not browser and not stack"
+
+bench: setup
+	@$(RUN)/python -m bench $(ROW)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

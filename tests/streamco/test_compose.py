@@ -1,0 +1,88 @@
+"""docker-compose.yml and its Dockerfile, checked without running them: versions, ports, secrets, settings."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from streamco.embedded import kafka, postgres
+from streamco.rooms import STREAM_ROLES
+from streamco.run import PROCESSES
+from streamco.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+KNOWN = {f"STREAMCO_{name.upper()}" for name in Settings.model_fields}
+
+
+def test_every_component_is_there() -> None:
+    streams = {f"streams-{number + 1}" for number in range(len(STREAM_ROLES))}
+    ours = {"router", "dashboards", "node-agent-ast1", "asterisk-ast1", *streams}
+    assert set(SERVICES) == {"postgres", "kafka", "clickhouse", "migrate"} | ours
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_only_sip_and_rtp_are_published_beyond_loopback(name: str) -> None:
+    for port in SERVICES[name].get("ports", ()):
+        if name.startswith("asterisk-"):
+            assert re.fullmatch(r"(15060:15060|16000-16999:16000-16999)/udp", port), port
+        else:
+            assert port.startswith("127.0.0.1:"), port
+    assert SERVICES[name].get("network_mode") is None
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_variable_is_a_known_setting_and_no_secret_has_a_default(name: str) -> None:
+    environment: dict[str, str] = SERVICES[name].get("environment", {})
+    assert {key for key in environment if key.startswith("STREAMCO_")} <= KNOWN
+    for key, value in environment.items():
+        if re.search(r"PASSWORD|SECRET|DSN", key):
+            assert re.search(r"\$\{STREAMCO_[A-Z_]+:\?", value), f"{key} has a default: {value}"
+    for variable in re.findall(r"\$\{(\w+)", str(environment)):
+        assert variable in KNOWN
+
+
+def test_the_example_of_secrets_is_complete_and_empty() -> None:
+    wanted = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
+    example = (ROOT / "docs" / "compose.env.example").read_text()
+    lines = [line.partition("=") for line in example.splitlines() if line and not line.startswith("#")]
+    assert {name for name, _, _ in lines} == wanted
+    assert not any(value for _, _, value in lines)
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"migrate"}))
+def test_every_service_has_a_health_check_and_starts_again(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+def test_what_is_run_exists() -> None:
+    for name, service in SERVICES.items():
+        command = service.get("command", [])
+        if command[:3] == ["python", "-m", "streamco.run"]:
+            assert command[3] in PROCESSES, name
+
+
+def test_major_versions_are_those_of_the_tests() -> None:
+    import chdb
+
+    images = {name: SERVICES[name]["image"].rpartition(":")[2] for name in ("postgres", "kafka", "clickhouse")}
+    assert images["postgres"] == str(postgres.MAJOR)
+    assert images["kafka"] == kafka.VERSION
+    assert str(chdb.engine_version).startswith(f"{images['clickhouse']}.")
+
+
+def test_data_is_on_volumes_that_are_declared() -> None:
+    used = {volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", ())}
+    assert used == set(COMPOSE["volumes"])
+
+
+def test_the_images_run_as_no_root_from_the_lock() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    assert [stage.splitlines()[0].split(" AS ")[1] for stage in stages] == ["streamco", "asterisk"]
+    for stage in stages:
+        assert "--require-hashes -r requirements.lock" in stage
+        assert re.search(r"^USER streamco$", stage, re.MULTILINE)
