@@ -1,0 +1,16 @@
+"""The node agent: one process beside each Asterisk (or simulated node), between its journal and Kafka.
+
+    settings       what the agent is told
+    marks          pure: how far each journal file has been read, and by what a file is known again
+    journal_files  reads whole lines from the journal's files, from the marks on
+    outbox         pure: journal lines and the agent's own events → Kafka messages
+    state_file     the marks on disk, and the lock that keeps a second agent away
+    relay          the thread that does it: read, send, wait for the acknowledgements, store the marks
+    ami_events     pure: what Asterisk's manager says → events, ended calls, the calls that are really there
+    ami_client     a session with Asterisk's manager, with a time limit on everything
+    watch          AMI: reconnects, listens, asks for the status every few seconds
+    counters       PostgreSQL: counters and holds as the calls really are
+    main           starts all of it
+
+The journal is the bill, so nothing here may keep it from flowing: AMI and PostgreSQL may be away, the tail goes on.
+"""

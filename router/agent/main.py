@@ -1,0 +1,75 @@
+"""The node agent's process: the relay and the counters each in a thread, AMI in the event loop."""
+
+import asyncio
+import contextlib
+import hashlib
+import signal
+import socket
+import threading
+
+import structlog
+import uvloop
+
+from router.agent.counters import Counters
+from router.agent.relay import Relay
+from router.agent.sender import KafkaSender
+from router.agent.settings import AgentSettings
+from router.agent.state_file import NodeLock
+from router.agent.watch import Watch
+
+log = structlog.get_logger(__name__)
+
+
+def agent_id_of(settings: AgentSettings) -> str:
+    """Who this agent is: the same after a restart, another on another machine or for another directory."""
+    place = f"{socket.gethostname()}:{settings.directory.resolve()}"
+    return f"{socket.gethostname()[:40]}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+
+
+def run(settings: AgentSettings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises AgentError, OSError: what keeps an agent from its work."""
+    lock = NodeLock(settings.directory, settings.node)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            uvloop.run(_serve(settings))
+    finally:
+        lock.release()
+
+
+async def _serve(settings: AgentSettings) -> None:
+    agent_id = agent_id_of(settings)
+    counters = Counters(settings, agent_id)
+    relay = Relay(
+        settings,
+        KafkaSender(settings.kafka, settings.send_seconds),
+        health=lambda: f"{watch.health}, {counters.health}",
+    )
+    watch = Watch(
+        settings,
+        counters,
+        agent_id=agent_id,
+        put=relay.put,
+        journal=lambda: (relay.journal_offset, relay.journal_waiting_bytes),
+        known_epoch=lambda: relay.epoch,
+    )
+    stop = threading.Event()
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    log.info("node agent starts", node=settings.node, directory=str(settings.directory), agent_id=agent_id)
+    threads = [
+        asyncio.create_task(asyncio.to_thread(relay.run, stop)),
+        asyncio.create_task(asyncio.to_thread(counters.run, stop)),
+    ]
+    waits = [asyncio.create_task(watch.run()), asyncio.create_task(stopped.wait())]
+    await asyncio.wait([*threads, *waits], return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    counters.wake()
+    for task in waits:
+        task.cancel()
+    results = await asyncio.gather(*threads, *waits, return_exceptions=True)
+    log.info("node agent ends", node=settings.node, events=relay.sent_events, undecodable=relay.undecodable)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+            raise result

@@ -1,0 +1,101 @@
+"""How far each journal file has been read, and by what a file is known again. Pure.
+
+A mark stands at the end of a whole line whose event Kafka has acknowledged. A file is known by its inode and its first
+line (a rename keeps both; an inode that was given to another file has another first line), and, where the inode is new
+because a directory was copied, by its first line alone. What stands before the mark is checked at every read: a file
+that lost its end with a machine's power, and grew again, is read from its beginning. To read a line twice is harmless
+(the same event gets the same id); to pass one over is not.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from typing import Final, NamedTuple
+
+import msgspec
+
+LIVE_NAME: Final = "Master.csv"
+EDGE_BYTES: Final = 256  # of a file's beginning, and before a mark: enough to hold a call's id
+STATE_VERSION: Final = 1
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """`offset`: bytes done. `head` and `tail`: digests of the file's beginning and of what ends at the offset."""
+
+    inode: int
+    head: str
+    offset: int
+    tail: str
+
+
+class AgentState(msgspec.Struct, frozen=True):
+    """What an agent keeps on disk. `epoch`: the last one that Kafka was told of (0: none)."""
+
+    epoch: int = 0
+    files: tuple[Mark, ...] = ()
+    v: int = STATE_VERSION
+
+
+class Found(NamedTuple):
+    """A file of the journal as a look into its directory found it."""
+
+    name: str
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def in_order(found: Iterable[Found]) -> list[Found]:
+    """Oldest first: rotated files by their last change, then the one that is being written."""
+    return sorted(found, key=lambda file: (file.name == LIVE_NAME, file.modified_ns, file.name))
+
+
+def head_of(beginning: bytes) -> str | None:
+    """The digest of a file's first line (of its first EDGE_BYTES); None before there is so much."""
+    edge = beginning[:EDGE_BYTES]
+    line, newline, _ = edge.partition(b"\n")
+    if not newline and len(edge) < EDGE_BYTES:
+        return None
+    return _digest(line + newline)
+
+
+def tail_of(before: bytes) -> str:
+    """The digest of what ends at a mark."""
+    return _digest(before[-EDGE_BYTES:])
+
+
+def find_mark(marks: Iterable[Mark], inode: int, head: str, present: Collection[int]) -> Mark:
+    """The mark of a file; one at its beginning if it is new. `present`: the inodes that are there."""
+    moved = None
+    for mark in marks:
+        if mark.head == head:
+            if mark.inode == inode:
+                return mark
+            if mark.inode not in present and (moved is None or mark.offset < moved.offset):
+                moved = mark
+    if moved is not None:
+        return msgspec.structs.replace(moved, inode=inode)
+    return Mark(inode, head, 0, tail_of(b""))
+
+
+def with_mark(marks: tuple[Mark, ...], mark: Mark) -> tuple[Mark, ...]:
+    """The marks with this one in the place of the one that its file had."""
+    return (*(one for one in marks if one.inode != mark.inode), mark)
+
+
+def whole_lines(chunk: bytes, limit: int) -> list[bytes]:
+    """The whole lines that a chunk begins with, line ends included; a torn last one waits for its rest.
+
+    A chunk of `limit` bytes without any line end is no journal's line: it is given out as it is.
+    """
+    end = chunk.rfind(b"\n") + 1
+    if not end:
+        return [chunk] if len(chunk) >= limit else []
+    return chunk[:end].splitlines(keepends=True) if b"\r" not in chunk else _split_at_newlines(chunk[:end])
+
+
+def _split_at_newlines(chunk: bytes) -> list[bytes]:
+    return [line + b"\n" for line in chunk[:-1].split(b"\n")]
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()[:24]

@@ -1,0 +1,87 @@
+"""Journal lines and the agent's own events → Kafka messages, in frames. Pure.
+
+Events of one call are in one partition, in the order of their lines. A line that is none of ours becomes a dead letter,
+whole, and its neighbours go on.
+"""
+
+import base64
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from router.agent.journal_files import Line
+from schemas.events import (
+    CallEnded,
+    DeadLetter,
+    LegAnswered,
+    LegEnded,
+    LegRinging,
+    LegStarted,
+    NodeHeartbeat,
+    NodeRestarted,
+    encode_event,
+)
+from schemas.frame import pack_frames, partition_of
+from schemas.journal import JournalError, decode_line
+from schemas.topics import CALLS, DEAD_LETTERS, NODES
+from sinks.dead_letters import dead_letter_messages
+
+OwnEvent = LegRinging | NodeHeartbeat | NodeRestarted
+CallEvent = LegStarted | LegAnswered | LegEnded | CallEnded | LegRinging
+
+
+class Message(NamedTuple):
+    """One Kafka message."""
+
+    topic: str
+    partition: int
+    value: bytes
+
+
+class Outbox(NamedTuple):
+    """What a batch becomes."""
+
+    messages: list[Message]
+    events: int
+    undecodable: int
+
+
+def fill_outbox(node: str, lines: Iterable[Line], own: Sequence[OwnEvent], partitions: int, now_ms: int) -> Outbox:
+    """The messages of journal lines, and of the events that the agent made itself."""
+    calls: dict[int, list[bytes]] = {}
+    nodes: list[bytes] = []
+    letters: list[DeadLetter] = []
+    events = 0
+    for line in lines:
+        try:
+            event = decode_line(line.raw)
+        except JournalError as error:
+            letters.append(_letter(node, line, error, now_ms))
+            continue
+        calls.setdefault(partition_of(event.call_id, partitions), []).append(encode_event(event))
+        events += 1
+    for one in own:
+        if isinstance(one, LegRinging):
+            calls.setdefault(partition_of(one.call_id, partitions), []).append(encode_event(one))
+        else:
+            nodes.append(encode_event(one))
+        events += 1
+    messages = [Message(CALLS.name, partition, frame) for partition in calls for frame in pack_frames(calls[partition])]
+    messages += [Message(NODES.name, partition_of(node, partitions), frame) for frame in pack_frames(nodes)]
+    messages += [Message(DEAD_LETTERS.name, *message) for message in dead_letter_messages(letters, partitions)]
+    return Outbox(messages, events, len(letters))
+
+
+def origin_of(node: str, line: Line) -> str:
+    """journal:NODE:FILE:OFFSET, the same whenever the line is read and whatever its file is called then."""
+    return f"journal:{node}:Master.csv~{line.head[:12]}:{line.offset}"
+
+
+def _letter(node: str, line: Line, error: JournalError, now_ms: int) -> DeadLetter:
+    origin = origin_of(node, line)
+    return DeadLetter(
+        event_id=origin,
+        origin=origin,
+        reason=str(error)[:1024],
+        raw_base64=base64.b64encode(line.raw).decode(),
+        at_ms=now_ms,
+    )

@@ -1,0 +1,134 @@
+"""From the journal to Kafka: read a batch, send it, wait until the broker has all of it, then store how far that was.
+
+One thread, one batch at a time. A batch that was not acknowledged whole is read and sent again, so every line arrives
+at least once and in order; what arrives twice has the same event ids. Kafka away: the journal waits on disk.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from router.agent.journal_files import known_again, look, read_batch, waiting_bytes
+from router.agent.marks import AgentState
+from router.agent.outbox import OwnEvent, fill_outbox
+from router.agent.sender import KafkaAwayError, Sender
+from router.agent.settings import AgentSettings
+from router.agent.state_file import load_state, store_state
+from schemas.events import LegRinging, NodeHeartbeat, NodeRestarted
+from sinks.beat import send_beat
+
+log = structlog.get_logger(__name__)
+_RINGING_LIMIT: Final = 20_000  # that wait for Kafka; of more, the oldest go: they serve the live view
+_RINGING_BATCH: Final = 2_000
+_BEAT_SECONDS: Final = 1.0
+
+
+class Relay:
+    """`health` is told to the supervisor with every beat: words about AMI and PostgreSQL."""
+
+    def __init__(self, settings: AgentSettings, sender: Sender, health: Callable[[], str] = str) -> None:
+        """Reads the stored state. Raises AgentError."""
+        self._settings = settings
+        self._journal = settings.directory / "journal"
+        self._sender = sender
+        self._health = health
+        self._ringing: deque[LegRinging] = deque(maxlen=_RINGING_LIMIT)
+        self._heartbeat: NodeHeartbeat | None = None
+        self._restarted: NodeRestarted | None = None
+        self._beat_at = 0.0
+        self._reached = False  # whether the broker has been spoken to since the last failure
+        stored = load_state(settings.directory)
+        self.state: AgentState = known_again(self._journal, look(self._journal), stored)
+        self.journal_offset = 0
+        self.journal_waiting_bytes = 0
+        self.sent_events = 0
+        self.undecodable = 0
+
+    def put(self, event: OwnEvent) -> None:
+        """An event of the agent's own, from any thread; it goes with the next batch. Of heartbeats only the newest."""
+        if isinstance(event, LegRinging):
+            self._ringing.append(event)
+        elif isinstance(event, NodeHeartbeat):
+            self._heartbeat = event
+        else:
+            self._restarted = event
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch that Kafka was told of, or is being told of."""
+        return self._restarted.epoch if self._restarted is not None else self.state.epoch
+
+    def run(self, stop: threading.Event) -> None:
+        """Rounds until `stop`. Raises OSError: a disk that cannot be read or written is none of Kafka's matters."""
+        settings = self._settings
+        try:
+            while not stop.is_set():
+                try:
+                    pause_seconds = 0.0 if self.round() else settings.poll_seconds
+                except KafkaAwayError as error:
+                    self._kafka_away(error)
+                    pause_seconds = settings.retry_seconds
+                stop.wait(pause_seconds)
+            try:
+                self.round()
+            except KafkaAwayError as error:
+                log.warning("the journal's last lines wait for the next start", error=str(error))
+        finally:
+            self._sender.close()
+
+    def round(self) -> bool:
+        """One batch, if there is one; whether more waits. Raises KafkaAwayError, and OSError of the disk."""
+        found = look(self._journal)
+        batch = read_batch(self._journal, found, self.state, self._settings.batch_bytes)
+        heartbeat, restarted = self._heartbeat, self._restarted
+        ringing = [self._ringing[number] for number in range(min(len(self._ringing), _RINGING_BATCH))]
+        own: list[OwnEvent] = [event for event in (restarted, heartbeat, *ringing) if event is not None]
+        partitions = self._settings.kafka.partitions
+        outbox = fill_outbox(self._settings.node, batch.lines, own, partitions, time.time_ns() // 1_000_000)
+        if outbox.messages or not self._reached:
+            self._sender.send(outbox.messages)
+            self._reached = True
+        state = batch.state
+        if restarted is not None:
+            state = msgspec.structs.replace(state, epoch=restarted.epoch)
+        if state != self.state:
+            store_state(self._settings.directory, state)
+            self.state = state
+        self._forget_sent(heartbeat, restarted, ringing)
+        self.sent_events += outbox.events
+        self.undecodable += outbox.undecodable
+        if outbox.undecodable:
+            log.error("journal lines that cannot be read became dead letters", lines=outbox.undecodable)
+        self.journal_offset, self.journal_waiting_bytes = waiting_bytes(found, state)
+        self._beat()
+        return batch.full
+
+    def _forget_sent(
+        self, heartbeat: NodeHeartbeat | None, restarted: NodeRestarted | None, ringing: list[LegRinging]
+    ) -> None:
+        """Take out what was sent, and nothing that came in its place meanwhile."""
+        if self._heartbeat is heartbeat:
+            self._heartbeat = None
+        if self._restarted is restarted:
+            self._restarted = None
+        for event in ringing:
+            if self._ringing and self._ringing[0] is event:
+                self._ringing.popleft()
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._beat_at < _BEAT_SECONDS:
+            return
+        self._beat_at = time.monotonic()
+        detail = f"{self.sent_events} events sent, {self.journal_waiting_bytes} bytes wait, {self._health()}"
+        send_beat(self._settings.beat, detail=detail)
+
+    def _kafka_away(self, error: KafkaAwayError) -> None:
+        self._reached = False
+        _, waiting = waiting_bytes(look(self._journal), self.state)
+        log.warning("the journal waits: Kafka is away", error=str(error), waiting_bytes=waiting)
+        send_beat(self._settings.beat, ok=False, detail=f"Kafka is away, {waiting} bytes of the journal wait")

@@ -1,0 +1,37 @@
+"""What a node agent is told. Built once by the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, StringConstraints
+
+from schemas.connections import Frozen, Kafka, Postgres
+
+
+class AgentSettings(Frozen):
+    """The agent of one node. Times in seconds; every one of them is a bound.
+
+    `directory` is the node's: journal/Master.csv*, epoch, and the agent's own agent.json and agent.lock.
+    `batch_bytes`: of the journal, that are on their way to Kafka at once.
+    `hold_margin_seconds`: how much further than the talk so far a hold is to reach; more than two heartbeats.
+    """
+
+    node: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
+    directory: Path
+    kafka: Kafka
+    postgres: Postgres
+    ami_host: str = "127.0.0.1"
+    ami_port: Annotated[int, Field(ge=1, le=65_535)] = 15038
+    ami_user: str = "agent"
+    ami_secret: SecretStr
+    beat: Path | None = None
+    poll_seconds: Annotated[float, Field(gt=0, le=5)] = 0.05
+    batch_bytes: Annotated[int, Field(ge=1 << 16, le=8 << 20)] = 1 << 20
+    send_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+    retry_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    heartbeat_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    ami_answer_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+    ami_retry_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    ami_retry_limit_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    postgres_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+    hold_margin_seconds: Annotated[int, Field(ge=1, le=600)] = 20

@@ -1,0 +1,147 @@
+"""Watches the node by AMI: who rings, who is gone, and every few seconds which calls are really there.
+
+What it learns serves the live view, the counters and the holds, never the bill. AMI away: it tries again with growing
+pauses, for ever, while the journal is relayed as always.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from router.agent.ami_client import AmiError, AmiSession
+from router.agent.ami_events import CallGone, Headers, Seen, fold_status, read_event, status_channels
+from router.agent.counters import Counters
+from router.agent.outbox import OwnEvent
+from router.agent.settings import AgentSettings
+from router.agent.state_file import AgentError, read_epoch
+from schemas.events import LegRinging, NodeHeartbeat, NodeRestarted
+
+log = structlog.get_logger(__name__)
+MAX_HEARTBEAT_CALLS: Final = 6_000  # of about 100 bytes: so many fit into a message of the broker's size
+
+
+class Watch:
+    """`put` takes events for Kafka; `journal` gives (offset, bytes that wait); `known_epoch` the last one announced."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        counters: Counters,
+        *,
+        agent_id: str,
+        put: Callable[[OwnEvent], None],
+        journal: Callable[[], tuple[int, int]],
+        known_epoch: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._counters = counters
+        self._agent_id = agent_id
+        self._put = put
+        self._journal = journal
+        self._known_epoch = known_epoch
+        self._booted = asyncio.Event()
+        self._before_answer: dict[str, int] = {}
+        self.health = "AMI not reached yet"
+
+    async def run(self) -> None:
+        """Sessions, one after the other, until cancelled."""
+        settings = self._settings
+        pause_seconds = settings.ami_retry_seconds
+        while True:
+            try:
+                await self._session()
+            except (AmiError, AgentError) as error:
+                if str(error) != self.health:
+                    log.warning("AMI away: the journal is relayed all the same", error=str(error))
+                self.health = str(error)
+            if self._booted.is_set():
+                pause_seconds = settings.ami_retry_seconds
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(settings.ami_retry_limit_seconds, pause_seconds * 2)
+
+    async def _session(self) -> None:
+        settings = self._settings
+        self._booted.clear()
+        session = await AmiSession.open(
+            settings.ami_host,
+            settings.ami_port,
+            settings.ami_user,
+            settings.ami_secret.get_secret_value(),
+            self._event,
+            settings.ami_answer_seconds,
+        )
+        try:
+            self.health = "AMI waits for Asterisk to be booted"
+            await self._until_booted(session)
+            while True:
+                await self._heartbeat(session)
+                self.health = "AMI is there"
+                await asyncio.wait({session.ended}, timeout=settings.heartbeat_seconds)
+        finally:
+            session.close()
+
+    async def _until_booted(self, session: AmiSession) -> None:
+        booted = asyncio.create_task(self._booted.wait())
+        futures: set[asyncio.Future[Any]] = {booted, session.ended}
+        try:
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            booted.cancel()
+
+    def _event(self, headers: Headers) -> None:
+        if str(headers.get("event", "")).lower() == "fullybooted":
+            self._booted.set()
+            return
+        event = read_event(self._settings.node, headers, _now_ms())
+        if isinstance(event, LegRinging):
+            self._put(event)
+        elif isinstance(event, CallGone):
+            self._counters.gone(event.call_id)
+
+    async def _heartbeat(self, session: AmiSession) -> None:
+        """Ask for the status, and tell Kafka and PostgreSQL of it."""
+        asked_at_ms = _now_ms()
+        epoch = self._announce_epoch(asked_at_ms)
+        answer = await session.ask({"Action": "Status", "Variables": "CALL_ID,LEG_N"})
+        if not answer[0].success:
+            raise AmiError(f"AMI refuses Status: {answer[0].get('message', '')}")
+        seen = fold_status(self._settings.node, status_channels(answer), self._before_answer)
+        self._before_answer = seen.before_answer
+        self._counters.seen(seen, epoch, asked_at_ms)
+        self._put(self._beat(seen, epoch, asked_at_ms))
+
+    def _beat(self, seen: Seen, epoch: int, at_ms: int) -> NodeHeartbeat:
+        if len(seen.calls) > MAX_HEARTBEAT_CALLS:
+            log.error("more calls than a heartbeat can hold", calls=len(seen.calls), limit=MAX_HEARTBEAT_CALLS)
+        offset, waiting = self._journal()
+        node = self._settings.node
+        return NodeHeartbeat(
+            event_id=f"{node}:{at_ms}:node_heartbeat",
+            node=node,
+            epoch=epoch,
+            at_ms=at_ms,
+            agent_id=self._agent_id,
+            journal_offset=offset,
+            journal_waiting_bytes=waiting,
+            calls=seen.calls[:MAX_HEARTBEAT_CALLS],
+        )
+
+    def _announce_epoch(self, at_ms: int) -> int:
+        """The node's epoch; one that Kafka has not been told of is a new start of Asterisk."""
+        node = self._settings.node
+        epoch, known = read_epoch(self._settings.directory), self._known_epoch()
+        if epoch != known and epoch:
+            log.info("Asterisk has started anew", node=node, epoch=epoch, previous_epoch=known)
+            self._put(
+                NodeRestarted(
+                    event_id=f"{node}:{epoch}:node_restarted", node=node, epoch=epoch, previous_epoch=known, at_ms=at_ms
+                )
+            )
+        return epoch
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
