@@ -40,43 +40,45 @@ def run(settings: SimulatorSettings) -> None:
 
     Raises what keeps it from its work: SimulatorError, WorldError, IncidentError, NodeFilesError, psycopg.Error.
     """
-    now_ms = int(real_ms())
-    start_ms = now_ms
-    if settings.seconds is not None:
-        start_ms = now_ms - int(settings.seconds * 1_000 * (1 - 1 / settings.speedup))
+    start_ms = start_of(settings)
     world = _read(settings, start_ms / 1_000)
-    _check_targets(settings, world)
-    summary = uvloop.run(_run(settings, world, start_ms))
+    check_targets(settings, world)
+    summary = uvloop.run(simulate(settings, world, start_ms))
     sys.stdout.write(json.dumps(summary, separators=(",", ":")) + "\n")
     sys.stdout.flush()
 
 
-async def _run(settings: SimulatorSettings, world: World, start_ms: int) -> dict[str, object]:
+def start_of(settings: SimulatorSettings) -> int:
+    """Where the simulator's clock begins (unix ms): now, or so far back that back-filling ends at the present."""
+    back_ms = 0.0 if settings.seconds is None else settings.seconds * 1_000 * (1 - 1 / settings.speedup)
+    return int(real_ms() - back_ms)
+
+
+async def simulate(settings: SimulatorSettings, world: World, start_ms: int) -> dict[str, object]:
+    """One run in this event loop, until its end, SIGTERM or SIGINT; the summary of it."""
     scheduler = Scheduler(Clock(start_ms, settings.speedup, real_ms))
-    simulation = Simulation(
-        settings,
-        traffic=Traffic(
-            world,
-            seed=settings.seed,
-            cps=settings.cps,
-            start_ms=start_ms,
-            profile=settings.profile,
-            talk_seconds=settings.talk_seconds,
-            incidents=settings.incidents,
-        ),
-        vendors=Vendors(settings.seed, world.vendors),
-        scheduler=scheduler,
+    traffic = Traffic(
+        world,
+        seed=settings.seed,
+        cps=settings.cps,
         start_ms=start_ms,
+        profile=settings.profile,
+        talk_seconds=settings.talk_seconds,
+        incidents=settings.incidents,
     )
-    for node in settings.nodes:
-        simulation.nodes[node.name] = await _start_node(node, settings, simulation, scheduler, start_ms)
+    vendors = Vendors(settings.seed, world.vendors)
+    simulation = Simulation(settings, traffic=traffic, vendors=vendors, scheduler=scheduler, start_ms=start_ms)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, simulation.stop)
-    log.info("simulator started", nodes=list(simulation.nodes), cps=settings.cps, customers=len(world.customers))
     try:
+        for node in settings.nodes:
+            simulation.nodes[node.name] = await _start_node(node, settings, simulation, scheduler, start_ms)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, simulation.stop)
+        log.info("simulator started", nodes=list(simulation.nodes), cps=settings.cps, customers=len(world.customers))
         await simulation.run()
     finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
         for fake in simulation.nodes.values():
             if fake.ami is not None:
                 await fake.ami.stop()
@@ -119,7 +121,7 @@ def _read(settings: SimulatorSettings, at_seconds: float) -> World:
         return read_world(connection, [node.name for node in settings.nodes], at_seconds, settings.seed)
 
 
-def _check_targets(settings: SimulatorSettings, world: World) -> None:
+def check_targets(settings: SimulatorSettings, world: World) -> None:
     """An incident that strikes nobody is a mistake in the settings. Raises IncidentError."""
     known = {"vendor": set(world.vendors.values()), "customer": {customer.name for customer in world.customers}}
     for incident in settings.incidents:

@@ -78,7 +78,7 @@ NO_EFFECTS: Final = Effects()
 
 
 class Vendors:
-    """The qualities of all vendors under one seed. `names` (peer id to name) only lets tests and incidents speak."""
+    """The qualities of all vendors under one seed. `names`: peer id to name; `kestrel-grey` tells its grade."""
 
     def __init__(self, seed: int, names: Mapping[int, str]) -> None:
         self._seed = seed
@@ -86,7 +86,10 @@ class Vendors:
         self._qualities: dict[tuple[int, str], Quality] = {}
 
     def grade_of(self, peer_id: int) -> str:
-        """The grade of a vendor: a name of GRADES."""
+        """The grade of a vendor: as its name says, else drawn; a name of GRADES."""
+        named = self.names.get(peer_id, "").rpartition("-")[2]
+        if named in GRADES:
+            return named
         rng = random.Random(f"{self._seed}/vendor/{peer_id}")
         return rng.choices(list(GRADES), [grade.weight for grade in GRADES.values()])[0]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import unquote
 
@@ -146,3 +147,31 @@ def small_world() -> World:
         vendors={101: "vendor-101", 102: "vendor-102", 103: "vendor-103"},
         unknown_codes=("210", "997"),
     )
+
+
+@pytest.fixture(scope="session")
+def allow_routes() -> Callable[..., dict[str, str]]:
+    return allow
+
+
+@pytest.fixture(scope="session")
+def refuse_call() -> Callable[[str, int], dict[str, str]]:
+    return refuse
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """Ports on which nobody listens just now."""
+
+    def find() -> int:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port: int = taken.getsockname()[1]
+            return port
+
+    return find
+
+
+@pytest.fixture
+def two_ports(free_port: Callable[[], int]) -> list[int]:
+    return [free_port(), free_port()]

@@ -28,6 +28,12 @@ def test_all_grades_appear_among_some_tens_of_vendors() -> None:
     assert {vendors.grade_of(peer_id) for peer_id in range(60)} == set(GRADES)
 
 
+def test_a_name_tells_its_grade() -> None:
+    vendors = Vendors(1, {5: "kestrel-grey", 6: "poor-kestrel", 7: "sipp-vendor-1"})
+    assert vendors.grade_of(5) == "grey"
+    assert vendors.grade_of(6) == Vendors(1, {}).grade_of(6)
+
+
 @given(st.integers(0, 10**9), st.floats(0, 1), st.floats(100, 9_000), st.floats(0, 1), st.floats(0, 1))
 def test_every_plan_is_possible(seed: int, delivered: float, pdd_ms: float, false: float, media: float) -> None:
     rng = random.Random(seed)
