@@ -6,7 +6,7 @@
     clickhouse       a fresh database with every migration applied, reached over HTTP
     postgres_server, kafka_bootstrap, clickhouse_server   the servers themselves, one of each a session
 
-With STREAMCO_TEST_POSTGRES_DSN, _KAFKA_BOOTSTRAP or _CLICKHOUSE_URL (user and password in the URL) the tests use that
+With STREAMCO_TEST_POSTGRES_DSN, _KAFKA_BOOTSTRAP or _CLICKHOUSE_URL (and _CLICKHOUSE_USER, _PASSWORD) the tests use that
 server instead. They make and drop databases, and all topics, on it: never give them a server that holds anything.
 """
 
@@ -21,12 +21,14 @@ import pytest
 from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 
-from schemas.connections import Kafka, Postgres
-from sinks.migrations import migrate_postgres
+from schemas.connections import ClickHouse, Kafka, Postgres
+from sinks.clickhouse import connect as connect_clickhouse
+from sinks.migrations import migrate_clickhouse, migrate_postgres
 from sinks.topics import make_topics
+from streamco.embedded.clickhouse import clickhouse_server as make_clickhouse
 from streamco.embedded.kafka import kafka_server
 from streamco.embedded.postgres import postgres_server as make_postgres
-from streamco.embedded.settings import KafkaServer, PostgresServer
+from streamco.embedded.settings import ClickHouseServer, KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
 
 _numbers = itertools.count(1)
@@ -95,6 +97,31 @@ def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
     settings = KafkaServer(directory=servers.directory / "kafka", port=free_port(), controller_port=free_port())
     servers.start(kafka_server(settings))
     return settings.connection().bootstrap
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(request: pytest.FixtureRequest) -> ClickHouse:
+    """How a ClickHouse is reached whose user may make databases."""
+    if external := os.environ.get("STREAMCO_TEST_CLICKHOUSE_URL"):
+        user = os.environ.get("STREAMCO_TEST_CLICKHOUSE_USER", "default")
+        secret = SecretStr(os.environ.get("STREAMCO_TEST_CLICKHOUSE_PASSWORD", ""))
+        return ClickHouse(url=external, user=user, password=secret)
+    servers: TemporaryServers = request.getfixturevalue("temporary_servers")
+    settings = ClickHouseServer(
+        directory=servers.directory / "clickhouse", port=free_port(), password=SecretStr(password())
+    )
+    servers.start(make_clickhouse(settings))
+    return settings.connection
+
+
+@pytest.fixture
+def clickhouse(clickhouse_server: ClickHouse, postgres: Postgres) -> Iterator[ClickHouse]:
+    """A fresh, migrated database of this test's own (PostgreSQL has the lock of migrations)."""
+    settings = clickhouse_server.model_copy(update={"database": f"streamco_test_{os.getpid()}_{next(_numbers)}"})
+    migrate_clickhouse(postgres, settings)
+    yield settings
+    with connect_clickhouse(clickhouse_server, database="default") as client:
+        client.command(f"DROP DATABASE IF EXISTS {settings.database} SYNC")
 
 
 @pytest.fixture

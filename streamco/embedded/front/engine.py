@@ -1,0 +1,104 @@
+"""Runs statements on the engine inside this process: one handle a request (or session), bounds on every query.
+
+A fresh handle costs less than a millisecond and forgets everything when it is closed: settings, database and temporary
+tables of a request cannot reach another. Called from worker threads; the engine does its work outside Python's lock.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import chdb
+
+from streamco.embedded.front.jobs import Answer, Job, apply_settings, execute, make_table
+from streamco.embedded.front.sessions import Sessions
+from streamco.embedded.front.sql import StatementError, identifier, literal
+from streamco.embedded.front.wire import EngineError
+
+
+class Engine:
+    """The one engine of a directory. `defaults` are settings that hold for every query unless it has its own."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        server_settings: dict[str, str],
+        defaults: dict[str, str],
+        most_sessions: int,
+        session_seconds: float,
+    ) -> None:
+        options = "&".join(f"{name}={value}" for name, value in server_settings.items())
+        self._path = str(directory)
+        self._defaults = defaults
+        # This handle keeps the engine alive between requests; the server's settings are taken from the first one.
+        self._keep = chdb.connect(f"{self._path}?{options}" if options else self._path)
+        self.sessions = Sessions(self._new_handle, most_sessions, session_seconds)
+        self.version = self.ask("SELECT version()")
+        self.time_zone = self.ask("SELECT timezone()")
+
+    def _new_handle(self) -> Any:
+        return chdb.connect(self._path)
+
+    def ask(self, sql: str) -> str:
+        """The first value that a statement of ours gives, as text."""
+        handle = self._new_handle()
+        try:
+            return str((handle.query(sql, "TSV").bytes() or b"").decode().split("\n", 1)[0])
+        except Exception as error:
+            raise EngineError.of(error) from error
+        finally:
+            handle.close()
+
+    def kill(self, marker: str) -> None:
+        """End the query of the job with this marker, if it still runs."""
+        self.ask(f"KILL QUERY WHERE Settings['log_comment'] = {literal(marker)} ASYNC")
+
+    def kill_all(self) -> None:
+        """End every query."""
+        self.ask("KILL QUERY WHERE query NOT LIKE 'KILL QUERY%' ASYNC")
+
+    def close(self) -> None:
+        """Close the engine. Nothing may run any more."""
+        self.sessions.close()
+        self._keep.close()
+
+    def run(self, job: Job) -> Answer:
+        """Run a job. Raises EngineError. An answer in Pieces has to be closed by the caller."""
+        try:
+            return self._run_on(*self._handle(job))
+        except (EngineError, StatementError) as error:
+            raise EngineError.of(error) from error
+        except Exception as error:  # the engine's own errors have several types, and one text
+            raise EngineError.of(error) from error
+
+    def _handle(self, job: Job) -> tuple[Any, Job, Callable[[], None]]:
+        if job.session is None:
+            handle = self._new_handle()
+            return handle, job, handle.close
+        session = self.sessions.take(job.session, job.session_seconds, must_exist=job.session_must_exist)
+        return session.handle, job, lambda: self.sessions.give_back(session)
+
+    def _run_on(self, handle: Any, job: Job, done: Callable[[], None]) -> Answer:
+        undo: list[str] = []
+
+        def finish() -> None:
+            try:
+                if job.session is not None:  # any other handle is closed, and forgets by itself
+                    for statement in undo:
+                        handle.query(statement, "TSV")
+            finally:
+                done()
+
+        try:
+            undo.append(apply_settings(handle, job, self._defaults))
+            for table in job.tables:
+                undo.append(f"DROP TEMPORARY TABLE IF EXISTS {identifier(table.name)}")
+                make_table(handle, table)
+            answer = execute(handle, job, finish)
+        except BaseException:
+            finish()
+            raise
+        if isinstance(answer.body, bytes):
+            finish()
+        return answer

@@ -1,0 +1,211 @@
+"""The HTTP side: who asks, what for, within which bounds; the answer as ClickHouse would send it.
+
+Nothing of SQL is known here. Every request but /ping needs user and password. A GET cannot change anything.
+"""
+
+import asyncio
+import base64
+import binascii
+import hmac
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from streamco.embedded.front.engine import Engine
+from streamco.embedded.front.jobs import Answer, Job, Pieces, Table
+from streamco.embedded.front.wire import (
+    Compressor,
+    EngineError,
+    chosen_encoding,
+    decompressed,
+    exception_block,
+    too_large,
+)
+from streamco.embedded.settings import ClickHouseServer
+
+# What a URL may say that is no setting of the engine.
+TRANSPORT: Final = {
+    "query", "database", "default_format", "query_id", "session_id", "session_timeout", "session_check", "quota_key",
+    "user", "password", "role", "compress", "decompress", "buffer_size", "wait_end_of_query", "client_protocol_version",
+    "send_progress_in_http_headers", "enable_http_compression", "http_headers_progress_interval_ms",
+    "cancel_http_readonly_queries_on_client_close", "stacktrace", "log_comment",
+}  # fmt: skip
+_WAIT_SECONDS: Final = 30.0
+
+
+class Front:
+    """Answers requests on one engine."""
+
+    def __init__(self, engine: Engine, settings: ClickHouseServer) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._places = asyncio.Semaphore(settings.max_queries)
+
+    def application(self) -> Starlette:
+        """What uvicorn serves."""
+        routes = [
+            Route("/ping", self._ping, methods=["GET", "HEAD"]),
+            Route("/", self._handle, methods=["GET", "POST"]),
+        ]
+        return Starlette(routes=routes)
+
+    async def _ping(self, _: Request) -> Response:
+        return Response("Ok.\n")
+
+    async def _handle(self, request: Request) -> Response:
+        arguments = dict(request.query_params)
+        query_id = arguments.get("query_id") or str(uuid.uuid4())
+        if request.method == "GET" and "query" not in arguments:
+            return Response("Ok.\n")
+        try:
+            self._authorise(request, arguments)
+            job = await self._job(request, arguments)
+            await asyncio.wait_for(self._places.acquire(), _WAIT_SECONDS)
+        except TimeoutError:
+            return failure(
+                EngineError(
+                    f"Code: 202. DB::Exception: {self._settings.max_queries} queries run already. "
+                    "(TOO_MANY_SIMULTANEOUS_QUERIES)"
+                ),
+                query_id,
+            )
+        except EngineError as error:
+            return failure(error, query_id)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        try:
+            answer = await run_in_threadpool(self._engine.run, job)
+            return self._response(answer, request, arguments, query_id)
+        except EngineError as error:
+            self._places.release()
+            return failure(error, query_id)
+        except BaseException:
+            self._places.release()
+            raise
+
+    def _authorise(self, request: Request, arguments: dict[str, str]) -> None:
+        user = request.headers.get("x-clickhouse-user") or arguments.get("user", "")
+        password = request.headers.get("x-clickhouse-key") or arguments.get("password", "")
+        scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic":
+            try:
+                user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+            except (binascii.Error, ValueError):
+                user = ""
+        right = hmac.compare_digest(user.encode(), self._settings.user.encode())
+        right &= hmac.compare_digest(password.encode(), self._settings.password.get_secret_value().encode())
+        if not right:
+            raise EngineError(f"Code: 516. DB::Exception: {user[:64]}: Authentication failed. (AUTHENTICATION_FAILED)")
+
+    async def _job(self, request: Request, arguments: dict[str, str]) -> Job:
+        """What is asked. Raises EngineError."""
+        limit = self._settings.max_body_bytes
+        body, files = b"", []
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            if int(request.headers.get("content-length") or limit + 1) > limit:
+                raise too_large(limit)
+            form = await request.form(max_files=64, max_fields=1000, max_part_size=limit)
+            for name, value in form.multi_items():
+                if isinstance(value, UploadFile):
+                    files.append((name, await value.read()))
+                else:
+                    arguments[name] = value
+        else:
+            body = await self._body(request, limit)
+        tables = tuple(
+            Table(name, arguments.pop(f"{name}_structure", ""), arguments.pop(f"{name}_format", "TSV"), data)
+            for name, data in files
+        )
+        settings = {
+            name: value for name, value in arguments.items() if name not in TRANSPORT and not name.startswith("param_")
+        }
+        if request.method == "GET":
+            settings["readonly"] = "2"
+        query = [arguments["query"].encode() + b"\n"] if "query" in arguments else []
+        pieces: Iterator[bytes] = decompressed(body, request.headers.get("content-encoding", ""), limit)
+        return Job(
+            body=chain(query, pieces),
+            settings=settings,
+            parameters={name[6:]: value for name, value in arguments.items() if name.startswith("param_")},
+            database=arguments.get("database") or request.headers.get("x-clickhouse-database"),
+            default_format=arguments.get("default_format", "TabSeparated"),
+            tables=tables,
+            session=arguments.get("session_id"),
+            session_seconds=_seconds(arguments.get("session_timeout", "60")),
+            session_must_exist=arguments.get("session_check") == "1",
+            may_stream=arguments.get("wait_end_of_query") != "1",
+        )
+
+    async def _body(self, request: Request, limit: int) -> bytes:
+        """The whole body as it was sent, within the limit."""
+        parts, total = [], 0
+        async for part in request.stream():
+            total += len(part)
+            if total > limit:
+                raise too_large(limit)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _response(self, answer: Answer, request: Request, arguments: dict[str, str], query_id: str) -> Response:
+        headers = {
+            "X-ClickHouse-Query-Id": query_id,
+            "X-ClickHouse-Timezone": self._engine.time_zone,
+            "X-ClickHouse-Server-Display-Name": "streamco",
+        }
+        if answer.summary:
+            headers["X-ClickHouse-Summary"] = json.dumps({name: str(count) for name, count in answer.summary.items()})
+        if answer.format is not None:
+            headers["X-ClickHouse-Format"] = answer.format
+        wanted = arguments.get("enable_http_compression") == "1"
+        encoding = chosen_encoding(request.headers.get("accept-encoding", "")) if wanted else ""
+        if encoding:
+            headers["Content-Encoding"] = encoding
+        if isinstance(answer.body, Pieces):
+            tag = uuid.uuid4().hex[:16]
+            headers["X-ClickHouse-Exception-Tag"] = tag
+            stream = self._stream(answer.body, Compressor(encoding), tag)
+            return StreamingResponse(stream, 200, headers, media_type="application/octet-stream")
+        self._places.release()
+        compressor = Compressor(encoding)
+        content = compressor.add(answer.body) + compressor.end() if encoding else answer.body
+        return Response(content, 200, headers, media_type="application/octet-stream")
+
+    async def _stream(self, pieces: Pieces, compressor: Compressor, tag: str) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                try:
+                    piece = await run_in_threadpool(pieces.next)
+                except EngineError as error:
+                    yield compressor.add(exception_block(error, tag)) + compressor.end()
+                    return
+                if piece is None:
+                    break
+                if sent := compressor.add(piece):
+                    yield sent
+            if rest := compressor.end():
+                yield rest
+        finally:
+            self._places.release()
+            pieces.close()
+
+
+def _seconds(text: str) -> float:
+    try:
+        return max(1.0, float(text))
+    except ValueError as error:
+        raise EngineError(f"Code: 36. DB::Exception: session_timeout {text[:40]!r}. (BAD_ARGUMENTS)") from error
+
+
+def failure(error: EngineError, query_id: str) -> Response:
+    """An error as ClickHouse says it."""
+    headers: dict[str, Any] = {"X-ClickHouse-Exception-Code": str(error.code), "X-ClickHouse-Query-Id": query_id}
+    return Response(f"{str(error).strip()}\n", error.status, headers, media_type="text/plain")

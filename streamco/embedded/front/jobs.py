@@ -1,0 +1,174 @@
+"""One statement: what it runs with, how it is run on a handle of the engine, and what comes out."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Final
+
+from streamco.embedded.front.sql import identifier, is_name, literal, read_insert, read_statement
+from streamco.embedded.front.wire import EngineError
+
+# Formats whose pieces simply follow each other. Others have a head and a foot, and are made whole.
+STREAMED: Final = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
+_APPEND_BYTES: Final = 1 << 20
+_HEAD_BYTES: Final = 64 << 10
+
+
+@dataclass(frozen=True)
+class Table:
+    """External data of a request: a temporary table for this query only."""
+
+    name: str
+    structure: str
+    format: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Job:
+    """One statement and what it runs with. `body`: the statement, and the data of an insert behind it, in pieces."""
+
+    body: Iterable[bytes]
+    settings: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    database: str | None = None
+    default_format: str = "TabSeparated"
+    tables: tuple[Table, ...] = ()
+    session: str | None = None
+    session_seconds: float = 60.0
+    session_must_exist: bool = False
+    may_stream: bool = False
+    marker: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+class Pieces:
+    """A result that is still being made. `next` gives its next piece, None at its end; `close` must be called."""
+
+    def __init__(self, first: bytes | None, rest: Any, done: Callable[[], None]) -> None:
+        self._first: bytes | None = first
+        self._rest = rest
+        self._done = done
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def next(self) -> bytes | None:
+        """Raises EngineError when the query fails now."""
+        with self._lock:
+            if self._closed:
+                return None
+            if self._first is not None:
+                first, self._first = self._first, None
+                return first
+            try:
+                chunk = self._rest.fetch()
+            except Exception as error:
+                raise EngineError.of(error) from error
+            return None if chunk is None else bytes(chunk.bytes())
+
+    def close(self) -> None:
+        """End the query if it goes on, and give back its handle. May be called again."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                try:
+                    self._rest.close()
+                finally:
+                    self._done()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`body` is whole, or Pieces that the caller has to close. `format` is None where there is no result."""
+
+    body: bytes | Pieces
+    format: str | None
+    summary: dict[str, int]
+
+
+def apply_settings(handle: Any, job: Job, defaults: dict[str, str]) -> str:
+    """Set the job's database and settings on its handle; the statement that takes the settings back.
+
+    `log_comment` carries the job's marker, by which its query can be found and killed.
+    """
+    if job.database is not None or job.session is not None:
+        handle.query(f"USE {identifier(job.database or 'default')}", "TSV")
+    settings = defaults | job.settings | {"log_comment": job.marker}
+    for name in settings:
+        if not is_name(name):
+            raise EngineError(f"Code: 115. DB::Exception: {name[:80]!r} is no setting's name. (UNKNOWN_SETTING)")
+    handle.query("SET " + ", ".join(f"{name} = {_value(value)}" for name, value in settings.items()), "TSV")
+    return "SET " + ", ".join(f"{name} = DEFAULT" for name in settings)
+
+
+def _value(text: str) -> str:
+    """Maps, as of additional_table_filters, are written as they are; anything else is a string, which SET converts."""
+    return text if text[:1] == "{" and text[-1:] == "}" else literal(text)
+
+
+def make_table(handle: Any, table: Table) -> None:
+    """The external data of a request as a temporary table."""
+    if not is_name(table.name):
+        raise EngineError(f"Code: 36. DB::Exception: {table.name[:80]!r} is no table's name. (BAD_ARGUMENTS)")
+    handle.query(f"CREATE OR REPLACE TEMPORARY TABLE {identifier(table.name)} ({table.structure})", "TSV")
+    if table.data:
+        _insert(handle, f"INSERT INTO {identifier(table.name)}", table.format, [table.data])
+
+
+def execute(handle: Any, job: Job, finish: Callable[[], None]) -> Answer:
+    """Run the statement. `finish` is called by Pieces when the answer is one; else the caller calls it."""
+    begun_ns = time.perf_counter_ns()
+    pieces = iter(job.body)
+    start = _start(pieces)
+    insert = read_insert(start)
+    if insert is not None:
+        data = chain([start[insert.data_at :]], pieces)
+        written = _insert(handle, insert.head.decode(), insert.format or "", data)
+        return Answer(
+            b"", None, _summary(begun_ns, written_rows=written.rows_written, written_bytes=written.bytes_written)
+        )
+    sql = start + b"".join(pieces)
+    statement = read_statement(sql)
+    text = sql.decode()
+    form = statement.format or job.default_format
+    if statement.kind == "select" and job.may_stream and form in STREAMED:
+        rest = handle.send_query(text, form, params=job.parameters)
+        first = rest.fetch()
+        return Answer(Pieces(None if first is None else bytes(first.bytes()), rest, finish), form, {})
+    result = handle.query(text, form, params=job.parameters)
+    body = bytes(result.bytes() or b"")
+    summary = _summary(
+        begun_ns,
+        read_rows=result.storage_rows_read() or result.rows_read(),
+        read_bytes=result.storage_bytes_read() or result.bytes_read(),
+        written_rows=result.rows_written(),
+        written_bytes=result.bytes_written(),
+        result_rows=result.rows_read(),
+        result_bytes=len(body),
+    )
+    return Answer(body, None if statement.kind == "change" else form, summary)
+
+
+def _start(pieces: Iterator[bytes]) -> bytes:
+    """Enough of the body to know what it is: an insert's head may lie over several pieces."""
+    start = b""
+    for piece in pieces:
+        start += piece
+        if len(start) >= _HEAD_BYTES:
+            break
+    return start
+
+
+def _insert(handle: Any, head: str, form: str, data: Iterable[bytes]) -> Any:
+    with handle.send_insert(head, form) as insert:
+        for piece in data:
+            view = memoryview(piece)
+            for at in range(0, len(view), _APPEND_BYTES):
+                insert.append(view[at : at + _APPEND_BYTES])
+        return insert.finish()
+
+
+def _summary(begun_ns: int, **counts: int) -> dict[str, int]:
+    return counts | {"elapsed_ns": time.perf_counter_ns() - begun_ns}
