@@ -28,7 +28,7 @@ class AuditSettings(Frozen):
 
 _LEGS: Final = """
     SELECT reference, CASE split_part(contra.name, ' ', 1) WHEN 'revenue' THEN 'receivable' ELSE 'payable' END,
-           contra.currency, account_id, (abs(sum(amount)) * 1000000)::bigint
+           contra.currency, ledger_entries.account_id, (abs(sum(amount)) * 1000000)::bigint
     FROM ledger_entries JOIN accounts AS contra ON contra.account_id = contra_account_id
     WHERE ledger_entries.kind = 'leg'
     GROUP BY 1, 2, 3, 4

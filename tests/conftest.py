@@ -6,7 +6,7 @@
     clickhouse       a fresh database with every migration applied, reached over HTTP
     postgres_server, kafka_bootstrap, clickhouse_server   the servers themselves, one of each a session
 
-With STREAMCO_TEST_POSTGRES_DSN, _KAFKA_BOOTSTRAP or _CLICKHOUSE_URL (and _CLICKHOUSE_USER, _PASSWORD) the tests use that
+With STREAMCO_TEST_POSTGRES_DSN, _KAFKA_BOOTSTRAP or _CLICKHOUSE_URL (with _CLICKHOUSE_USER, _PASSWORD) tests use that
 server instead. They make and drop databases, and all topics, on it: never give them a server that holds anything.
 """
 
