@@ -44,7 +44,7 @@ class AmiServer:
         self._now_ms = now_ms
         self._server: asyncio.Server | None = None
         self._started_at = 0.0
-        self._connections = 0
+        self._served: set[asyncio.Task[None]] = set()
         self._listeners: set[asyncio.StreamWriter] = set()
 
     async def start(self, host: str, port: int) -> int:
@@ -58,9 +58,10 @@ class AmiServer:
         if self._server is None:
             return
         self._server.close()
-        for writer in list(self._listeners):
-            writer.close()
-        await asyncio.sleep(0)
+        served = list(self._served)
+        for task in served:
+            task.cancel()
+        await asyncio.gather(*served)
 
     @property
     def has_listeners(self) -> bool:
@@ -79,10 +80,12 @@ class AmiServer:
                 writer.write(message)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        task = asyncio.current_task()
+        if task is None or len(self._served) >= MAX_CLIENTS:
+            writer.close()
+            return
+        self._served.add(task)
         try:
-            if self._connections > MAX_CLIENTS:
-                return
             writer.write(ami_messages.GREETING)
             if not await self._login(reader, writer):
                 return
@@ -93,10 +96,13 @@ class AmiServer:
                     return
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             log.info("AMI connection ended", node=self._node, error=repr(error))
+        except asyncio.CancelledError:
+            log.info("AMI connection closed: the server stops", node=self._node)
         finally:
-            self._connections -= 1
+            self._served.discard(task)
             self._listeners.discard(writer)
             writer.close()
+            await asyncio.sleep(0)  # the transport closes its socket in the loop's next round
 
     async def _login(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         action = await asyncio.wait_for(_read_action(reader), LOGIN_SECONDS)

@@ -88,7 +88,7 @@ class AmiSession:
         """The answer to an action: its messages, one or a list from start to end. Raises AmiError."""
         if self.ended.done():
             raise AmiError(f"AMI is gone: {self.ended.result()}")
-        answer: asyncio.Future[Any] = self._protocol.send(dict(action))
+        answer: asyncio.Future[Any] = self._protocol.send(dict(action), as_list=None)  # None: as Asterisk announces
         await asyncio.wait({answer, self.ended}, timeout=self._answer_seconds, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
             messages = answer.result()
