@@ -1,0 +1,1 @@
+"""Benches: one command a row of docs/performance.md."""

@@ -1,0 +1,34 @@
+"""`python -m bench ROW [--option value …]`: one row of the performance table, as one JSON line on standard output.
+
+Each row is a module with `measure(arguments) -> dict`; its yardstick is measured in the same run, since the machine is
+shared and noisy: a ratio says more than a figure. What goes on meanwhile is told on standard error.
+"""
+
+import importlib
+import json
+import sys
+from typing import Final
+
+ROWS: Final = {
+    "P1": "bench.p1_decision",
+    "P2": "bench.p2_session",
+    "P4": "bench.p4_rating",
+    "P5": "bench.p5_stream",
+    "P6": "bench.p6_freshness",
+    "P10": "bench.p10_memory",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Measure a row; the exit code."""
+    row = arguments[0].upper() if arguments else ""
+    if row not in ROWS:
+        sys.stderr.write(f"which row? one of {', '.join(ROWS)}\n")
+        return 2
+    figures = importlib.import_module(ROWS[row]).measure(arguments[1:])
+    sys.stdout.write(json.dumps({"id": row, **figures}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,121 @@
+"""A made-up market for P1 and P10: vendors with A–Z decks of nested codes, one customer, one route class.
+
+Codes are made as real ones nest: some two hundred countries, ranges of four to nine digits in them. Every vendor has
+all countries and a random part of the ranges; prices differ by country, range and vendor; one code in a hundred is
+blocked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy
+from numpy.typing import NDArray
+
+from router.snapshot import store
+from router.snapshot.code_index import sort_codes
+from router.snapshot.config import CONFIG_VERSION, Account, Config, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.prices import Deck, deck_arrays, vendor_arrays
+
+EXPECTED_SECONDS: Final = 180
+PACKS: Final = (
+    Pack(1, "USD", 1, 1, 0, 0, 6, "up", False),
+    Pack(2, "USD", 30, 6, 0, 0, 6, "up", False),
+    Pack(3, "USD", 60, 60, 0, 500, 6, "up", False),
+)
+CUSTOMER_ID: Final = 1_000
+_SPARE: Final = 1.57  # distinct codes of the market, for each code of one deck
+
+
+@dataclass(frozen=True)
+class Market:
+    """The decks as the builder has them in memory, and all that is about them."""
+
+    config: Config
+    vendor_decks: Sequence[Deck]
+    vendor_packs: Sequence[Pack]
+    customer_deck: Deck
+    codes: Sequence[str]
+
+
+def make_market(prices: int, vendors: int, seed: int = 1, priorities: int = 1) -> Market:
+    """A market of about `prices` prices of `vendors` vendors; the customer may use all, in so many priorities."""
+    rng = numpy.random.default_rng(seed)
+    each = max(1_000, prices // vendors)
+    codes, lengths = _codes(rng, int(each * _SPARE))
+    level_e8 = numpy.exp(rng.normal(14.2, 1.0, len(codes))).astype(numpy.int64)  # about 0.015 a minute
+    countries = lengths <= 3
+    decks: list[Deck] = []
+    row_id = 1
+    for vendor in range(vendors):
+        chosen = countries.copy()
+        chosen[rng.choice(len(codes), each - int(countries.sum()), replace=False)] = True
+        price = (
+            level_e8[chosen] * rng.normal(1.0, 0.15, int(chosen.sum())).clip(0.4, 2.0) * (0.9 + vendor % 7 / 30)
+        ).astype(numpy.int64)
+        price[rng.random(len(price)) < 0.01] = -1
+        decks.append(Deck(codes[chosen], lengths[chosen], price, numpy.arange(row_id, row_id + len(price))))
+        row_id += len(price)
+    peers = tuple(_peer(vendor + 1, originator=False) for vendor in range(vendors))
+    config = Config(
+        version=CONFIG_VERSION,
+        generation=1,
+        taken_at_ms=0,
+        next_change_at_ms=None,
+        peers=(*peers, _peer(CUSTOMER_ID, originator=True)),
+        route_classes=(
+            RouteClass(1, "all", tuple(RouteEntry(peer.peer_id, peer.peer_id % priorities, True) for peer in peers)),
+        ),
+        destinations=(),
+        decks=(),
+    )
+    sold = rng.random(len(codes)) < 0.3
+    sold |= countries
+    customer = Deck(codes[sold], lengths[sold], level_e8[sold], numpy.arange(row_id, row_id + int(sold.sum())))
+    texts = [str(code).zfill(length) for code, length in zip(codes.tolist(), lengths.tolist(), strict=True)]
+    return Market(config, decks, [peer.pack for peer in peers], customer, texts)
+
+
+def make_numbers(market: Market, count: int, seed: int = 2) -> list[str]:
+    """Numbers under uniformly random codes: the worst case for caches."""
+    rng = numpy.random.default_rng(seed)
+    tails = rng.integers(10**8, 10**9, count).tolist()
+    places = rng.integers(0, len(market.codes), count).tolist()
+    return [(market.codes[place] + str(tail))[:12] for place, tail in zip(places, tails, strict=True)]
+
+
+def publish(directory: Path, market: Market, name: str = "g1") -> None:
+    """Build the snapshot from the decks and make it the newest, as the builder does."""
+    matrix = vendor_arrays(market.vendor_decks, market.vendor_packs, EXPECTED_SECONDS)
+    store.write(directory, name, market.config, matrix, {CUSTOMER_ID: deck_arrays(market.customer_deck)})
+
+
+def vendor_bytes(directory: Path, name: str = "g1") -> int:
+    """Bytes of the vendors' arrays of a snapshot: what a router maps."""
+    return sum(path.stat().st_size for path in (directory / name).glob("vendors.*.npy"))
+
+
+def _codes(rng: numpy.random.Generator, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    countries = numpy.array([1, 7, 20, 27, *range(30, 99), *range(210, 299), *range(350, 390), *range(960, 999)])
+    widths = numpy.array([len(str(country)) for country in countries.tolist()])
+    of = rng.integers(0, len(countries), count * 2)
+    more = rng.choice([1, 2, 3, 4, 5, 6], count * 2, p=[0.01, 0.05, 0.14, 0.3, 0.3, 0.2])
+    power = 10**more
+    codes = countries[of] * power + (rng.random(count * 2) * power).astype(numpy.int64)
+    codes, lengths = sort_codes(numpy.concatenate([countries, codes]), numpy.concatenate([widths, widths[of] + more]))
+    keep = numpy.flatnonzero(lengths <= 3)
+    others = numpy.setdiff1d(numpy.arange(len(codes)), keep)
+    chosen = numpy.sort(numpy.concatenate([keep, rng.choice(others, count - len(keep), replace=False)]))
+    return codes[chosen], lengths[chosen]
+
+
+def _peer(peer_id: int, *, originator: bool) -> Peer:
+    name = f"{'c' if originator else 'v'}-{peer_id}"
+    return Peer(
+        peer_id=peer_id, company_id=peer_id, name=name, originator=originator, enabled=True, endpoint=name,
+        host="127.0.0.10/32" if originator else "127.0.0.21/32", tech_prefix="",
+        account=Account(peer_id, False, False), pack=PACKS[0 if originator else peer_id % len(PACKS)],
+        deck_id=peer_id, route_class_id=1 if originator else 0, max_concurrent=0, max_cps=0, max_call_seconds=14_400,
+        profit="no_losses", minimum_margin_e8=0, ring_seconds=60, allow_special=False,
+    )  # fmt: skip

@@ -1,0 +1,174 @@
+"""The line up to Kafka on real parts: a seeded world, the router's process, two simulated nodes, an agent for each.
+
+Every line that the simulator has journalled arrives, every call was decided, and when all calls are over none is
+counted as going on.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from configuration.world.seed import seed
+from schemas.connections import Kafka
+from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
+from schemas.ids import make_leg_id, node_of
+from schemas.topics import CALLS, DEAD_LETTERS, DECISIONS, NODES
+from sinks.audit_sources import read_journals, read_topic
+from streamco.embedded.temporary import free_port
+
+pytestmark = pytest.mark.servers
+PROGRAMS = {
+    "router": ("router.server", "router.settings", "RouterSettings"),
+    "agent": ("router.agent.main", "router.agent.settings", "AgentSettings"),
+    "simulator": ("simulator.main", "simulator.settings", "SimulatorSettings"),
+}
+NODE_NAMES = ("sim1", "sim2")
+
+
+class Line:
+    """Processes of one line, and where they are."""
+
+    def __init__(self, directory: Path, dsn: str, kafka: Kafka) -> None:
+        self.directory = directory
+        self.dsn = dsn
+        self.kafka = kafka
+        self.router_port = free_port()
+        self.ami_ports = {node: free_port() for node in NODE_NAMES}
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, program: str, name: str, values: dict[str, Any]) -> subprocess.Popen[bytes]:
+        module, settings_module, settings = PROGRAMS[program]
+        code = (
+            f"import sys; from {module} import run; from {settings_module} import {settings}\n"
+            f"run({settings}.model_validate_json(sys.argv[1]))"
+        )
+        with (self.directory / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen([sys.executable, "-c", code, json.dumps(values)], stdout=log, stderr=log)
+        self.running.append(process)
+        return process
+
+    def said(self, name: str) -> str:
+        return (self.directory / f"{name}.log").read_text()[-4_000:]
+
+    def start_router(self) -> None:
+        beat = self.directory / "router.beat"
+        snapshot = {"postgres": {"dsn": self.dsn}, "directory": str(self.directory / "snapshot")}
+        values = {
+            "snapshot": snapshot,
+            "kafka": self.kafka.model_dump(),
+            "port": self.router_port,
+            "spool": str(self.directory / "spool.sqlite"),
+            "beat": str(beat),
+        }
+        process = self.start("router", "router", values)
+        deadline = time.monotonic() + 30
+        while not beat.exists():
+            assert process.poll() is None, self.said("router")
+            assert time.monotonic() < deadline, self.said("router")
+            time.sleep(0.05)
+
+    def start_agents(self) -> list[subprocess.Popen[bytes]]:
+        return [
+            self.start(
+                "agent",
+                f"agent-{node}",
+                {
+                    "node": node,
+                    "directory": str(self.directory / node),
+                    "kafka": self.kafka.model_dump(),
+                    "postgres": {"dsn": self.dsn},
+                    "ami_port": port,
+                    "ami_secret": "right-secret",
+                    "heartbeat_seconds": 0.5,
+                    "ami_retry_seconds": 0.1,
+                },
+            )
+            for node, port in self.ami_ports.items()
+        ]
+
+    def simulate(self, **options: Any) -> dict[str, Any]:
+        nodes = [
+            {"name": node, "ami_port": port, "directory": str(self.directory / node)}
+            for node, port in self.ami_ports.items()
+        ]
+        values = {
+            "postgres": {"dsn": self.dsn},
+            "nodes": nodes,
+            "router_port": self.router_port,
+            "ami_secret": "right-secret",
+            **options,
+        }
+        process = self.start("simulator", "simulator", values)
+        assert process.wait(60) == 0, self.said("simulator")
+        summary: dict[str, Any] = json.loads(self.said("simulator").splitlines()[-1])
+        return summary
+
+    def legs_in_kafka(self) -> set[str]:
+        return {
+            make_leg_id(event.call_id, event.leg if isinstance(event, LegEnded) else 0)
+            for event in read_topic(self.kafka, CALLS)
+            if isinstance(event, LegEnded | CallEnded)
+        }
+
+    def until(self, what: Any, seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not what():
+            assert time.monotonic() < deadline, [self.said(f"agent-{node}") for node in NODE_NAMES]
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def line(tmp_path: Path, postgres_dsn: str, kafka: Kafka) -> Iterator[Line]:
+    seed(postgres_dsn, "small", 1)
+    made = Line(tmp_path, postgres_dsn, kafka)
+    yield made
+    for process in made.running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    for process in made.running:
+        process.wait(20)
+
+
+def test_every_line_of_every_node_arrives_and_no_call_is_left_counted(line: Line) -> None:
+    line.start_router()
+    agents = line.start_agents()
+    summary = line.simulate(cps=60, seconds=6, talk_seconds=4, incidents=["vendor-down@2s"])
+    assert summary["calls"] > 200
+    assert summary["legs"] > summary["calls"]
+    journals, undecodable = read_journals({node: line.directory / node / "journal" for node in NODE_NAMES})
+    assert undecodable == 0
+    assert len(journals) == summary["legs"]
+    line.until(lambda: line.legs_in_kafka() == set(journals))
+    assert list(read_topic(line.kafka, DEAD_LETTERS)) == []
+    ended = [event for event in read_topic(line.kafka, CALLS) if isinstance(event, CallEnded)]
+    asked = {event.call_id for event in ended if event.reason != "ROUTER UNAVAILABLE"}
+    assert len(asked) > 200
+    line.until(lambda: asked <= {event.call_id for event in read_topic(line.kafka, DECISIONS)})
+    assert any(event.duration_ms for event in ended)
+    assert {node_of(event.call_id) for event in ended} == set(NODE_NAMES)
+    assert any(isinstance(event, LegRinging) for event in read_topic(line.kafka, CALLS))
+    beats = [event for event in read_topic(line.kafka, NODES) if isinstance(event, NodeHeartbeat)]
+    assert max(len(beat.calls) for beat in beats) > 10
+    assert any(call.answered for beat in beats for call in beat.calls)
+    with psycopg.connect(line.dsn, autocommit=True) as connection:
+
+        def counted() -> tuple[int, int]:
+            row = connection.execute(
+                "SELECT (SELECT count(*) FROM holds WHERE counted),"
+                " (SELECT coalesce(sum(concurrent), 0) FROM peer_counters)"
+            ).fetchone()
+            assert row is not None
+            return int(row[0]), int(row[1])
+
+        line.until(lambda: counted() == (0, 0))
+    for agent in agents:
+        agent.terminate()
+        assert agent.wait(20) == 0
