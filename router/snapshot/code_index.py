@@ -17,6 +17,7 @@ NO_CODE: Final = -1
 _WIDTH: Final = 15
 _FIRST: Final = 5  # digits of the first-level index
 _FIRST_SPAN: Final = 10 ** (_WIDTH - _FIRST)
+_LENGTHS: Final = 16  # more than any code has digits
 _POWERS: Final = 10 ** numpy.arange(_WIDTH + 1, dtype=numpy.int64)
 
 Integers = NDArray[Any]
@@ -49,19 +50,27 @@ class CodeIndex:
 
     def text(self, code: int) -> str:
         """The digits of code `code`, leading zeros included."""
-        return str(self.codes[code]).zfill(self.lengths[code])
+        digits = str(self.codes[code])
+        length = self.lengths[code]
+        return digits if len(digits) == length else digits.zfill(length)
 
 
 def sort_codes(codes: Integers, lengths: Integers) -> tuple[Integers, Integers]:
     """Distinct codes in the index's order: by the number that they begin at, parents before children."""
-    pairs = numpy.unique(numpy.stack([codes * _POWERS[_WIDTH - lengths], lengths], axis=1), axis=0)
-    return pairs[:, 0] // _POWERS[_WIDTH - pairs[:, 1]], pairs[:, 1]
+    keys = numpy.unique(_keys(codes, lengths))
+    lengths = keys % _LENGTHS
+    return keys // _LENGTHS // _POWERS[_WIDTH - lengths], lengths
+
+
+def _keys(codes: Integers, lengths: Integers) -> Integers:
+    """One number for code and length, ascending in the index's order."""
+    keys: Integers = codes * _POWERS[_WIDTH - lengths] * _LENGTHS + lengths
+    return keys
 
 
 def places_of(codes: Integers, lengths: Integers, in_codes: Integers, in_lengths: Integers) -> Integers:
     """Where each (code, length) stands among `in_codes`, which are in the index's order; NO_CODE where it does not."""
-    keys = in_codes * _POWERS[_WIDTH - in_lengths] * 16 + in_lengths
-    wanted = codes * _POWERS[_WIDTH - lengths] * 16 + lengths
+    keys, wanted = _keys(in_codes, in_lengths), _keys(codes, lengths)
     if not len(keys):
         return numpy.full(len(wanted), NO_CODE, dtype=numpy.int64)
     found = numpy.minimum(numpy.searchsorted(keys, wanted), len(keys) - 1)

@@ -80,6 +80,7 @@ def comparable_e8(pack: Pack, price_e8: Any, expected_seconds: int, *, income: b
 def deck_arrays(deck: Deck) -> dict[str, Integers]:
     """A customer's deck: its index, and price and price id of each code."""
     arrays = build_arrays(deck.codes, deck.lengths, with_first=False)
+    # Not narrowed: all customers' decks lie in one array, and have to be of one kind.
     return {**arrays, "prices_e8": deck.prices_e8, "price_ids": deck.price_ids}
 
 
@@ -113,13 +114,25 @@ def vendor_arrays(decks: Sequence[Deck], packs: Sequence[Pack], expected_seconds
         row[members] = numpy.where(inherits, row[parents], row[members])
     return {
         **index,
-        "cost": cost.reshape(-1),
+        "cost": narrow(cost.reshape(-1), none=NO_COST),
         "row": row.reshape(-1),
         "order": _order(cost).reshape(-1),
-        "row_price_e8": numpy.concatenate([empty, *(deck.prices_e8 for deck in decks)]),
-        "row_price_id": numpy.concatenate([empty, *(deck.price_ids for deck in decks)]),
+        "row_price_e8": narrow(numpy.concatenate([empty, *(deck.prices_e8 for deck in decks)])),
+        "row_price_id": narrow(numpy.concatenate([empty, *(deck.price_ids for deck in decks)])),
         "row_code": numpy.concatenate(place_of_price).astype(numpy.int32),
     }
+
+
+def narrow(values: Integers, none: int | None = None) -> Integers:
+    """The same values in four bytes each where they fit: prices up to 21.47 a minute, two thousand million ids.
+
+    `none` stands for no value, is above all others, and becomes the largest number that there is room for.
+    """
+    most = numpy.iinfo(numpy.int32).max
+    real = values if none is None else values[values != none]
+    if len(real) and (real.max() >= most or real.min() < -most):
+        return values
+    return numpy.minimum(values, most).astype(numpy.int32)
 
 
 def _order(cost: Integers) -> Integers:
