@@ -6,8 +6,11 @@ shared and noisy: a ratio says more than a figure. What goes on meanwhile is tol
 
 import importlib
 import json
+import logging
 import sys
 from typing import Final
+
+import structlog
 
 ROWS: Final = {
     "P1": "bench.p1_decision",
@@ -25,6 +28,11 @@ def main(arguments: list[str]) -> int:
     if row not in ROWS:
         sys.stderr.write(f"which row? one of {', '.join(ROWS)}\n")
         return 2
+    # Standard output is for the one line.
+    structlog.configure(
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
     figures = importlib.import_module(ROWS[row]).measure(arguments[1:])
     sys.stdout.write(json.dumps({"id": row, **figures}) + "\n")
     return 0

@@ -1,0 +1,48 @@
+"""The servers that P2 measures, each a process: the router as it is, or a handler that decides nothing.
+
+`python -m bench.agi_server router|bare`, settings as one JSON line on standard input.
+"""
+
+import asyncio
+import json
+import os
+import sys
+
+import uvloop
+
+from router.agi import AgiApplication, AgiRequest
+from router.server import run
+from router.settings import RouterSettings
+from sinks.beat import send_beat
+from sinks.parent import end_with_parent
+
+
+async def serve_bare(settings: RouterSettings, variables: list[tuple[str, str]]) -> None:
+    """The same bounds, the same variables, no decision."""
+
+    async def route(request: AgiRequest) -> None:
+        await request.set_variables(variables)
+
+    application = AgiApplication(settings, asyncio.get_running_loop())
+    application.add_route("route", route)
+    server = await asyncio.start_server(
+        application.handler, settings.host, settings.port, limit=settings.max_header_bytes, backlog=1024
+    )
+    send_beat(settings.beat)
+    async with server:
+        await server.serve_forever()
+
+
+def main(kind: str) -> None:
+    """Serve until the parent ends it."""
+    end_with_parent(os.getppid())
+    order = json.loads(sys.stdin.readline())
+    settings = RouterSettings.model_validate(order["settings"])
+    if kind == "router":
+        run(settings)
+    else:
+        uvloop.run(serve_bare(settings, [(name, value) for name, value in order["variables"]]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

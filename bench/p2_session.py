@@ -1,0 +1,158 @@
+"""P2: a whole AGI session: connect, header, decision, admission off and on, variables, close.
+
+The router's own process, its decisions spooled to a real Kafka, holds in a real PostgreSQL; the client is a process of
+its own. Beside it a server that sets the same variables and decides nothing, in turns with ours.
+"""
+
+import argparse
+import contextlib
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from bench.agi_world import make_agi_world
+from bench.figures import percentile, say
+from sinks.migrations import migrate_postgres
+from sinks.topics import make_topics
+from streamco.embedded.kafka import kafka_server
+from streamco.embedded.postgres import postgres_server
+from streamco.embedded.settings import KafkaServer, PostgresServer
+from streamco.embedded.temporary import TemporaryServers, free_port, password
+
+_PAIR: Final = re.compile(r"(?:^|,)([A-Z_0-9]+)=((?:[^,\\]|\\.)*)")
+
+
+class Client:
+    """The asking process."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.agi_client"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        """Give an order, wait for what came of it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(10)
+
+
+def measure(arguments: list[str]) -> dict[str, Any]:
+    """The figures."""
+    parser = argparse.ArgumentParser(prog="bench P2")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--at-once", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=200.0)
+    options = parser.parse_args(arguments)
+    with TemporaryServers() as servers, contextlib.ExitStack() as stack:
+        values = _start_servers(servers)
+        client = Client()
+        stack.callback(client.close)
+        ports = {
+            name: stack.enter_context(_server("router", servers.directory / name, values, admission=name == "held"))
+            for name in ("free", "held")
+        }
+        variables = _variables(client.ask(do="one", port=ports["free"])["sent"])
+        ports["bare"] = stack.enter_context(
+            _server("bare", servers.directory / "bare", values, admission=False, variables=variables)
+        )
+        rates = {name: [0.0] for name in ports}
+        for turn in range(options.turns + 1):  # the first warms up
+            for name, port in ports.items():
+                found = client.ask(do="fast", port=port, seconds=options.seconds, at_once=options.at_once)
+                assert found["allowed"] == found["sessions"], f"{name}: {found}"
+                if turn:
+                    rates[name].append(found["sessions"] / found["seconds"])
+                    say(f"{name}: {rates[name][-1]:.0f} sessions/s")
+        paced = {
+            name: client.ask(do="rate", port=ports[name], seconds=options.seconds * 2, rate=options.rate)["times"]
+            for name in ("held", "bare")
+        }
+    per_second = {name: percentile(found[1:], 0.5) for name, found in rates.items()}
+    return {
+        "variables": len(variables),
+        "sessions_per_second": round(per_second["free"]),
+        "held_sessions_per_second": round(per_second["held"]),
+        "bare_sessions_per_second": round(per_second["bare"]),
+        "of_bare": round(per_second["free"] / per_second["bare"], 2),
+        "rate": options.rate,
+        "p50_ms": round(percentile(paced["held"], 0.5) * 1000, 2),
+        "p99_ms": round(percentile(paced["held"], 0.99) * 1000, 2),
+        "bare_p50_ms": round(percentile(paced["bare"], 0.5) * 1000, 2),
+        "bare_p99_ms": round(percentile(paced["bare"], 0.99) * 1000, 2),
+    }
+
+
+def _start_servers(servers: TemporaryServers) -> dict[str, Any]:
+    say("starting PostgreSQL and Kafka")
+    postgres = PostgresServer(
+        directory=servers.directory / "postgres", port=free_port(), password=SecretStr(password())
+    )
+    servers.start(postgres_server(postgres))
+    migrate_postgres(postgres.connection)
+    dsn = postgres.connection.dsn.get_secret_value()
+    make_agi_world(dsn)
+    kafka = KafkaServer(directory=servers.directory / "kafka", port=free_port(), controller_port=free_port())
+    servers.start(kafka_server(kafka))
+    make_topics(kafka.connection())
+    return {"dsn": dsn, "kafka": kafka.connection().model_dump()}
+
+
+@contextlib.contextmanager
+def _server(
+    kind: str, directory: Path, values: dict[str, Any], *, admission: bool, variables: Any = ()
+) -> Iterator[int]:
+    """A server that is ready; its port."""
+    directory.mkdir()
+    port = free_port()
+    settings = {
+        "snapshot": {"postgres": {"dsn": values["dsn"]}, "directory": str(directory / "snapshot")},
+        "kafka": values["kafka"],
+        "spool": str(directory / "spool.sqlite"),
+        "port": port,
+        "beat": str(directory / "beat"),
+        "admission": admission,
+    }
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.agi_server", kind], stdin=subprocess.PIPE, stderr=log, stdout=log
+        )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"settings": settings, "variables": variables}).encode() + b"\n")
+    process.stdin.close()
+    deadline = time.monotonic() + 60
+    while not (directory / "beat").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"{kind} does not serve: {(directory / 'log').read_text()[-2000:]}")
+        time.sleep(0.05)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def _variables(sent: str) -> list[tuple[str, str]]:
+    """The variables that a session's commands set (their values need no quoting)."""
+    found: list[tuple[str, str]] = []
+    for line in sent.splitlines():
+        text = line.removeprefix('EXEC MSet "').removesuffix('"')
+        found += _PAIR.findall(text)
+    return found
