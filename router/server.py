@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import sys
 import time
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -26,6 +27,8 @@ from sinks.beat import send_beat
 log = structlog.get_logger(__name__)
 BEAT_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
+# The spool's thread renders decisions in Python; a session that is ready must not wait for the usual 5 ms behind it.
+_SWITCH_SECONDS: Final = 0.0005
 
 
 class Router:
@@ -134,5 +137,6 @@ def read_request(request: AgiRequest) -> tuple[str, Request, int]:
 
 def run(settings: RouterSettings) -> None:
     """Serve until SIGTERM. Raises what ends the server."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(Router(settings).run())

@@ -69,15 +69,14 @@ _ROUNDING_OF: Final = {letter: name for name, letter in _ROUNDING_LETTER.items()
 
 def encode_facts(facts: Facts) -> str:
     """The text for the channel variable: `1;r;17;…`, about 120 characters, `[0-9A-Za-z;]` only."""
-    values = [str(FACTS_VERSION)]
-    for name in _FIELDS:
-        value = getattr(facts, name)
-        if name == "side":
-            value = _SIDE_LETTER[value]
-        elif name == "duration_rounding":
-            value = _ROUNDING_LETTER[value]
-        values.append(str(value))
-    return ";".join(values)
+    # One formatted string, since a router makes nine of these for each call; the fields' order is Facts' own.
+    return (
+        f"{FACTS_VERSION};{_SIDE_LETTER[facts.side]};{facts.generation};{facts.customer_company_id};"
+        f"{facts.customer_peer_id};{facts.vendor_company_id};{facts.vendor_peer_id};{facts.account_id};"
+        f"{facts.currency};{facts.code};{facts.price_id};{facts.destination_id};{facts.price_e8};"
+        f"{facts.connect_fee_micros};{facts.minimum_seconds};{facts.increment_seconds};{facts.free_seconds};"
+        f"{facts.rounding_decimals};{_ROUNDING_LETTER[facts.duration_rounding]};{facts.caller};{facts.callee}"
+    )
 
 
 def decode_facts(text: str) -> Facts:
