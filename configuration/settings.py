@@ -1,9 +1,53 @@
-"""The settings of the configuration room: the database that holds what it configures."""
+"""The settings of the configuration room: the database that holds what it configures, and the node that it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, StringConstraints
 
 from schemas.connections import Frozen, Postgres
+
+Port = Annotated[int, Field(ge=1025, le=32_767)]
+Host = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")]
+NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 
 
 class ConfigurationSettings(Frozen):
     """Where the configuration is."""
 
     postgres: Postgres
+
+
+class NodeSettings(Frozen):
+    """One Asterisk. `directory` is the node's: etc, journal, epoch, run.
+
+    `router`: host:port of the FastAGI router. `ami_permit`: the networks from which the agent may come.
+    `cache`: where Asterisk is fetched to when the machine has none.
+    """
+
+    node: NodeName
+    directory: Path
+    postgres: Postgres
+    router: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z.:-]{1,64}:\d{1,5}$")] = "127.0.0.1:14573"
+    ami_host: Host = "127.0.0.1"
+    ami_port: Port = 15038
+    ami_user: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "agent"
+    ami_secret: SecretStr
+    ami_permit: tuple[str, ...] = ("127.0.0.0/255.0.0.0",)
+    sip_host: Host = "127.0.0.1"
+    sip_port: Port = 15060
+    rtp_port_first: Port = 16000
+    rtp_port_last: Port = 16999
+    cache: Path
+    beat: Path | None = None
+
+
+class TrickleSettings(Frozen):
+    """Real SIP calls from SIPp, as the seeded world names its peers, against one node."""
+
+    directory: Path
+    node_host: Host = "127.0.0.1"
+    node_port: Port = 15060
+    calls_per_second: Annotated[float, Field(gt=0, le=10)] = 1.5
+    cache: Path
+    beat: Path | None = None

@@ -22,9 +22,10 @@ STOP_CAUSES: Final = "STOP_CAUSES"  # Q.850 causes after which the hunt stops, j
 ROUTES: Final = "ROUTES"  # how many routes
 
 # The called party's own answers, where no vendor does better. Not 1 (404) and not 21 (401, 403): those are often the
-# vendor's word on our account, not on the number; the hunt goes on, and as the last word they become 34.
+# vendor's word on our account, not on the number; the hunt goes on, and as the last word they become 34. So does 3: a
+# vendor that no channel can be made to says nothing about the number either.
 DEFAULT_STOP_CAUSES: Final = (17, 19, 22, 28)
-VENDOR_ACCOUNT_CAUSES: Final = (1, 2, 21)
+VENDOR_ACCOUNT_CAUSES: Final = (1, 2, 3, 21)
 MAX_ROUTES: Final = 8
 # Above these Asterisk truncates or splits silently (measured): stay well below.
 MAX_COMMAND_CHARACTERS: Final = 3_900

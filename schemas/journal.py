@@ -148,6 +148,8 @@ def _call_ended(pairs: dict[str, str]) -> JournalEvent:
 
 def _closed(pairs: dict[str, str]) -> dict[str, Any]:
     answered = pairs["m1"] != ""
+    if answered != (pairs["answer"] != ""):  # an answered leg without its reading must not pass for a free one
+        raise JournalError(f"answer {pairs['answer'][:40]!r} with m1 {pairs['m1'][:40]!r}: both or none must be known")
     duration_ms = max(0, _milliseconds(pairs, "m2") - _milliseconds(pairs, "m1")) if answered else 0
     asterisk_ms = _optional_integer(pairs, "ansms") if answered else None
     ended_at_ms = _at_ms(pairs, "end")
@@ -197,7 +199,7 @@ def _sip_code(text: str) -> int | None:
     """`SIP 486 Busy Here`, URI-encoded, or empty. What is no final SIP status is none: it is the vendor's text."""
     words = unquote(text).split()
     number = words[1] if len(words) > 1 and words[0] == "SIP" else ""
-    return int(number) if len(number) == 3 and number.isascii() and number.isdigit() and number[0] in "123456" else None
+    return int(number) if len(number) == 3 and number.isascii() and number.isdigit() and number[0] in "23456" else None
 
 
 def _wire_text(value: str, limit: int) -> str:

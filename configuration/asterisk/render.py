@@ -1,0 +1,107 @@
+"""A node's configuration files as texts: the shipped files with what is known of the node and its peers. Pure."""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final, Literal
+
+from configuration.settings import NodeSettings
+
+_NAME: Final = re.compile(r"@([A-Z_]+)@")
+_SAFE: Final = re.compile(r"[\x21-\x3a\x3c-\x7e]*")  # printable ASCII without space and `;`, which begins a comment
+
+
+class RenderError(ValueError):
+    """A value that cannot stand in Asterisk's files: names the field, the value and the rule."""
+
+
+@dataclass(frozen=True)
+class SipPeer:
+    """A peer as PJSIP needs it. `host` is an address or a network (originators) with its port (terminators)."""
+
+    name: str
+    role: Literal["originator", "terminator"]
+    endpoint: str
+    host: str
+    port: int
+    codecs: str
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are on the node's machine."""
+
+    etc: str
+    run: str
+    modules: str
+    data: str
+    sbin: str
+
+
+def render(settings: NodeSettings, peers: Sequence[SipPeer], places: Places, epoch: int) -> dict[str, str]:
+    """Every file by its name. Raises RenderError."""
+    values = {
+        "NODE": settings.node,
+        "EPOCH": str(epoch),
+        "ROUTER": settings.router,
+        "ETC": places.etc,
+        "RUN": places.run,
+        "MODULES": places.modules,
+        "DATA": places.data,
+        "SBIN": places.sbin,
+        "AMI_HOST": settings.ami_host,
+        "AMI_PORT": str(settings.ami_port),
+        "AMI_USER": settings.ami_user,
+        "AMI_SECRET": settings.ami_secret.get_secret_value(),
+        "AMI_PERMIT": "\n".join(f"permit={network}" for network in settings.ami_permit),
+        "SIP_HOST": settings.sip_host,
+        "SIP_PORT": str(settings.sip_port),
+        "RTP_FIRST": str(settings.rtp_port_first),
+        "RTP_LAST": str(settings.rtp_port_last),
+        "PEERS": "\n".join(map(_peer, peers)),
+    }
+    for name, value in values.items():
+        if name not in ("PEERS", "AMI_PERMIT", "AMI_SECRET") and _SAFE.fullmatch(value) is None:
+            raise RenderError(f"{name} {value!r}: must be printable ASCII without spaces and semicolons")
+    if _SAFE.fullmatch(values["AMI_SECRET"]) is None:
+        raise RenderError("AMI_SECRET: must be printable ASCII without spaces and semicolons")
+    return {name: _fill(text, values) for name, text in _shipped().items()}
+
+
+def pjsip_file(settings: NodeSettings, peers: Sequence[SipPeer]) -> str:
+    """pjsip.conf alone: what changes with the world."""
+    values = {
+        "SIP_HOST": settings.sip_host,
+        "SIP_PORT": str(settings.sip_port),
+        "PEERS": "\n".join(map(_peer, peers)),
+    }
+    return _fill(_shipped()["pjsip.conf"], values)
+
+
+@cache
+def _shipped() -> dict[str, str]:
+    folder = files("configuration.asterisk") / "files"
+    return {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir() if entry.name.endswith(".conf")}
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    return _NAME.sub(lambda found: values[found[1]], text)
+
+
+def _peer(peer: SipPeer) -> str:
+    for field in (peer.endpoint, peer.host, peer.codecs):
+        if _SAFE.fullmatch(field) is None:
+            raise RenderError(f"peer {peer.name}: {field!r}: must be printable ASCII without spaces and semicolons")
+    if peer.role == "originator":
+        return (
+            f"[{peer.endpoint}](originator)\nallow={peer.codecs}\n\n"
+            f"[{peer.endpoint}-addresses]\ntype=identify\nendpoint={peer.endpoint}\nmatch={peer.host}\n"
+        )
+    host = f"[{peer.host}]" if ipaddress.ip_address(peer.host).version == 6 else peer.host
+    return (
+        f"[{peer.endpoint}](terminator)\nallow={peer.codecs}\naors={peer.endpoint}\n\n"
+        f"[{peer.endpoint}]\ntype=aor\ncontact=sip:{host}:{peer.port}\nqualify_frequency=10\nqualify_timeout=3.0\n"
+    )

@@ -1,0 +1,301 @@
+"""A real Asterisk, SIPp's vendors and callers, and the real router on a seeded PostgreSQL: what SIP calls are tested on.
+
+Everything listens on free ports of loopback addresses, so that tests run beside a demo; the peers' ports in the seeded
+world are changed accordingly. The journal is read straight from the node's directory.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psycopg
+
+from configuration.asterisk import scenarios
+from configuration.asterisk.fetch import Installation
+from configuration.world.seed import seed
+from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
+from schemas.journal import JournalEvent, decode_line
+from sinks.parent import end_with_parent
+from streamco.embedded.temporary import free_port
+
+NODE: Final = "ast1"
+CALLER: Final = "12125550123"
+RING_LIMIT_SECONDS: Final = 2  # of vendor 5, who never answers
+LONGEST_CALL_SECONDS: Final = 1  # of the customer at SHORT_CALLS
+RICH, PENNILESS, ONE_AT_A_TIME, SHORT_CALLS, STRANGER = (f"127.0.0.{n}" for n in (10, 11, 12, 13, 99))
+_ROUTER: Final = """
+import sys
+from pathlib import Path
+from pydantic import SecretStr
+from router.server import run
+from router.settings import RouterSettings, SnapshotSettings
+from schemas.connections import Kafka, Postgres
+dsn, directory, port = sys.argv[1:]
+directory = Path(directory)
+run(RouterSettings(
+    snapshot=SnapshotSettings(
+        postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot", debounce_seconds=0
+    ),
+    kafka=Kafka(bootstrap="127.0.0.1:9"), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
+))
+"""
+_NODE: Final = """
+import sys
+from configuration.asterisk.node import run
+from configuration.settings import NodeSettings
+run(NodeSettings.model_validate_json(sys.argv[1]))
+"""
+_WAIT_SECONDS: Final = 30.0
+
+
+class Message(tuple[str, str]):
+    """A SIP message as the caller's SIPp saw it: direction (S sent, R received) and its first line."""
+
+
+@dataclass
+class Placed:
+    """A call of SIPp: whether its scenario went as written, and the first lines of what it received."""
+
+    name: str
+    address: str  # ip:port it was placed from: what tells it from every other call
+    process: "subprocess.Popen[bytes]"
+    directory: Path
+    code: int | None = None
+
+    def wait(self) -> "Placed":
+        """Until SIPp has ended by itself."""
+        self.code = self.process.wait(_WAIT_SECONDS)
+        return self
+
+    @property
+    def received(self) -> list[str]:
+        """`SIP/2.0 180 Ringing`, … in order."""
+        path = self.directory / f"{self.name}.messages"
+        if not path.exists():
+            return []
+        found = []
+        for line in path.read_text(errors="replace").splitlines():
+            columns = line.split("\t")
+            if len(columns) > 1 and "R" in columns[:4]:
+                found.append(columns[-1])
+        return found
+
+    def said(self) -> str:
+        """What SIPp complained of."""
+        return (self.directory / f"{self.name}.log").read_text(errors="replace")[-1500:]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the journal says of one call."""
+
+    ended: CallEnded
+    legs: list[LegEnded]
+    started: list[LegStarted]
+    answered: list[LegAnswered]
+
+
+@dataclass
+class Line:
+    """The whole of it. `start` before anything else, `close` at the end."""
+
+    dsn: str
+    directory: Path
+    programs: Installation
+    cache: Path
+    router_port: int = field(default_factory=free_port)
+    sip_port: int = field(default_factory=free_port)
+    ami_port: int = field(default_factory=free_port)
+    rtp_port: int = field(default_factory=lambda: free_port() // 200 * 200)
+    _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    @property
+    def journal(self) -> Path:
+        """The node's journal."""
+        return self.directory / "node" / "journal" / "Master.csv"
+
+    def start(self) -> None:
+        """Seed the world, start router, vendors and Asterisk; returns when all are ready for a call."""
+        seed(self.dsn)
+        self._adapt_world()
+        self.start_router()
+        self._start_vendors()
+        self._start_node()
+        self._until(self._router_beats, "the router")
+        self._until((self.directory / "node" / "beat").exists, "the node")
+        self._until(self._vendors_known, "PJSIP to know which vendors answer")
+
+    def close(self) -> None:
+        """End every process, the node first, so that it may write its last lines."""
+        for name in ("node", *(name for name in self._running if name != "node")):
+            process = self._running.get(name)
+            if process is None or process.poll() is not None:
+                continue
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+            process.wait()
+
+    # ---- parts
+
+    def start_router(self) -> None:
+        """The router's process, on the same port as before."""
+        (self.directory / "beat").unlink(missing_ok=True)
+        self._spawn("router", [sys.executable, "-c", _ROUTER, self.dsn, str(self.directory), str(self.router_port)])
+
+    def kill_router(self) -> None:
+        """kill -9, and until the port is free again."""
+        self._running["router"].kill()
+        self._running.pop("router").wait()
+
+    def await_router(self) -> None:
+        """Until the router answers."""
+        self._until(self._router_beats, "the router")
+
+    def _adapt_world(self) -> None:
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            for number in range(1, 7):
+                connection.execute("UPDATE peers SET port = %s WHERE name = %s", (free_port(), f"sipp-vendor-{number}"))
+            connection.execute("UPDATE peers SET ring_seconds = %s WHERE name = 'sipp-vendor-5'", (RING_LIMIT_SECONDS,))
+            connection.execute(
+                "INSERT INTO peers (company_id, name, role, endpoint, host, account_id, pack_id, deck_id,"
+                " route_class_id, max_call_seconds) SELECT company_id, 'sipp-customer-4', role, 'c-sipp-customer-4', %s,"
+                " account_id, pack_id, deck_id, route_class_id, %s FROM peers WHERE name = 'sipp-customer-1'",
+                (SHORT_CALLS, LONGEST_CALL_SECONDS),
+            )
+            connection.execute(
+                "INSERT INTO peer_nodes SELECT peer_id, node_id FROM peers, nodes"
+                " WHERE peers.name = 'sipp-customer-4' AND nodes.name = %s",
+                (NODE,),
+            )
+
+    def _start_vendors(self) -> None:
+        texts = {
+            1: scenarios.vendor_refuses(503, "Service Unavailable", 34),
+            2: scenarios.vendor_answers(),
+            3: scenarios.vendor_refuses(486, "Busy Here", 17),
+            5: scenarios.vendor_rings(),
+            6: scenarios.vendor_refuses(503, "Service Unavailable", 34),
+        }
+        with psycopg.connect(self.dsn) as connection:
+            ports = dict(connection.execute("SELECT name, port FROM peers WHERE role = 'terminator'").fetchall())
+        for number, text in texts.items():
+            name = f"vendor-{number}"
+            self._sipp(name, text, f"127.0.0.{20 + number}", ports[f"sipp-{name}"])
+
+    def _start_node(self) -> None:
+        directory = self.directory / "node"
+        directory.mkdir()
+        settings = {
+            "node": NODE,
+            "directory": str(directory),
+            "postgres": {"dsn": self.dsn},
+            "router": f"127.0.0.1:{self.router_port}",
+            "ami_port": self.ami_port,
+            "ami_secret": "right-secret",
+            "sip_port": self.sip_port,
+            "rtp_port_first": self.rtp_port,
+            "rtp_port_last": self.rtp_port + 199,
+            "cache": str(self.cache),
+            "beat": str(directory / "beat"),
+        }
+        self._spawn("node", [sys.executable, "-c", _NODE, json.dumps(settings)])
+
+    def console(self, command: str) -> str:
+        """What Asterisk's console answers."""
+        etc = self.directory / "node" / "etc" / "asterisk.conf"
+        argv = [*self.programs.command("asterisk"), "-C", str(etc), "-rx", command]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False).stdout
+
+    def _vendors_known(self) -> bool:
+        contacts = [line for line in self.console("pjsip show contacts").splitlines() if "v-sipp-vendor-" in line]
+        return len(contacts) == 6 and all(" Avail " in line or " Unavail " in line for line in contacts)
+
+    def _router_beats(self) -> bool:
+        return (self.directory / "beat").exists()
+
+    # ---- calls
+
+    def call(self, name: str, callee: str, scenario: str, host: str = RICH, port: int | None = None) -> Placed:
+        """Begin a call and return at once."""
+        port = port or free_port()
+        process = self._sipp(
+            name, scenario, host, port, "-s", callee, "-m", "1", f"127.0.0.1:{self.sip_port}", "-timeout", "25",
+            "-trace_shortmsg", "-shortmessage_file", str(self.directory / f"{name}.messages"),
+        )  # fmt: skip
+        return Placed(name, f"{host}:{port}", process, self.directory)
+
+    def calls_of(self, addresses: Sequence[str]) -> dict[str, Call]:
+        """The calls from these addresses, by address, once the journal has closed every one of them."""
+        found: dict[str, Call] = {}
+
+        def complete() -> bool:
+            found.clear()
+            found.update(calls_in(self.journal.read_bytes() if self.journal.exists() else b""))
+            return set(addresses) <= found.keys()
+
+        self._until(complete, f"the last lines of {set(addresses) - found.keys()}", seconds=10)
+        return {address: found[address] for address in addresses}
+
+    # ---- processes
+
+    def _sipp(self, name: str, scenario: str, host: str, port: int, *more: str) -> "subprocess.Popen[bytes]":
+        path = self.directory / f"{name}.xml"
+        path.write_text(scenario)
+        argv = [*self.programs.command("sipp"), "-sf", str(path), "-i", host, "-p", str(port), "-nostdin"]
+        argv += ["-mi", host, "-mp", str(10_000 + port % 10_000 // 2 * 2), *more]
+        return self._spawn(name, [*argv, "-trace_err", "-error_file", str(self.directory / f"{name}.log")])
+
+    def _spawn(self, name: str, argv: list[str]) -> "subprocess.Popen[bytes]":
+        parent_pid = os.getpid()
+        with (self.directory / f"{name}.out").open("ab") as output:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=Path(__file__).parents[2] if argv[0] == sys.executable else self.directory,
+                env={**os.environ, "TERM": "dumb"},
+                preexec_fn=lambda: end_with_parent(parent_pid),
+            )
+        self._running[name] = process
+        return process
+
+    def _until(self, what: Callable[[], bool], text: str, seconds: float = _WAIT_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not what():
+            dead = [name for name in ("router", "node") if name in self._running and self._running[name].poll()]
+            assert not dead, self._said(dead[0])
+            assert time.monotonic() < deadline, f"waited {seconds} s for {text}\n" + self._said("node")
+            time.sleep(0.1)
+
+    def _said(self, name: str) -> str:
+        return (self.directory / f"{name}.out").read_text(errors="replace")[-4000:]
+
+
+def calls_in(journal: bytes) -> dict[str, Call]:
+    """The closed calls of a journal by the address that they came from; every line is one of ours."""
+    events = [decode_line(line) for line in journal.splitlines(keepends=True) if line.endswith(b"\n")]
+    by_call: dict[str, list[JournalEvent]] = {}
+    for event in events:
+        by_call.setdefault(event.call_id, []).append(event)
+    calls = {}
+    for lines in by_call.values():
+        ended = [line for line in lines if isinstance(line, CallEnded)]
+        if ended:
+            assert len(ended) == 1, f"{ended[0].call_id} is closed {len(ended)} times"
+            calls[ended[0].remote_address] = Call(
+                ended[0],
+                [line for line in lines if isinstance(line, LegEnded)],
+                [line for line in lines if isinstance(line, LegStarted)],
+                [line for line in lines if isinstance(line, LegAnswered)],
+            )
+    return calls
