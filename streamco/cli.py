@@ -236,6 +236,17 @@ def pay(account: str, amount: str, reason: str, reference: str) -> None:
     click.echo(f"{result.reference}: {result.amount} {result.currency} to {result.account}, balance {result.balance}")
 
 
+@commands.command("asterisk-config")
+@click.argument("node")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where it reads them.")
+def asterisk_config(node: str, output: Path) -> None:
+    """Write the files of a NODE for an Asterisk of your own, with a new epoch: run it before each start."""
+    from streamco.own_asterisk import write_files
+
+    for line in write_files(_settings(), node, output):
+        click.echo(line)
+
+
 @commands.command()
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON on one line.")
 @click.option(

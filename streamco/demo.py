@@ -35,6 +35,7 @@ def demo_settings(why_no_asterisk: str | None) -> Settings:
             nodes=(*_SIMULATED, *real),
             simulated_nodes=_SIMULATED,
             asterisk_nodes=real,
+            expected_call_seconds=int(read_settings().simulator_talk_seconds),
             trickle_cps=_TRICKLE_CPS if real else 0.0,
         )
     )

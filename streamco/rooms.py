@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from schemas.connections import ClickHouse, Kafka, Postgres
-from streamco.embedded.settings import LOOPBACK, ClickHouseServer, KafkaServer, PostgresServer
+from streamco.embedded.settings import LOOPBACK, ClickHouseServer, KafkaServer, PostgresServer, user_cache_directory
 from streamco.places import Places
 from streamco.settings import Settings
 
@@ -83,7 +83,11 @@ def router(settings: Settings) -> "RouterSettings":
 
     places = Places(settings)
     return RouterSettings(
-        snapshot=SnapshotSettings(postgres=postgres(settings), directory=places.router / "snapshot"),
+        snapshot=SnapshotSettings(
+            postgres=postgres(settings),
+            directory=places.router / "snapshot",
+            expected_call_seconds=settings.expected_call_seconds,
+        ),
         kafka=kafka(settings),
         host=settings.router_host,
         port=settings.router_port,
@@ -167,6 +171,44 @@ def simulator(settings: Settings, **options: object) -> "SimulatorSettings":
         "beat": places.beat("simulator"),
     }
     return SimulatorSettings.model_validate(values | options)
+
+
+def asterisk(settings: Settings, node: str) -> "NodeSettings":
+    """The Asterisk of a node that we run."""
+    from configuration.settings import NodeSettings
+
+    places = Places(settings)
+    return NodeSettings(
+        node=node,
+        directory=places.node(node),
+        postgres=postgres(settings),
+        router=settings.asterisk_router or f"{LOOPBACK}:{settings.router_port}",
+        ami_host=settings.ami_host,
+        ami_port=settings.ami_port_of(node),
+        ami_user=settings.ami_user,
+        ami_secret=_secret(settings.ami_secret, "ami_secret"),
+        ami_permit=settings.ami_permit,
+        sip_host=settings.sip_host,
+        sip_port=settings.sip_port,
+        rtp_port_first=settings.rtp_port_first,
+        rtp_port_last=settings.rtp_port_last,
+        cache=user_cache_directory(),
+        beat=places.beat(f"asterisk-{node}"),
+    )
+
+
+def trickle(settings: Settings) -> "TrickleSettings":
+    """SIPp's calls to the Asterisk that we run."""
+    from configuration.settings import TrickleSettings
+
+    return TrickleSettings(
+        directory=settings.home / "trickle",
+        node_host=settings.sip_host,
+        node_port=settings.sip_port,
+        calls_per_second=settings.trickle_cps,
+        cache=user_cache_directory(),
+        beat=Places(settings).beat("trickle"),
+    )
 
 
 def audit(settings: Settings) -> "AuditSettings":

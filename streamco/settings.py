@@ -76,7 +76,11 @@ class Settings(BaseSettings):
     asterisk_nodes: Nodes = ()
     simulated_nodes: Nodes = ()
     ami_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
+    ami_permit: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/255.0.0.0",)
     ami_user: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "agent"
+
+    # How long a call is taken to be when margins are compared (a minimum or a connect fee weighs more on a short one).
+    expected_call_seconds: Annotated[int, Field(ge=1, le=3600)] = 180
 
     simulator_cps: Annotated[float, Field(gt=0, le=5_000)] = 60.0
     simulator_seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 1
@@ -89,7 +93,9 @@ class Settings(BaseSettings):
     ami_secret: Secret | None = None
     dashboards_secret_key: Annotated[SecretStr, Field(min_length=32)] | None = None
 
-    @field_validator("nodes", "asterisk_nodes", "simulated_nodes", "simulator_incidents", "router_peers", mode="before")
+    @field_validator(
+        "nodes", "asterisk_nodes", "simulated_nodes", "simulator_incidents", "router_peers", "ami_permit", mode="before"
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -110,6 +116,8 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{PREFIX}{name} {unknown[0]!r}: must be one of {PREFIX}NODES ({','.join(self.nodes)})"
                 )
+        if len(self.asterisk_nodes) > 1:
+            raise ValueError(f"{PREFIX}ASTERISK_NODES {self.asterisk_nodes}: one machine runs one Asterisk")
         if both := set(self.asterisk_nodes) & set(self.simulated_nodes):
             raise ValueError(f"{PREFIX}SIMULATED_NODES {min(both)!r}: must not be in {PREFIX}ASTERISK_NODES too")
         if self.ami_port + len(self.nodes) - 1 > 32_767:
