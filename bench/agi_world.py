@@ -22,7 +22,8 @@ _STATEMENTS: Final = f"""
     FROM decks, generate_series(10, 999) AS code WHERE name = 'sold' OR name LIKE 'bought %';
     INSERT INTO peers (company_id, name, role, endpoint, host, account_id, pack_id, deck_id, route_class_id)
     SELECT company_id, 'customer-' || substr(companies.name, 10), 'originator',
-           'c-customer-' || substr(companies.name, 10), ('127.1.0.' || substr(companies.name, 10))::inet, account_id, pack_id, deck_id, route_class_id
+           'c-customer-' || substr(companies.name, 10), ('127.1.0.' || substr(companies.name, 10))::inet,
+           account_id, pack_id, deck_id, route_class_id
     FROM companies JOIN accounts USING (company_id), billing_packs, decks, route_classes
     WHERE companies.name LIKE 'Customer %' AND decks.name = 'sold';
     INSERT INTO peers (company_id, name, role, endpoint, host, account_id, pack_id, deck_id)

@@ -73,7 +73,7 @@ def read_event(node: str, headers: Headers, now_ms: int) -> LegRinging | CallGon
         event_id=make_event_id(make_leg_id(channel.call_id, channel.leg), "leg_ringing"),
         call_id=channel.call_id,
         leg=channel.leg,
-        ringing_at_ms=_stamp_ms(headers.get("timestamp"), now_ms),
+        ringing_at_ms=stamp_ms(headers.get("timestamp"), now_ms),
     )
 
 
@@ -114,8 +114,8 @@ def status_channels(answer: Sequence[Headers]) -> list[Headers]:
     return [headers for headers in answer if str(headers.get("event", "")).lower() == "status"]
 
 
-def _stamp_ms(text: object, otherwise_ms: int) -> int:
-    """Asterisk's `Timestamp: seconds.micros`, where events have one."""
+def stamp_ms(text: object, otherwise_ms: int) -> int:
+    """Asterisk's `Timestamp: seconds.micros`, where a message has one."""
     seconds, _, fraction = str(text or "").partition(".")
     if len(seconds) == 10 and seconds.isdecimal() and seconds.isascii() and fraction.isascii() and fraction.isdecimal():
         return int(seconds) * 1000 + int(fraction[:3].ljust(3, "0"))

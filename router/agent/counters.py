@@ -22,7 +22,7 @@ _GONE_LIMIT: Final = 50_000
 _GONE_BATCH: Final = 1_000
 _WAIT_SECONDS: Final = 0.1
 _CLAIM_SECONDS: Final = 15  # an agent that has been silent so long no longer holds its node's name
-# A call is in Status before the router is asked; this is for the node's clock and ours to differ.
+# A call is in Status before the router is asked for it; this is for what is on its way.
 _GRACE_MS: Final = 2_000
 _CLAIM: Final = """
     INSERT INTO nodes (name, agent_id, epoch, last_seen_at) VALUES (%(node)s, %(agent)s, %(epoch)s, now())
@@ -49,9 +49,9 @@ class Counters:
         self._gone.append(call_id)
         self._wake.set()
 
-    def seen(self, seen: Seen, epoch: int, asked_at_ms: int) -> None:
-        """A status: the calls that are really there. Of several that wait only the newest matters."""
-        self._seen = (seen, epoch, asked_at_ms)
+    def seen(self, seen: Seen, epoch: int, node_clock_ms: int) -> None:
+        """A status: the calls that were really there at `node_clock_ms`. Of several that wait the newest matters."""
+        self._seen = (seen, epoch, node_clock_ms)
         self._wake.set()
 
     def wake(self) -> None:
@@ -112,12 +112,12 @@ class Counters:
             if self._seen is newest:
                 self._seen = None
 
-    def _tell_status(self, connection: psycopg.Connection[Any], seen: Seen, epoch: int, asked_at_ms: int) -> None:
+    def _tell_status(self, connection: psycopg.Connection[Any], seen: Seen, epoch: int, node_clock_ms: int) -> None:
         node = self._settings.node
         values = {"node": node, "agent": self._agent_id, "epoch": epoch, "silent": _CLAIM_SECONDS}
         if connection.execute(_CLAIM, values).rowcount != 1:
             raise AgentError(f"node {node}: another agent holds this name (table nodes): names of nodes must be unique")
-        holds.uncount_missing(connection, node, [call.call_id for call in seen.calls], asked_at_ms - _GRACE_MS)
+        holds.uncount_missing(connection, node, [call.call_id for call in seen.calls], node_clock_ms - _GRACE_MS)
         began = time.monotonic()
         unpaid = holds.extend(connection, seen.talk_seconds, self._settings.hold_margin_seconds)
         if unpaid:

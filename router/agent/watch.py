@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from router.agent.ami_client import AmiError, AmiSession
-from router.agent.ami_events import CallGone, Headers, Seen, fold_status, read_event, status_channels
+from router.agent.ami_events import CallGone, Headers, Seen, fold_status, read_event, stamp_ms, status_channels
 from router.agent.counters import Counters
 from router.agent.outbox import OwnEvent
 from router.agent.settings import AgentSettings
@@ -105,12 +105,14 @@ class Watch:
         """Ask for the status, and tell Kafka and PostgreSQL of it."""
         asked_at_ms = _now_ms()
         epoch = self._announce_epoch(asked_at_ms)
+        pong = await session.ask({"Action": "Ping"})
         answer = await session.ask({"Action": "Status", "Variables": "CALL_ID,LEG_N"})
         if not answer[0].success:
             raise AmiError(f"AMI refuses Status: {answer[0].get('message', '')}")
         seen = fold_status(self._settings.node, status_channels(answer), self._before_answer)
         self._before_answer = seen.before_answer
-        self._counters.seen(seen, epoch, asked_at_ms)
+        # A call's moment of admission is one of its node's clock: what is too young for this status is judged by it.
+        self._counters.seen(seen, epoch, stamp_ms(pong[0].get("timestamp"), asked_at_ms))
         self._put(self._beat(seen, epoch, asked_at_ms))
 
     def _beat(self, seen: Seen, epoch: int, at_ms: int) -> NodeHeartbeat:
