@@ -139,7 +139,7 @@ def vendor_rings() -> str:
 # ---- callers
 
 _INVITE: Final = """INVITE sip:[service]@[remote_ip]:[remote_port] SIP/2.0
-Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch={branch}
 From: <sip:{caller}@[local_ip]:[local_port]>;tag=[pid]C[call_number]
 To: <sip:[service]@[remote_ip]:[remote_port]>
 Call-ID: [call_id]
@@ -160,6 +160,10 @@ _PROVISIONAL: Final = tuple(_recv(response=code, optional="true") for code in ("
 _BRANCH: Final = "z9hG4bK-[pid]-[call_number]"
 
 
+def _invite(caller: str, branch: str = "[branch]") -> str:
+    return _send(_INVITE.format(caller=caller, branch=branch) + _SDP, retrans="500")
+
+
 def _request(method: str, caller: str, *, number: int = 1, branch: str = "[branch]", tag: bool = True) -> str:
     to = "[peer_tag_param]" if tag else ""
     return _REQUEST.format(method=method, caller=caller, number=number, branch=branch, tag=to)
@@ -169,7 +173,7 @@ def caller_talks(caller: str, talk_ms: int) -> str:
     """Answered, talks so long, hangs up."""
     return _scenario(
         "a caller who hangs up",
-        _send(_INVITE.format(caller=caller) + _SDP, retrans="500"),
+        _invite(caller),
         *_PROVISIONAL,
         _recv(response="200", rrs="true"),
         _send(_request("ACK", caller)),
@@ -183,7 +187,7 @@ def caller_listens(caller: str) -> str:
     """Answered; the other side hangs up."""
     return _scenario(
         "a caller who listens",
-        _send(_INVITE.format(caller=caller) + _SDP, retrans="500"),
+        _invite(caller),
         *_PROVISIONAL,
         _recv(response="200", rrs="true"),
         _send(_request("ACK", caller)),
@@ -196,10 +200,10 @@ def caller_refused(caller: str, code: int) -> str:
     """Refused by exactly this code: any other fails the scenario."""
     return _scenario(
         f"a caller who is refused by {code}",
-        _send(_INVITE.format(caller=caller) + _SDP, retrans="500"),
+        _invite(caller, branch=_BRANCH),
         *_PROVISIONAL,
         _recv(response=str(code)),
-        _send(_request("ACK", caller, branch="[branch-1]")),
+        _send(_request("ACK", caller, branch=_BRANCH)),
     )
 
 
@@ -207,7 +211,7 @@ def caller_gives_up(caller: str, after_ms: int) -> str:
     """Cancels while it rings."""
     return _scenario(
         "a caller who gives up",
-        _send((_INVITE.format(caller=caller) + _SDP).replace("[branch]", _BRANCH), retrans="500"),
+        _invite(caller, branch=_BRANCH),
         _recv(response="100", optional="true"),
         _recv(response="180", optional="true", next="1"),
         _recv(response="183"),
@@ -219,3 +223,40 @@ def caller_gives_up(caller: str, after_ms: int) -> str:
         _recv(response="487"),
         _send(_request("ACK", caller, branch=_BRANCH)),
     )
+
+
+# ---- callers of a trickle: many calls by one scenario; number and caller come from a file of SIPp's (-inf)
+
+_REFUSALS: Final = (403, 404, 408, 410, 480, 484, 486, 488, 500, 501, 502, 503, 603)
+
+
+def callers_of_all_kinds(shortest_talk_ms: int, longest_talk_ms: int) -> str:
+    """Takes what comes: refused, or talks so long and hangs up."""
+    caller = "[field1]"
+    refusals = (_recv(response=str(code), optional="true", next="80") for code in _REFUSALS)
+    text = _scenario(
+        "callers of all kinds",
+        _invite(caller, branch=_BRANCH),
+        *_PROVISIONAL,
+        *refusals,
+        _recv(response="200", rrs="true"),
+        _send(_request("ACK", caller)),
+        f'<pause distribution="uniform" min="{shortest_talk_ms}" max="{longest_talk_ms}"/>',
+        _send(_request("BYE", caller, number=2), retrans="500"),
+        _recv(response="200"),
+        '<nop next="99"/>',
+        '<label id="80"/>',
+        _send(_request("ACK", caller, branch=_BRANCH)),
+        '<label id="99"/>',
+    )
+    return text.replace("[service]", "[field0]")
+
+
+def callers_who_listen() -> str:
+    """The other side hangs up."""
+    return caller_listens("[field1]").replace("[service]", "[field0]")
+
+
+def callers_who_give_up(after_ms: int) -> str:
+    """Cancel while it rings."""
+    return caller_gives_up("[field1]", after_ms).replace("[service]", "[field0]")
