@@ -10,6 +10,7 @@ from streamco.places import Places
 from streamco.settings import Settings
 
 if TYPE_CHECKING:
+    from configuration.settings import NodeSettings, TrickleSettings
     from dashboards.settings import DashboardsSettings
     from router.agent.settings import AgentSettings
     from router.settings import RouterSettings
