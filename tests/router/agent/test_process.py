@@ -21,7 +21,10 @@ from simulator.ami_messages import Channel
 from simulator.ami_server import AmiServer
 from sinks import holds
 from sinks.audit_sources import read_topic
-from streamco.embedded.temporary import free_port
+from sinks.topics import make_topics
+from streamco.embedded.kafka import kafka_server
+from streamco.embedded.settings import KafkaServer
+from streamco.embedded.temporary import TemporaryServers, free_port
 
 pytestmark = pytest.mark.servers
 PROGRAM = """
@@ -165,6 +168,39 @@ def test_without_kafka_the_journal_waits_and_the_beat_says_so(
     agent.end()
     agent = start()
     until(lambda: len(events(kafka)) == 30, agent)
+
+
+def test_kafka_killed_in_mid_stream_costs_time_and_nothing_else(
+    directory: Path, postgres_dsn: str, line_of: Any, event_id_of: Any
+) -> None:
+    with TemporaryServers() as servers:
+        settings = KafkaServer(directory=servers.directory / "kafka", port=free_port(), controller_port=free_port())
+        server = kafka_server(settings)
+        broker = servers.start(server)
+        kafka = settings.connection()
+        make_topics(kafka)
+        agent = Agent(directory, kafka, postgres_dsn, 9)
+        written = 0
+        try:
+            until(agent.beat.exists, agent)
+            with (directory / "journal" / "Master.csv").open("ab", buffering=0) as journal:
+                for turn in range(60):
+                    for _ in range(50):
+                        journal.write(line_of(written))
+                        written += 1
+                    time.sleep(0.05)
+                    if turn == 20:
+                        broker.kill()
+                        broker.wait()
+            until(lambda: "Kafka is away" in agent.beat.read_text(), agent, seconds=30)
+            servers.start(server)
+            until(lambda: '"ok": true' in agent.beat.read_text(), agent, seconds=60)
+            until(lambda: len({event.event_id for event in events(kafka)}) == written, agent)
+            assert {event.event_id for event in events(kafka)} == {event_id_of(number) for number in range(written)}
+            agent.end()
+        finally:
+            if agent.process.poll() is None:
+                agent.kill()
 
 
 def channel(call_id: str, leg: str, state: int) -> Channel:
