@@ -75,7 +75,7 @@ class Simulation:
         self._scheduler.at(self._start_ms, self._arrive_first)
         if self._end_ms is not None:
             self._scheduler.at(self._end_ms, self.stop)
-        while not (self._ending and not self.calls_in_progress()):
+        while not self._is_over():
             while self._answers:
                 self._carry_on(*self._answers.popleft())
             self._beat()
@@ -83,7 +83,7 @@ class Simulation:
                 await self._sleep(_BEAT_SECONDS)
             elif self._scheduler.run_due(_STEPS_PER_ROUND) == _STEPS_PER_ROUND:
                 await asyncio.sleep(0)
-            else:
+            elif not self._is_over():
                 seconds = self._scheduler.seconds_until_next()
                 await self._sleep(_BEAT_SECONDS if seconds is None else min(seconds, _BEAT_SECONDS))
 
@@ -95,6 +95,9 @@ class Simulation:
         now_ms = self._scheduler.now_ms()
         self._hung_up = sum(node.hang_up_all(now_ms) for node in self.nodes.values())
         self._wake_up()
+
+    def _is_over(self) -> bool:
+        return self._ending and not self.calls_in_progress()
 
     def calls_in_progress(self) -> int:
         """How many calls have not ended."""
