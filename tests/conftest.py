@@ -5,6 +5,7 @@
     kafka            a broker on which every topic was deleted and made again: nothing of another test is in them
     clickhouse       a fresh database with every migration applied, reached over HTTP
     postgres_server, kafka_bootstrap, clickhouse_server   the servers themselves, one of each a session
+    real_line        Asterisk, SIPp's vendors and the router, one a session; real_calls: what was called on it
 
 With STREAMCO_TEST_POSTGRES_DSN, _KAFKA_BOOTSTRAP or _CLICKHOUSE_URL (with _CLICKHOUSE_USER, _PASSWORD) tests use that
 server instead. They make and drop databases, and all topics, on it: never give them a server that holds anything.
@@ -14,13 +15,17 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
+from real_calls import Seen, place
+from real_line import Line
 
+from configuration.asterisk.fetch import FetchError, installation
 from schemas.connections import ClickHouse, Kafka, Postgres
 from sinks.clickhouse import connect as connect_clickhouse
 from sinks.migrations import migrate_clickhouse, migrate_postgres
@@ -152,3 +157,31 @@ def kafka(kafka_bootstrap: str, delete_topics: Callable[[], None]) -> Kafka:
     settings = Kafka(bootstrap=kafka_bootstrap)
     make_topics(settings)
     return settings
+
+
+@pytest.fixture(scope="session")
+def real_line(postgres_server: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """Asterisk, router and vendors at work. A machine that cannot have Asterisk: skipped, or failed with CI=true."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamco"
+    try:
+        programs = installation(cache)
+    except FetchError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    name = f"streamco_test_{os.getpid()}_asterisk"
+    _administer(postgres_server, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
+    # A short path: it holds Asterisk's socket.
+    line = Line(_database_url(postgres_server, name), tmp_path_factory.mktemp("a"), programs, cache)
+    try:
+        line.start()
+        yield line
+    finally:
+        line.close()
+        _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def real_calls(real_line: Line) -> dict[str, Seen]:
+    """Every call of tests/tools/real_calls.py, ended and journalled."""
+    return place(real_line)

@@ -4,6 +4,7 @@ are refused. Pure. The demo's trickle and the tests use the same.
 A vendor also answers OPTIONS, by which PJSIP finds out whether he is there.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 ANSWER_MS: Final = 300  # from the INVITE until a vendor answers
@@ -120,6 +121,24 @@ def vendor_refuses(code: int, phrase: str, cause: int) -> str:
         _send(_reply(f"{code} {phrase}", f'Reason: Q.850;cause={cause};text="{phrase}"'), retrans="500"),
         _recv(request="ACK"),
     )
+
+
+def vendor_refuses_as_told(codes: Sequence[int]) -> str:
+    """Refuses by the code (one of `codes`) that the dialled number begins with; any other number is busy."""
+    tests = "".join(
+        f'<ereg regexp="sip:{code}" search_in="hdr" header="To:" assign_to="told{code}"/>\n' for code in codes
+    )
+    steps = [f'<recv request="INVITE" crlf="true"><action>\n{tests}</action></recv>']
+    steps += [f'<nop test="told{code}" next="{code}"/>' for code in codes]
+    steps += [_send(_reply("486 Busy Here"), retrans="500"), _recv(request="ACK")]
+    for code in codes:
+        steps += [
+            '<nop next="99"/>',
+            f'<label id="{code}"/>',
+            _send(_reply(f"{code} As told"), retrans="500"),
+            _recv(request="ACK"),
+        ]
+    return _vendor("a vendor who refuses as he is told", *steps)
 
 
 def vendor_rings() -> str:

@@ -1,0 +1,149 @@
+"""The calls that are placed through the real Asterisk: every kind of ending, all at once, by name.
+
+`place` returns what SIPp saw and what the journal says of each; tests look at them, and the contract test places the
+same ones in the simulator.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from real_line import CALLER, ONE_AT_A_TIME, PENNILESS, RICH, SHORT_CALLS, STRANGER, Call, Line, Placed
+
+from configuration.asterisk import scenarios
+from configuration.asterisk.scenarios import EARLY_MEDIA_ENDING, VENDOR_ENDS_ENDING
+
+TALK_MS: Final = 1_400
+CANCEL_AFTER_MS: Final = 700  # from the first ringing
+_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A call: what is dialled, from where, by which scenario of SIPp."""
+
+    callee: str
+    scenario: str
+    host: str = RICH
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A call from both ends: SIPp's and the journal's."""
+
+    placed: Placed
+    call: Call
+
+    @property
+    def code(self) -> int:
+        """The final SIP code that the caller heard first."""
+        finals = [line for line in self.placed.received if line.startswith("SIP/2.0 ") and line[8] != "1"]
+        return int(finals[0][8:11])
+
+    @property
+    def progress(self) -> list[int]:
+        """The provisional codes after 100, in order."""
+        codes = [int(line[8:11]) for line in self.placed.received if line.startswith("SIP/2.0 1")]
+        return [code for code in codes if code != 100]
+
+
+def _talks() -> str:
+    return scenarios.caller_talks(CALLER, TALK_MS)
+
+
+def _refused(code: int) -> str:
+    return scenarios.caller_refused(CALLER, code)
+
+
+CALLS: Final[dict[str, Wanted]] = {
+    "answered": Wanted("999210000010", _talks()),
+    "second vendor": Wanted("999220000010", _talks()),
+    "busy": Wanted("999230000010", _refused(486)),
+    "unreachable": Wanted("999240000010", _refused(503)),
+    "unreachable, then answered": Wanted("999250000010", _talks()),
+    "all fail": Wanted("999260000010", _refused(503)),
+    "cancelled": Wanted("999270000010", scenarios.caller_gives_up(CALLER, CANCEL_AFTER_MS)),
+    "never answered": Wanted("999270000020", _refused(480)),
+    "no route": Wanted("999290000010", _refused(404)),
+    "not billable": Wanted("999300000010", _refused(503)),
+    "no balance": Wanted("999210000010", _refused(403), PENNILESS),
+    "one at a time": Wanted("999210000010", scenarios.caller_talks(CALLER, TALK_MS + 1_000), ONE_AT_A_TIME),
+    "limit": Wanted("999210000010", _refused(503), ONE_AT_A_TIME),
+    "cut": Wanted("999210000010", scenarios.caller_listens(CALLER), SHORT_CALLS),
+    "vendor hangs up": Wanted(f"99921000001{VENDOR_ENDS_ENDING}", scenarios.caller_listens(CALLER)),
+    "early media": Wanted(f"99921000001{EARLY_MEDIA_ENDING}", _talks()),
+    "stranger": Wanted("999210000010", _refused(403), STRANGER),
+    "international prefix": Wanted("00999210000010", _talks()),
+    "too short": Wanted("99", _refused(484)),
+}
+# What must never become a dial string, a journal field or a line end, whoever dials it.
+HOSTILE_NUMBERS: Final = (
+    "999210000&PJSIP/999210000@v-sipp-vendor-2",
+    "999210000@v-sipp-vendor-2,60,g",
+    "99921${SHELL(touch /tmp/x)}",
+    '99921")|facts=1;r;x|last=',
+    "99921)}${CALL_ID}",
+    "h",
+    "s",
+    "%00%2F",
+    "ａ９９９２１",
+)
+# Line ends would be lines of the AGI session's header: the router closes such a session, and no route is no call.
+LINE_ENDS: Final = ("99921\r\nX-Evil: 1", "99921\nagi_arg_4: 999210000010", "99921\n\n200 result=0")
+HOSTILE_CALLERS: Final = ('1"|src=callee|facts=', "1,2)}${EPOCH}", "a\\,b&c", "<sip:x>\"'`id`")
+_AFTER: Final = {"limit": "one at a time"}  # placed when that one has been answered
+
+
+def escaped(text: str) -> str:
+    """A text as it stands in a SIP URI."""
+    return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+def place(line: Line) -> dict[str, Seen]:
+    """Place all of them; returns when each has ended and is in the journal."""
+    placed: dict[str, Placed] = {}
+    for name, wanted in CALLS.items():
+        if name in _AFTER:
+            until(lambda other=_AFTER[name]: "SIP/2.0 200 OK" in placed[other].received, f"{_AFTER[name]} is answered")  # type: ignore[misc]
+        placed[name] = line.call(_file(name), wanted.callee, wanted.scenario, wanted.host)
+    for number, text in enumerate(HOSTILE_NUMBERS):
+        placed[f"hostile number {number}"] = line.call(f"hostile-{number}", escaped(text), _refused(484))
+    for number, text in enumerate(LINE_ENDS):
+        placed[f"line end {number}"] = line.call(f"line-end-{number}", escaped(text), _refused(503))
+    for number, text in enumerate(HOSTILE_CALLERS):
+        scenario = scenarios.caller_talks(escaped(text), 200)
+        placed[f"hostile caller {number}"] = line.call(f"caller-{number}", "999210000010", scenario)
+    for one in placed.values():
+        one.wait()
+    calls = line.calls_of([one.address for one in placed.values()])
+    return {name: Seen(one, calls[one.address]) for name, one in placed.items()}
+
+
+def place_with_a_dead_router(line: Line) -> dict[str, Seen]:
+    """A call that was answered before the router was killed, and one that came after. The router is up again then."""
+    lasting = line.call("lasting", "999210000030", _talks())
+    until(lambda: "SIP/2.0 200 OK" in lasting.received, "a call is answered")
+    hunting = line.call("hunting", "999270000030", scenarios.caller_gives_up(CALLER, 1_500))
+    until(lambda: "SIP/2.0 183 Session Progress" in hunting.received, "a call rings")
+    line.kill_router()
+    dead = line.call("dead", "999210000030", _refused(503))
+    placed = {"lasting": lasting, "ringing": hunting, "router dead": dead}
+    for one in placed.values():
+        one.wait()
+    line.start_router()
+    line.await_router()
+    calls = line.calls_of([one.address for one in placed.values()])
+    return {name: Seen(one, calls[one.address]) for name, one in placed.items()}
+
+
+def until(what: Callable[[], bool], text: str) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + _SECONDS
+    while not what():
+        assert time.monotonic() < deadline, f"waited for: {text}"
+        time.sleep(0.05)
+
+
+def _file(name: str) -> str:
+    return name.replace(" ", "-").replace(",", "")
