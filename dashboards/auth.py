@@ -1,0 +1,173 @@
+"""The door: login, logout, and a check before every request. Deny by default: only the login and its assets are open.
+
+A session is a random token in a cookie that scripts cannot read and other sites cannot send (SameSite=Strict). Every
+request that changes something must carry a token of the form (Flask-WTF) or come from this very origin (Dash's own).
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import flask
+import psycopg
+import structlog
+from flask import g, redirect, render_template, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.wrappers import Response
+
+from dashboards.settings import DashboardsSettings
+from dashboards.users import (
+    STAFF_ROLES,
+    TooBusyError,
+    check_login,
+    close_session,
+    open_session,
+    user_of_session,
+)
+
+log = structlog.get_logger(__name__)
+COOKIE: Final = "streamco_session"
+_CONNECT_SECONDS: Final = 3
+_OPEN: Final = ("/login", "/assets/")
+_LONGEST_NEXT: Final = 512
+
+
+def add_auth(server: flask.Flask, settings: DashboardsSettings, clock: Callable[[], datetime]) -> None:
+    """Put the door in front of every route of the server."""
+    server.config.update(
+        SECRET_KEY=settings.secret_key.get_secret_value(),
+        WTF_CSRF_TIME_LIMIT=None,
+        WTF_CSRF_CHECK_DEFAULT=False,
+        WTF_CSRF_SSL_STRICT=False,
+        SESSION_COOKIE_NAME="streamco_form",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Strict",
+        SESSION_COOKIE_SECURE=settings.behind_https,
+        MAX_CONTENT_LENGTH=4 << 20,
+        RATELIMIT_HEADERS_ENABLED=False,
+    )
+    csrf = CSRFProtect(server)
+    limiter = Limiter(get_remote_address, app=server, storage_uri="memory://", default_limits=[])
+    door = _Door(settings, clock)
+    limit = f"{settings.logins_per_minute} per minute"
+    by_login = limiter.limit(limit, methods=["POST"], key_func=lambda: request.form.get("login", "")[:64].lower())
+    login = by_login(limiter.limit(limit, methods=["POST"])(_protected(csrf, door.login)))
+    server.add_url_rule("/login", "login", login, methods=["GET", "POST"])
+    server.add_url_rule("/logout", "logout", _protected(csrf, door.logout), methods=["POST"])
+    server.before_request(door.check)
+    server.register_error_handler(429, _too_many)
+
+
+def _protected(csrf: CSRFProtect, view: Callable[[], Any]) -> Callable[[], Any]:
+    def checked() -> Any:
+        if request.method == "POST":
+            csrf.protect()
+        return view()
+
+    checked.__name__ = view.__name__
+    return checked
+
+
+def _too_many(_: Exception) -> tuple[str, int]:
+    return render_template("login.html", error="Too many tries. Wait a minute.", next=""), 429
+
+
+class _Door:
+    def __init__(self, settings: DashboardsSettings, clock: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._dsn = settings.postgres.dsn.get_secret_value()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self._dsn, connect_timeout=_CONNECT_SECONDS, autocommit=True)
+
+    def check(self) -> Any:
+        """Before every request: who is it?"""
+        if request.path == _OPEN[0] or request.path.startswith(_OPEN[1]):
+            return None
+        if request.method not in ("GET", "HEAD", "OPTIONS") and not same_origin(request.headers, request.host):
+            return "This request came from another site.", 403
+        token = request.cookies.get(COOKIE, "")
+        try:
+            with self._connect() as connection:
+                user = user_of_session(connection, token, self._clock()) if token else None
+        except psycopg.Error as error:
+            log.warning("sessions cannot be checked", error=str(error)[:200])
+            return "The database of users does not answer. Try again in a moment.", 503
+        if user is None or user.role not in STAFF_ROLES:
+            if request.method == "GET" and not request.path.startswith("/_"):
+                return redirect(_login_address())
+            return "Log in first.", 401
+        g.user = user
+        return None
+
+    def login(self) -> Any:
+        """The form, and what it sends."""
+        target = safe_next(request.values.get("next", ""))
+        if request.method == "GET":
+            return render_template("login.html", error="", next=target)
+        name, password = request.form.get("login", "").strip().lower(), request.form.get("password", "")
+        try:
+            with self._connect() as connection:
+                user = check_login(connection, name[:64], password)
+                if user is None or user.role not in STAFF_ROLES:
+                    log.warning("login refused", login=name[:64], address=request.remote_addr)
+                    return render_template("login.html", error="Login or password is wrong.", next=target), 401
+                token = open_session(
+                    connection, user, request.remote_addr or "", self._clock(), self._settings.session_hours
+                )
+        except TooBusyError:
+            return render_template("login.html", error="Busy. Try again in a moment.", next=target), 503
+        except psycopg.Error as error:
+            log.warning("logins cannot be checked", error=str(error)[:200])
+            return render_template("login.html", error="The database of users does not answer.", next=target), 503
+        log.info("login", login=user.login, address=request.remote_addr)
+        response = redirect(target)
+        response.set_cookie(
+            COOKIE,
+            token,
+            max_age=self._settings.session_hours * 3600,
+            httponly=True,
+            samesite="Strict",
+            secure=self._settings.behind_https,
+            path="/",
+        )
+        return response
+
+    def logout(self) -> Response:
+        """End the session here and in the database."""
+        with self._connect() as connection:
+            close_session(connection, request.cookies.get(COOKIE, ""))
+        response = redirect("/login")
+        response.delete_cookie(COOKIE, path="/")
+        return response
+
+
+def _login_address() -> str:
+    here = request.full_path.rstrip("?")
+    return f"/login?next={quote(safe_next(here), safe='/')}"
+
+
+def safe_next(target: str) -> str:
+    """Where to go after the login: a path of ours, else the start."""
+    parts = urlsplit(target)
+    ours = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    clean = len(target) <= _LONGEST_NEXT and target.isprintable() and "\\" not in target
+    return target if ours and clean and not target.startswith(("/login", "/logout", "/_")) else "/"
+
+
+def same_origin(headers: Any, host: str) -> bool:
+    """Does this request come from a page of ours? Browsers say so; who says nothing is no browser with our cookie."""
+    site = headers.get("Sec-Fetch-Site")
+    if site is not None and site != "same-origin":
+        return False
+    origin = headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc == host
+
+
+def now_utc() -> datetime:
+    """The clock of the real thing."""
+    return datetime.now(UTC)

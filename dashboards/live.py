@@ -1,0 +1,221 @@
+"""The live view of one worker process: what lies on `active-calls` and `node-states`, kept current by one thread.
+
+The topics are read from their beginning, without a group: every process has its own full copy. When Kafka is away the
+copy stays as it was and says since when; when it comes back with other offsets, all is read anew.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from schemas.connections import Kafka
+from schemas.live import LIVE_CALL_DECODER, NODE_STATE_DECODER, LiveCall, NodeState
+from schemas.topics import ACTIVE_CALLS, NODE_STATES
+
+MAX_CALLS: Final = 50_000
+POLL_MS: Final = 250
+CHECK_SECONDS: Final = 3.0  # how often the broker is really asked
+ANSWER_MS: Final = 4_000
+RETRY_SECONDS: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class LiveView:
+    """What is known at one moment. `complete`: the topics were read up to their end once.
+
+    `heard_at_ms`: the newest moment that any message tells of; `lag_ms`: how late that message came here.
+    `away_since_ms`: Kafka has not answered since then; None: it answers.
+    """
+
+    calls: tuple[LiveCall, ...]
+    nodes: tuple[NodeState, ...]
+    complete: bool
+    heard_at_ms: int | None
+    lag_ms: int
+    away_since_ms: int | None
+    dropped: int  # calls beyond MAX_CALLS, which are not shown
+    undecodable: int
+
+
+class LiveStore:
+    """The calls and nodes by key; written by the reading thread, read by any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: dict[bytes, LiveCall] = {}
+        self._nodes: dict[bytes, NodeState] = {}
+        self._complete = False
+        self._heard_at_ms: int | None = None
+        self._lag_ms = 0
+        self._away_since_ms: int | None = None
+        self._dropped: set[bytes] = set()
+        self._undecodable = 0
+
+    def view(self) -> LiveView:
+        """Everything, at this moment."""
+        with self._lock:
+            return LiveView(
+                tuple(self._calls.values()),
+                tuple(self._nodes.values()),
+                self._complete,
+                self._heard_at_ms,
+                self._lag_ms,
+                self._away_since_ms,
+                len(self._dropped),
+                self._undecodable,
+            )
+
+    def clear(self) -> None:
+        """Forget all: the topics are about to be read from their beginning."""
+        with self._lock:
+            self._calls.clear()
+            self._nodes.clear()
+            self._dropped.clear()
+            self._complete = False
+            self._undecodable = 0
+
+    def set_complete(self) -> None:
+        """The topics were read up to their end."""
+        with self._lock:
+            self._complete = True
+
+    def set_away(self, away: bool, now_ms: int) -> None:
+        """Whether Kafka answers, as of now."""
+        with self._lock:
+            if not away:
+                self._away_since_ms = None
+            elif self._away_since_ms is None:
+                self._away_since_ms = now_ms
+
+    def put(self, topic: str, key: bytes, value: bytes | None, now_ms: int) -> None:
+        """One message. A tombstone (no value) takes its key away; what cannot be read is counted and left out."""
+        with self._lock:
+            try:
+                if topic == NODE_STATES.name:
+                    self._put_node(key, value, now_ms)
+                else:
+                    self._put_call(key, value, now_ms)
+            except msgspec.MsgspecError:
+                self._undecodable += 1
+
+    def _put_call(self, key: bytes, value: bytes | None, now_ms: int) -> None:
+        if not value:
+            self._calls.pop(key, None)
+            self._dropped.discard(key)
+            return
+        call = LIVE_CALL_DECODER.decode(value)
+        self._hear(newest_ms(call), now_ms)
+        if key not in self._calls and len(self._calls) >= MAX_CALLS:
+            self._dropped.add(key)
+            return
+        self._calls[key] = call
+
+    def _put_node(self, key: bytes, value: bytes | None, now_ms: int) -> None:
+        if not value:
+            self._nodes.pop(key, None)
+            return
+        node = NODE_STATE_DECODER.decode(value)
+        self._hear(node.at_ms, now_ms)
+        self._nodes[key] = node
+
+    def _hear(self, at_ms: int | None, now_ms: int) -> None:
+        # Messages of several partitions come out of order: only what tells of a newer moment says how late we are.
+        if at_ms is not None and (self._heard_at_ms is None or at_ms > self._heard_at_ms):
+            self._heard_at_ms = at_ms
+            self._lag_ms = max(0, now_ms - at_ms)
+
+
+def newest_ms(call: LiveCall) -> int | None:
+    """The newest moment that a call's state tells of."""
+    moments = [call.call_started_at_ms, call.ended_at_ms]
+    for leg in call.legs:
+        moments += [leg.started_at_ms, leg.ringing_at_ms, leg.answered_at_ms, leg.ended_at_ms]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+class LiveReader:
+    """The thread that follows the topics into a store. Started once, in the process that serves."""
+
+    def __init__(self, settings: Kafka, store: LiveStore, clock_ms: Callable[[], int]) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock_ms = clock_ms
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="live-reader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it, a few seconds at most."""
+        self._stopping.set()
+        self._thread.join(ANSWER_MS / 1000 + 2)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except (KafkaError, OSError, ValueError) as error:
+                # ValueError is kafka-python's word for a broker that it cannot reach at its start.
+                self._store.set_away(True, self._clock_ms())
+                _log.warning("the live view cannot be read", error=str(error)[:300])
+                self._stopping.wait(RETRY_SECONDS)
+
+    def _follow(self) -> None:
+        consumer = KafkaConsumer(
+            bootstrap_servers=self._settings.bootstrap.split(","),
+            client_id="streamco-dashboards",
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            request_timeout_ms=ANSWER_MS,
+            bootstrap_timeout_ms=ANSWER_MS,
+            reconnect_backoff_max_ms=1_000,
+            max_poll_records=5_000,
+        )
+        try:
+            partitions = [
+                TopicPartition(topic.name, number)
+                for topic in (ACTIVE_CALLS, NODE_STATES)
+                for number in range(self._settings.partitions)
+            ]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            self._store.clear()
+            self._read(consumer, partitions)
+        finally:
+            consumer.close(autocommit=False)
+
+    def _read(self, consumer: Any, partitions: list[Any]) -> None:
+        """Read until stopped. Ends (to start anew) when the topics are not those that were read so far."""
+        ends: dict[Any, int] | None = None
+        complete = False
+        asked_at = 0.0
+        while not self._stopping.is_set():
+            if time.monotonic() - asked_at >= CHECK_SECONDS:
+                ends = consumer.end_offsets(partitions, timeout_ms=ANSWER_MS)
+                asked_at = time.monotonic()
+                self._store.set_away(False, self._clock_ms())
+                if any(consumer.position(part, timeout_ms=ANSWER_MS) > end for part, end in ends.items()):
+                    _log.warning("the live topics are shorter than what was read of them: reading them anew")
+                    return
+            for part, records in consumer.poll(timeout_ms=POLL_MS).items():
+                now_ms = self._clock_ms()
+                for record in records:
+                    if record.key is not None:
+                        self._store.put(part.topic, record.key, record.value, now_ms)
+            if not complete and ends is not None:
+                complete = all(consumer.position(part, timeout_ms=ANSWER_MS) >= end for part, end in ends.items())
+                if complete:
+                    self._store.set_complete()

@@ -1,0 +1,134 @@
+"""Active calls: who talks with whom now, on whose route, and what it costs so far."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from dash import Dash, Input, Output, dcc, html
+
+from dashboards import formats
+from dashboards.live import LiveView
+from dashboards.names import Names
+from dashboards.pages.shared import Sources, Word, column, freshness, grid, state_line
+from schemas.facts import Facts
+from schemas.ids import node_of
+from schemas.live import LiveCall, LiveLeg
+from tariffs.rating import rate
+
+REFRESH_MS: Final = 2_000
+MAX_ROWS: Final = 2_000
+_ORDER: Final = {"talking": 0, "ringing": 1, "setting up": 2}
+
+
+def layout() -> Any:
+    """The page without its rows."""
+    columns = [
+        column("state", "State", width=112, cellClassRules={"talking": "params.value === 'talking'"}),
+        column("duration", "Duration", width=92, kind="number", **_format("duration")),
+        column("customer", "Customer", width=180, flex=1, minWidth=130, tooltipField="customer"),
+        column("caller", "Caller", width=142, kind="phone"),
+        column("callee", "Callee", width=142, kind="phone"),
+        column("destination", "Destination", width=190, flex=1, minWidth=130, tooltipField="destination"),
+        column("vendor", "Vendor", width=180, flex=1, minWidth=130, tooltipField="vendor"),
+        column("leg", "Leg", width=62, kind="number"),
+        column("cost", "Cost", width=104, kind="number", **_format("money4")),
+        column("margin", "Margin", width=104, kind="number", **_format("money4")),
+        column("currency", "", width=58),
+        column("node", "Node", width=76),
+        column("id", "Call", width=88, cellRenderer="streamcoCallLink"),
+    ]
+    empty = "No call is up. A call appears here when its first leg is dialled."
+    return html.Div(
+        [
+            dcc.Interval(id="calls-tick", interval=REFRESH_MS),
+            html.Div(id="calls-state"),
+            html.Div(
+                dcc.Input(
+                    id="calls-filter", className="find", placeholder="number, customer, vendor …", debounce=False
+                ),
+                className="toolbar",
+            ),
+            html.Div(grid("calls-grid", columns, empty=empty), className="full-grid"),
+        ],
+        className="calls",
+    )
+
+
+def _format(kind: str) -> dict[str, Any]:
+    return {"valueFormatter": {"function": f"streamcoFormat.{kind}(params.value, params.data)"}}
+
+
+def add_callbacks(app: Dash, sources: Sources) -> None:
+    """The page's life."""
+
+    @app.callback(
+        Output("calls-state", "children"), Output("calls-grid", "rowData"), Input("calls-tick", "n_intervals")
+    )
+    def refresh(_: int | None) -> tuple[Any, Any]:
+        view, now_ms = sources.live.view(), sources.now_ms()
+        shown = rows(view, sources.names.names(), now_ms)
+        return state_line([summary(shown, view)], freshness(view, now_ms)), shown
+
+    app.clientside_callback(  # type: ignore[no-untyped-call]
+        "function(text) { return {quickFilterText: text || ''}; }",
+        Output("calls-grid", "dashGridOptions", allow_duplicate=True),
+        Input("calls-filter", "value"),
+        prevent_initial_call=True,
+    )
+
+
+def summary(shown: Sequence[Mapping[str, Any]], view: LiveView) -> Word:
+    """How many calls in which state, and what they earn."""
+    if not shown:
+        return Word("few", "No call is up now.")
+    states = {state: sum(1 for row in shown if row["state"] == state) for state in _ORDER}
+    text = f"{len(shown):,} calls: " + ", ".join(f"{number:,} {state}" for state, number in states.items())
+    lost = sum(1 for row in shown if row["margin"] is not None and row["margin"] < 0)
+    if lost:
+        text += f"; {lost:,} of them cost more than they earn so far"
+    beyond = view.dropped + max(0, len(view.calls) - MAX_ROWS)
+    if beyond and len(shown) >= MAX_ROWS:
+        return Word("amber", f"{text}. Only the {MAX_ROWS:,} longest are shown.")
+    return Word("normal", text)
+
+
+def rows(view: LiveView, names: Names, now_ms: int) -> list[dict[str, Any]]:
+    """One row for each call that goes on: talking first, the longest first."""
+    found = [_row(call, names, now_ms) for call in view.calls if call.ended_at_ms is None and call.legs]
+    found.sort(key=lambda row: (_ORDER[row["state"]], -row["duration"], row["id"]))
+    return found[:MAX_ROWS]
+
+
+def _row(call: LiveCall, names: Names, now_ms: int) -> dict[str, Any]:
+    leg = current_leg(call)
+    facts, terms = call.call_facts, leg.facts
+    answered = leg.answered_at_ms
+    since = answered or call.call_started_at_ms or leg.started_at_ms or now_ms
+    revenue, cost = _bill(facts, answered, now_ms), _bill(terms, answered, now_ms)
+    same = facts is not None and terms is not None and facts.currency == terms.currency
+    return {
+        "id": call.call_id,
+        "state": "talking" if answered else "ringing" if leg.ringing_at_ms else "setting up",
+        "duration": max(0, now_ms - since) // 1000,
+        "customer": names.company(facts.customer_company_id) if facts else formats.UNKNOWN,
+        "vendor": names.company(terms.vendor_company_id) if terms else formats.UNKNOWN,
+        "caller": facts.caller if facts else "",
+        "callee": facts.callee if facts else "",
+        "destination": names.destination(facts.destination_id) if facts else "",
+        "leg": leg.leg,
+        "cost": None if cost is None else cost / 1e6,
+        "margin": None if revenue is None or cost is None or not same else (revenue - cost) / 1e6,
+        "currency": facts.currency if facts else "",
+        "node": node_of(call.call_id),
+    }
+
+
+def current_leg(call: LiveCall) -> LiveLeg:
+    """The leg that is talked on, else the last one dialled."""
+    return next((leg for leg in call.legs if leg.answered_at_ms is not None), call.legs[-1])
+
+
+def _bill(facts: Facts | None, answered_at_ms: int | None, now_ms: int) -> int | None:
+    """What the leg comes to so far, by the one rating function; None where it is not answered or not known."""
+    if facts is None or answered_at_ms is None:
+        return None
+    return rate(facts, max(0, now_ms - answered_at_ms), True).amount_micros

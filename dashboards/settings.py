@@ -1,0 +1,36 @@
+"""What the dashboards' process is told at its start. Frozen; made by streamco, which alone reads the environment."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, StringConstraints, field_validator
+
+from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
+
+MIN_SECRET_CHARACTERS = 32
+
+
+class DashboardsSettings(Frozen):
+    """Servers to read from, where to listen, and how sessions are kept.
+
+    `secret_key` signs the cookies. `behind_https`: a proxy in front speaks HTTPS and sets X-Forwarded-For and -Proto;
+    cookies are then marked Secure. With more than one worker each has its own rate limit of logins.
+    """
+
+    postgres: Postgres
+    kafka: Kafka
+    clickhouse: ClickHouse
+    secret_key: SecretStr
+    host: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1025, le=32767)] = 18050
+    workers: Annotated[int, Field(ge=1, le=16)] = 1
+    threads: Annotated[int, Field(ge=2, le=64)] = 12
+    behind_https: bool = False
+    session_hours: Annotated[int, Field(ge=1, le=168)] = 12
+    logins_per_minute: Annotated[int, Field(ge=1, le=600)] = 10
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < MIN_SECRET_CHARACTERS:
+            raise ValueError(f"must have at least {MIN_SECRET_CHARACTERS} characters")
+        return value
