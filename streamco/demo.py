@@ -13,6 +13,8 @@ from typing import Final
 
 from streamco import rooms
 from streamco.embedded.server import Progress, ServerError
+from streamco.health import beat_detail
+from streamco.logs import configure_logs
 from streamco.places import Places
 from streamco.secret_store import with_secrets
 from streamco.settings import PREFIX, Settings, SettingsError, read_settings
@@ -52,6 +54,9 @@ def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
     if why_no_asterisk is not None:
         tell(f"no real Asterisk here: {why_no_asterisk}")
     settings = demo_settings(why_no_asterisk)
+    places = Places(settings)
+    places.make()
+    configure_logs("supervisor", path=places.log("supervisor"))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -96,8 +101,6 @@ def _introduce(settings: Settings, first_login: FirstLogin | None, seconds: floa
 
 def _wait(settings: Settings, stop: threading.Event, seconds: float | None, tell: Progress) -> None:
     """Until it is time to end, with a line now and then."""
-    from streamco.health import beat_detail
-
     end = time.monotonic() + seconds if seconds is not None else None
     beat = Places(settings).beat("simulator")
     while not stop.is_set() and (end is None or time.monotonic() < end):
@@ -132,7 +135,6 @@ def run_simulator(settings: Settings, **options: object) -> None:
     from pydantic import ValidationError
 
     from simulator.main import run
-    from streamco.logs import configure_logs
 
     configure_logs("simulate", for_people=sys.stderr.isatty())
     if not settings.simulated_nodes:

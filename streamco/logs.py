@@ -5,6 +5,7 @@ What libraries log through `logging` takes the same form. On a terminal lines ar
 
 import logging
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -17,8 +18,10 @@ _SHARED: Final[list[Any]] = [
 ]
 
 
-def configure_logs(component: str, *, level: int = logging.INFO, for_people: bool = False) -> None:
-    """Set up this process's logs; every line names the component."""
+def configure_logs(
+    component: str, *, level: int = logging.INFO, for_people: bool = False, path: Path | None = None
+) -> None:
+    """Set up this process's logs, to stderr or appended to a file; every line names the component."""
     final: list[Any] = (
         [structlog.dev.ConsoleRenderer()]
         if for_people
@@ -36,7 +39,7 @@ def configure_logs(component: str, *, level: int = logging.INFO, for_people: boo
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr) if path is None else logging.FileHandler(path, delay=True)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
