@@ -22,6 +22,7 @@ class NodeSettings(Frozen):
     """One Asterisk. `directory` is the node's: etc, journal, epoch, run.
 
     `router`: host:port of the FastAGI router. `ami_permit`: the networks from which the agent may come.
+    `sip_host`, `sip_port`: where SIP listens (UDP); RTP takes ports from `rtp_port_first` to `rtp_port_last`.
     `cache`: where Asterisk is fetched to when the machine has none.
     """
 
@@ -43,11 +44,15 @@ class NodeSettings(Frozen):
 
 
 class TrickleSettings(Frozen):
-    """Real SIP calls from SIPp, as the seeded world names its peers, against one node."""
+    """Real SIP calls from SIPp, as the seeded world names its peers, against one node.
+
+    `directory`: scenarios and SIPp's last words. `vendor_port`: where the vendors listen, as their peers say.
+    """
 
     directory: Path
     node_host: Host = "127.0.0.1"
     node_port: Port = 15060
+    vendor_port: Port = 5060
     calls_per_second: Annotated[float, Field(gt=0, le=10)] = 1.5
     cache: Path
     beat: Path | None = None

@@ -7,6 +7,7 @@ that every call has its last line in the journal.
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -52,6 +53,18 @@ def issue_epoch(directory: Path, now_seconds: int) -> int:
     return epoch
 
 
+def require_free(host: str, port: int, kind: socket.SocketKind, name: str) -> None:
+    """Raise NodeError where nothing could listen: Asterisk itself would start all the same, deaf."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as trial:
+        if kind is socket.SOCK_STREAM:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise NodeError(f"port {port} of {host} for {name} is not free ({error.strerror})") from error
+
+
 class Node:
     """Asterisk with its files. `start`, then `check` now and then, then `stop`."""
 
@@ -68,6 +81,8 @@ class Node:
     def start(self) -> None:
         """Write everything and start; returns when Asterisk is fully booted. Raises NodeError, psycopg.Error."""
         settings = self._settings
+        require_free(settings.sip_host, settings.sip_port, socket.SOCK_DGRAM, "SIP")
+        require_free(settings.ami_host, settings.ami_port, socket.SOCK_STREAM, "AMI")
         self._make_directories()
         with self._connect() as connection:
             peers = read_peers(connection, settings.node)

@@ -24,7 +24,6 @@ from sinks.beat import send_beat
 from sinks.parent import end_with_parent
 
 log = structlog.get_logger(__name__)
-_VENDOR_PORT: Final = 5060  # as configuration/world/sipp_world.py has them
 _RICH, _PENNILESS, _ONE_AT_A_TIME, _STRANGER = (f"127.0.0.{number}" for number in (10, 11, 12, 99))
 _CALLER_PORT_OFFSET: Final = 10  # above the node's SIP port: two demos on one machine do not meet
 _MEDIA_PORTS: Final = 4_000
@@ -73,7 +72,7 @@ def parts(settings: TrickleSettings, rng: random.Random) -> Iterator[Part]:
         6: scenarios.vendor_refuses(503, "Service Unavailable", 34),
     }
     for number, text in vendors.items():
-        yield Part(f"vendor-{number}", text, f"127.0.0.{20 + number}", _VENDOR_PORT)
+        yield Part(f"vendor-{number}", text, f"127.0.0.{20 + number}", settings.vendor_port)
     any_end = scenarios.callers_of_all_kinds(1_000, 12_000)
     long_talk = scenarios.callers_of_all_kinds(8_000, 12_000)
     mixed = (*(_mixed(rng) for _ in range(_LINES)), *_HOSTILE)

@@ -127,10 +127,9 @@ class Line:
         self._adapt_world()
         self.start_router()
         self._start_vendors()
-        self._start_node()
-        self._until(self._router_beats, "the router")
-        self._until((self.directory / "node" / "beat").exists, "the node")
-        self._until(self._vendors_known, "PJSIP to know which vendors answer")
+        self.start_node()
+        self.await_router()
+        self.await_node()
 
     def close(self) -> None:
         """End every process, the node first, so that it may write its last lines."""
@@ -192,10 +191,11 @@ class Line:
             name = f"vendor-{number}"
             self._sipp(name, text, f"127.0.0.{20 + number}", ports[f"sipp-{name}"])
 
-    def _start_node(self) -> None:
+    def start_node(self, **changes: object) -> "subprocess.Popen[bytes]":
+        """The launcher of the node; `changes` are settings other than the line's. It may not be ready yet."""
         directory = self.directory / "node"
-        directory.mkdir()
-        settings = {
+        (directory / "beat").unlink(missing_ok=True)
+        settings: dict[str, object] = {
             "node": NODE,
             "directory": str(directory),
             "postgres": {"dsn": self.dsn},
@@ -208,7 +208,25 @@ class Line:
             "cache": str(self.cache),
             "beat": str(directory / "beat"),
         }
-        self._spawn("node", [sys.executable, "-c", _NODE, json.dumps(settings)])
+        settings |= changes
+        Path(str(settings["directory"])).mkdir(exist_ok=True)
+        name = "node" if not changes else "other-node"
+        return self._spawn(name, [sys.executable, "-c", _NODE, json.dumps(settings)])
+
+    def await_node(self) -> None:
+        """Until Asterisk takes calls and knows which vendors answer."""
+        self._until((self.directory / "node" / "beat").exists, "the node")
+        self._until(self._vendors_known, "PJSIP to know which vendors answer")
+
+    @property
+    def node(self) -> "subprocess.Popen[bytes]":
+        """The launcher."""
+        return self._running["node"]
+
+    @property
+    def asterisk_pid(self) -> int:
+        """Asterisk itself."""
+        return int((self.directory / "node" / "run" / "asterisk.pid").read_text())
 
     def console(self, command: str) -> str:
         """What Asterisk's console answers."""
