@@ -40,9 +40,15 @@ class NodeError(Exception):
 
 
 def issue_epoch(directory: Path, now_seconds: int) -> int:
-    """A number that this node never had: the greater of now and the last one plus one. It is kept before it is used."""
+    """A number that this node never had: the greater of now and the last one plus one. It is kept before it is used.
+
+    Raises NodeError where the last one cannot be read: nobody must guess it.
+    """
     path = directory / "epoch"
-    last = int(path.read_text()) if path.exists() else 0
+    text = path.read_text().strip() if path.exists() else "0"
+    if not (text.isascii() and text.isdigit()):
+        raise NodeError(f"{path}: {text[:40]!r} is no epoch: must be unix seconds")
+    last = int(text)
     epoch = max(last + 1, now_seconds)
     part = path.with_suffix(".part")
     with part.open("w") as file:

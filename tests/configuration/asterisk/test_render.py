@@ -1,0 +1,92 @@
+"""The files of a node as texts: complete, filled in, and closed to what could break out of its line."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from configuration.asterisk.render import Places, RenderError, SipPeer, pjsip_file, render
+from configuration.settings import NodeSettings
+from schemas.agi import AGI_ARGUMENTS, VENDOR_ACCOUNT_CAUSES
+from schemas.connections import Postgres
+from schemas.journal import _PAIRS
+from schemas.refusals import SIP_OF_CAUSE
+
+PLACES = Places(etc="/n/etc", run="/n/run", modules="/m", data="/d", sbin="/s")
+ORIGINATOR = SipPeer("alpha", "originator", "c-alpha", "10.0.0.0/24", 5060, "alaw,ulaw")
+TERMINATOR = SipPeer("beta", "terminator", "v-beta", "192.0.2.7", 5080, "g729")
+
+
+def settings(**changes: object) -> NodeSettings:
+    values: dict[str, object] = {
+        "node": "ast7",
+        "directory": Path("/n"),
+        "postgres": Postgres(dsn=SecretStr("postgresql://nobody")),
+        "ami_secret": SecretStr("right-secret"),
+        "cache": Path("/c"),
+    }
+    return NodeSettings.model_validate(values | changes)
+
+
+@pytest.fixture
+def texts() -> dict[str, str]:
+    return render(settings(), [ORIGINATOR, TERMINATOR], PLACES, 1795609861)
+
+
+def test_nothing_is_left_to_fill_in(texts: dict[str, str]) -> None:
+    assert {"asterisk.conf", "extensions.conf", "pjsip.conf", "manager.conf", "cel_custom.conf"} <= texts.keys()
+    assert [name for name, text in texts.items() if re.search(r"@[A-Z_]+@", text)] == []
+
+
+def test_the_node_is_named_where_it_counts(texts: dict[str, str]) -> None:
+    assert "systemname = ast7\n" in texts["asterisk.conf"]
+    assert "NODE=ast7\nEPOCH=1795609861\nROUTER=127.0.0.1:14573\n" in texts["globals.conf"]
+    assert "bind=127.0.0.1:15060\n" in texts["pjsip.conf"]
+    assert "bindaddr=127.0.0.1\nport=15038\n" in texts["manager.conf"]
+    assert "channelvars=CALL_ID,LEG_N\n" in texts["manager.conf"]
+    assert "\n[agent]\nsecret=right-secret\n" in texts["manager.conf"]
+
+
+def test_peers_are_endpoints_by_their_role(texts: dict[str, str]) -> None:
+    text = texts["pjsip.conf"]
+    assert "[c-alpha](originator)\nallow=alaw,ulaw\n" in text
+    assert "type=identify\nendpoint=c-alpha\nmatch=10.0.0.0/24\n" in text
+    assert "[v-beta](terminator)\nallow=g729\naors=v-beta\n" in text
+    assert "contact=sip:192.0.2.7:5080\n" in text
+    assert pjsip_file(settings(), [ORIGINATOR, TERMINATOR]) == text
+
+
+def test_an_ipv6_vendor_is_written_as_a_uri_wants_it() -> None:
+    peer = SipPeer("six", "terminator", "v-six", "2001:db8::7", 5060, "alaw")
+    assert "contact=sip:[2001:db8::7]:5060\n" in pjsip_file(settings(), [peer])
+
+
+@pytest.mark.parametrize("text", ["a b", "a;b", "a\nb", "a\r", "ä", "a\0"])
+def test_a_value_that_would_break_out_of_its_line_is_refused(text: str) -> None:
+    with pytest.raises(RenderError, match="peer evil"):
+        pjsip_file(settings(), [SipPeer("evil", "originator", text, "10.0.0.1", 5060, "alaw")])
+    with pytest.raises(RenderError, match="AMI_SECRET") as caught:
+        render(settings(ami_secret=SecretStr(text)), [], PLACES, 1)
+    assert text not in str(caught.value)
+
+
+def test_the_dialplan_writes_the_journal_as_it_is_read(texts: dict[str, str]) -> None:
+    lines = re.findall(r"CELGenUserEvent\((\w+),(.*)\)$", texts["extensions.conf"], re.MULTILINE)
+    assert {kind for kind, _ in lines} == _PAIRS.keys()
+    for kind, text in lines:
+        assert text.startswith("v=1|")
+        assert tuple(re.findall(r"\|(\w+)=", text)) == _PAIRS[kind]
+
+
+def test_the_dialplan_asks_the_router_as_it_is_asked(texts: dict[str, str]) -> None:
+    (call,) = re.findall(r"AGI\(agi://\$\{ROUTER\}/route,(.*)\)$", texts["extensions.conf"], re.MULTILINE)
+    assert len(call.split(",")) == len(AGI_ARGUMENTS)
+
+
+def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) -> None:
+    text = texts["extensions.conf"]
+    (condition,) = re.findall(r"Set\(FINAL_CAUSE=\$\{IF\(\$\[(\$\{FINAL_CAUSE\} = 1 .*?)\]", text)
+    assert tuple(int(cause) for cause in re.findall(r"= (\d+)", condition)) == VENDOR_ACCOUNT_CAUSES
+    (causes,) = re.findall(r'Set\(WIRE_CAUSE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
+    assert set(SIP_OF_CAUSE) <= {int(cause) for cause in causes.split("|")}
