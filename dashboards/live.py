@@ -177,7 +177,7 @@ class LiveReader:
             client_id="streamco-dashboards",
             group_id=None,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # other offsets than those read so far: not a reset, all is read anew
             allow_auto_create_topics=False,
             request_timeout_ms=ANSWER_MS,
             bootstrap_timeout_ms=ANSWER_MS,

@@ -53,7 +53,7 @@ def structures(path: Path) -> Iterator[str]:
 def tables(path: Path, comment: re.Pattern[str]) -> Iterator[str]:
     """One section for each CREATE TABLE of a SQL file, with the comment above it and a row a column."""
     text = path.read_text()
-    for match in re.finditer(r"((?:^--.*\n)*)^CREATE TABLE (?:IF NOT EXISTS )?(\w+) \(\n(.*?)^\)", text, re.M | re.S):
+    for match in re.finditer(r"((?:^--[^\n]*\n)*)^CREATE TABLE (?:IF NOT EXISTS )?(\w+) \(\n(.*?)^\)", text, re.M | re.S):
         above, name, body = match.groups()
         yield f"\n### {name}\n"
         yield re.sub(r"^-- ?", "", above, flags=re.M).strip() + "\n"
@@ -66,6 +66,9 @@ def tables(path: Path, comment: re.Pattern[str]) -> Iterator[str]:
             definition = comment.sub("", column[2]).strip().rstrip(",")
             about = noted[1].replace("''", "'") if noted else ""
             yield f"| `{column[1]}` | `{cell(definition)}` | {cell(about)} |"
+    for view in re.finditer(r"((?:^--[^\n]*\n)*)^CREATE VIEW (?:IF NOT EXISTS )?(\w+)", text, re.M):
+        yield f"\n### {view[2]} (view)\n"
+        yield re.sub(r"^-- ?", "", view[1], flags=re.M).strip() + "\n"
 
 
 def dictionary() -> str:

@@ -1,0 +1,209 @@
+"""The door, with a real PostgreSQL behind it: who gets in, who does not, and what a stranger can make a browser do."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import flask
+import psycopg
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from werkzeug.test import TestResponse
+
+from dashboards import users
+from dashboards.auth import COOKIE, add_auth, safe_next, same_origin
+from dashboards.settings import DashboardsSettings
+from schemas.connections import ClickHouse, Kafka, Postgres
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["//evil.example", "https://evil.example/", "/\\evil.example", "\\\\evil", "javascript:alert(1)", "evil", "",
+     "/a\\b", "/a\nb", "/a\x00b", "/login?next=/", "/logout", "/_dash-layout", "/" + "a" * 600, " /wall", "http:/evil"],
+)  # fmt: skip
+def test_no_open_redirect(target: str) -> None:
+    assert safe_next(target) == "/"
+
+
+@pytest.mark.parametrize("target", ["/", "/calls", "/call/sim1-1795000000-1795000001.1", "/calls?vendor=Danube"])
+def test_a_path_of_ours_is_kept(target: str) -> None:
+    assert safe_next(target) == target
+
+
+@given(st.text(max_size=40))
+def test_next_is_always_a_path_here(target: str) -> None:
+    kept = safe_next(target)
+    assert kept.startswith("/")
+    assert not kept.startswith(("//", "/\\"))
+    assert not re.search(r"[\x00-\x1f\\]", kept)
+
+
+def test_same_origin() -> None:
+    assert same_origin({}, "a:1")
+    assert same_origin({"Origin": "http://a:1", "Sec-Fetch-Site": "same-origin"}, "a:1")
+    assert not same_origin({"Origin": "http://b:1"}, "a:1")
+    assert not same_origin({"Origin": "null"}, "a:1")
+    assert not same_origin({"Sec-Fetch-Site": "cross-site"}, "a:1")
+    assert not same_origin({"Sec-Fetch-Site": "same-site", "Origin": "http://a:1"}, "a:1")
+
+
+class Clock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def _settings(dsn: str, **values: int) -> DashboardsSettings:
+    return DashboardsSettings(
+        postgres=Postgres(dsn=SecretStr(dsn)),
+        kafka=Kafka(bootstrap="127.0.0.1:1"),
+        clickhouse=ClickHouse(url="http://127.0.0.1:1"),
+        secret_key=SecretStr("k" * 32),
+        **values,  # type: ignore[arg-type]
+    )
+
+
+def _server(settings: DashboardsSettings, clock: Clock) -> flask.Flask:
+    server = flask.Flask("dashboards", static_folder=None)
+    add_auth(server, settings, clock)
+    server.add_url_rule("/", "wall", lambda: f"wall for {flask.g.user.login}")
+    server.add_url_rule("/_dash-update-component", "update", lambda: "updated", methods=["POST"])
+    return server
+
+
+@pytest.fixture
+def client(postgres_dsn: str, clock: Clock) -> Iterator[FlaskClient]:
+    with psycopg.connect(postgres_dsn) as connection:
+        users.add_user(connection, "noc", PASSWORD, "noc")
+        company = connection.execute("INSERT INTO companies (name) VALUES ('Alba') RETURNING company_id").fetchone()
+        assert company is not None
+        users.add_user(connection, "alba", PASSWORD, "company", company[0])
+    with _server(_settings(postgres_dsn), clock).test_client() as opened:
+        yield opened
+
+
+def _form_token(client: FlaskClient) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/login").text)
+    assert found is not None
+    return found[1]
+
+
+def _log_in(client: FlaskClient, login: str = "noc", password: str = PASSWORD, target: str = "/") -> TestResponse:
+    form = {"login": login, "password": password, "next": target, "csrf_token": _form_token(client)}
+    return client.post("/login", data=form)
+
+
+@pytest.mark.servers
+def test_nobody_gets_in_without_a_login(client: FlaskClient) -> None:
+    answer = client.get("/?vendor=Danube")
+    assert answer.status_code == 302
+    assert answer.location.startswith("/login?next=/")
+    assert client.post("/_dash-update-component").status_code == 401
+    assert client.get("/_dash-layout").status_code == 401
+    client.set_cookie(COOKIE, "guessed")
+    assert client.get("/").status_code == 302
+
+
+@pytest.mark.servers
+def test_the_right_password_opens_and_the_cookie_is_guarded(client: FlaskClient) -> None:
+    answer = _log_in(client, "  NOC ", target="/calls")
+    assert (answer.status_code, answer.location) == (302, "/calls")
+    cookie = next(text for text in answer.headers.getlist("Set-Cookie") if text.startswith(COOKIE))
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    assert client.get("/").text == "wall for noc"
+    assert client.post("/_dash-update-component").text == "updated"
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [("noc", "wrong password"), ("nobody", PASSWORD), ("", ""), ("alba", PASSWORD), ("noc", "x" * 5_000)],
+)
+def test_wrong_logins_look_the_same(client: FlaskClient, login: str, password: str) -> None:
+    answer = _log_in(client, login, password)
+    assert answer.status_code == 401
+    assert "Login or password is wrong." in answer.text
+    assert COOKIE not in "".join(answer.headers.getlist("Set-Cookie"))
+    assert client.get("/").status_code == 302
+
+
+@pytest.mark.servers
+def test_a_login_from_another_site_is_refused(client: FlaskClient) -> None:
+    form = {"login": "noc", "password": PASSWORD}
+    assert client.post("/login", data=form).status_code == 400
+    assert client.post("/login", data={**form, "csrf_token": "made up"}).status_code == 400
+
+
+@pytest.mark.servers
+def test_another_site_cannot_use_the_session(client: FlaskClient) -> None:
+    _log_in(client)
+    answer = client.post("/_dash-update-component", headers={"Origin": "http://evil.example"})
+    assert answer.status_code == 403
+    assert client.post("/logout", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert client.post("/logout").status_code == 400
+    assert client.get("/").text == "wall for noc"
+
+
+@pytest.mark.servers
+def test_the_login_leads_nowhere_else(client: FlaskClient) -> None:
+    assert _log_in(client, target="//evil.example/").location == "/"
+
+
+@pytest.mark.servers
+def test_logout_ends_the_session_for_every_copy_of_the_cookie(client: FlaskClient) -> None:
+    _log_in(client)
+    copied = client.get_cookie(COOKIE)
+    assert copied is not None
+    assert client.post("/logout", data={"csrf_token": _form_token(client)}).status_code == 302
+    client.set_cookie(COOKIE, copied.value)
+    assert client.get("/").status_code == 302
+
+
+@pytest.mark.servers
+def test_a_session_ends_by_itself(client: FlaskClient, clock: Clock) -> None:
+    _log_in(client)
+    clock.now += timedelta(hours=11, minutes=59)
+    assert client.get("/").status_code == 200
+    clock.now += timedelta(minutes=1)
+    assert client.get("/").status_code == 302
+
+
+@pytest.mark.servers
+def test_guessing_is_slowed_down_by_address_and_by_login(postgres_dsn: str, clock: Clock) -> None:
+    server = _server(_settings(postgres_dsn, logins_per_minute=3), clock)
+    with server.test_client() as client:
+        answers = [_log_in(client, f"guess{n}", "some password").status_code for n in range(4)]
+        assert answers == [401, 401, 401, 429]
+        assert client.get("/login").status_code == 200
+    elsewhere = [server.test_client() for _ in range(4)]
+    token_answers = []
+    for n, client in enumerate(elsewhere):
+        client.environ_base["REMOTE_ADDR"] = f"192.0.2.{n + 1}"
+        token_answers.append(_log_in(client, "noc", "some password").status_code)
+    assert token_answers == [401, 401, 401, 429]
+
+
+@pytest.mark.servers
+def test_the_database_away_is_said_and_nobody_gets_in(client: FlaskClient, clock: Clock) -> None:
+    _log_in(client)
+    away = _server(_settings("postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"), clock).test_client()
+    away.set_cookie(COOKIE, "anything")
+    assert away.get("/").status_code == 503
+    answer = _log_in(away)
+    assert answer.status_code == 503
+    assert "does not answer" in answer.text
