@@ -5,6 +5,7 @@ that every call has its last line in the journal.
 """
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -33,6 +34,7 @@ _STOP_SECONDS: Final = 18.0
 _CONNECT_SECONDS: Final = 5
 _POLL_SECONDS: Final = 0.1
 _LONGEST_SOCKET_PATH: Final = 100
+_OPEN_FILES: Final = 65_536
 
 
 class NodeError(Exception):
@@ -110,7 +112,7 @@ class Node:
             cwd=self._run,
             stdin=subprocess.DEVNULL,
             env={"PATH": os.defpath, "HOME": str(self._run), "LC_ALL": "C.UTF-8", "TZ": "UTC"},
-            preexec_fn=lambda: end_with_parent(parent_pid),
+            preexec_fn=lambda: _in_child(parent_pid),
         )
         (self._run / "asterisk.pid").write_text(str(self._process.pid))
         self._await_boot()
@@ -191,6 +193,14 @@ class Node:
             process.kill()
             process.wait()
         (self._run / "asterisk.pid").unlink(missing_ok=True)
+
+
+def _in_child(parent_pid: int) -> None:
+    """Between fork and exec: end with the launcher, and have room for the sockets of thousands of calls."""
+    end_with_parent(parent_pid)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def run(settings: NodeSettings) -> None:
