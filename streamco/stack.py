@@ -225,12 +225,14 @@ class Stack:
         supervisor.open()
         try:
             check_ports(settings)
-            supervisor.start(stores(settings), interrupted=interrupted)
+            first, then = stores(settings), processes(settings)
+            last = traffic(settings) if with_traffic else []
+            supervisor.announce([*first, *then, *last])
+            supervisor.start(first, interrupted=interrupted)
             first_login = prepare_stores(settings, self._progress)
             fill(self._progress)
-            supervisor.start(processes(settings), interrupted=interrupted)
-            if with_traffic:
-                supervisor.start(traffic(settings), interrupted=interrupted)
+            supervisor.start(then, interrupted=interrupted)
+            supervisor.start(last, interrupted=interrupted)
         except BaseException:
             supervisor.close()
             raise

@@ -39,6 +39,15 @@ from streamco.embedded.temporary import TemporaryServers, free_port, password
 _numbers = itertools.count(1)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In continuous integration a test that could not run is a failure: what is skipped there is not proved."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter is not None else []
+    if os.environ.get("CI") == "true" and skipped and session.exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(f"CI=true: {len(skipped)} skipped tests are a failure", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="session")
 def temporary_servers() -> Iterator[TemporaryServers]:
     """What starts servers for this session, and ends them."""

@@ -15,7 +15,7 @@ import structlog
 from streamco.embedded.server import Progress, ServerError
 from streamco.pidfile import end_process, living, read_pid, write_pid
 from streamco.places import Places
-from streamco.supervisor.component import Component, Status
+from streamco.supervisor.component import Component, State, Status
 from streamco.supervisor.keeper import Keeper
 
 log = structlog.get_logger(__name__)
@@ -31,6 +31,7 @@ class Supervisor:
         self._places = places
         self._progress = progress
         self._keepers: dict[str, Keeper] = {}
+        self._announced: list[Component] = []
         self._lock: TextIO | None = None
         self._writer = threading.Thread(target=self._write_status_often, name="status", daemon=True)
         self._ending = threading.Event()
@@ -53,6 +54,11 @@ class Supervisor:
         write_pid(self._places.supervisor_pid, os.getpid())
         end_orphans(self._places, self._progress)
         self._writer.start()
+
+    def announce(self, components: Sequence[Component]) -> None:
+        """What is going to be started: shown as starting from now on, so that nobody takes a part for the whole."""
+        self._announced = list(components)
+        self._write_status()
 
     def start(self, components: Sequence[Component], *, interrupted: Callable[[], bool] = lambda: False) -> None:
         """Start these, together where their needs allow, and return when all are healthy.
@@ -85,8 +91,13 @@ class Supervisor:
         self._write_status()
 
     def statuses(self) -> list[Status]:
-        """All components, in the order in which they were started."""
-        return [keeper.status() for keeper in self._keepers.values()]
+        """All components, in the order in which they are started."""
+        keepers = dict(self._keepers)
+        waiting = [one for one in self._announced if one.name not in keepers]
+        state: State = "stopped" if self._ending.is_set() else "starting"
+        return [keeper.status() for keeper in keepers.values()] + [
+            Status(one.name, state, None, one.address, 0, None) for one in waiting
+        ]
 
     def close(self) -> None:
         """End everything that was started, last first, and give the directory back."""

@@ -1,0 +1,179 @@
+"""The whole product as a user starts it: `streamco demo` with every process killed once, and the audit at its end.
+
+Then `up`, `status`, `logs`, `down` on the data that it left.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from configuration.asterisk.fetch import why_not
+from streamco.embedded.temporary import free_port
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
+ROOT = Path(__file__).resolve().parents[2]
+STREAMCO = [sys.executable, "-m", "streamco.cli"]
+PORTS = (
+    "POSTGRES_PORT", "KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CLICKHOUSE_PORT", "ROUTER_PORT", "DASHBOARDS_PORT",
+    "SIP_PORT",
+)  # fmt: skip
+KILLED = ("router", "node-agent-sim1", "streams-1", "streams-2", "kafka", "postgres", "clickhouse", "dashboards")
+TRAFFIC_SECONDS = 75
+MIN_CALLS = 2_000
+
+
+class Home:
+    """A STREAMCO_HOME with ports of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMCO_")}
+        ports = {f"STREAMCO_{name}": str(free_port()) for name in PORTS}
+        ami = free_port()
+        self.environment = {
+            **kept,
+            **ports,
+            "STREAMCO_HOME": str(directory),
+            "STREAMCO_AMI_PORT": str(min(ami, 31_990)),
+            "STREAMCO_RTP_PORT_FIRST": "27000",
+            "STREAMCO_RTP_PORT_LAST": "27999",
+        }
+
+    def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        environment = self.environment | more
+        return subprocess.run([*STREAMCO, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True)
+
+    def status(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
+        return document
+
+    def components(self) -> dict[str, dict[str, Any]]:
+        return {one["name"]: one for one in self.status()["components"]}
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    # A short path: Asterisk's socket has no room for a long one.
+    home = Home(tmp_path_factory.mktemp("s"))
+    yield home
+    home.run("down")
+
+
+@pytest.fixture(scope="module")
+def demo(home: Home) -> tuple[int, str]:
+    """The demo's exit code and output; each of KILLED was killed once while it ran, and came back."""
+    output = home.directory.parent / "demo.out"
+    with output.open("w") as file:
+        process = subprocess.Popen(
+            [*STREAMCO, "demo", "--seconds", str(TRAFFIC_SECONDS)],
+            env=home.environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        until(lambda: process.poll() is not None or home.status()["ok"], 90, output.read_text())
+        for name in KILLED:
+            pid = home.components()[name]["pid"]
+            os.kill(pid, signal.SIGKILL)
+
+            def back(name: str = name, pid: int = pid) -> bool:
+                document = home.status()
+                one = next(one for one in document["components"] if one["name"] == name)
+                return bool(document["ok"] and one["pid"] not in (None, pid) and one["restarts"] >= 1)
+
+            until(back, 60, f"{name} does not come back: {home.status()}")
+        code = process.wait(240)
+    finally:
+        process.kill()
+        process.wait()
+    return code, output.read_text()
+
+
+def test_every_leg_is_billed_once_whatever_was_killed(demo: tuple[int, str]) -> None:
+    code, output = demo
+    report = json.loads(output.splitlines()[-1])
+    assert (code, report["ok"], report["differences"]) == (0, True, []), output[-3000:]
+    legs = report["legs"]
+    assert legs["journal"] == legs["rated"] == legs["cdr"] == legs["ledger"] > report["calls"] > MIN_CALLS
+    assert (legs["dead_letters"], legs["undecodable"], report["holds_open"]) == (0, 0, 0)
+    assert set(report["nodes"]) == {"sim1", "sim2"} | (set() if why_not() else {"ast1"})
+    assert all(count > 0 for count in report["nodes"].values())
+    for row in report["money"]:
+        sums = {row[f"{store}_micros"] for store in ("rated", "cdr", "ledger", "balance")}
+        assert len(sums) == 1
+        assert sums.pop() > 0
+    assert {row["side"] for row in report["money"]} == {"receivable", "payable"}
+
+
+def test_the_audit_is_the_last_line_and_the_login_is_shown_once(demo: tuple[int, str]) -> None:
+    _, output = demo
+    assert output.count("first login  admin   password") == 1
+    assert output.splitlines()[-1].startswith('{"ok":true')
+
+
+def test_no_process_is_left_behind(demo: tuple[int, str], home: Home) -> None:
+    assert demo[0] == 0
+    left = []
+    for process in psutil.process_iter():
+        try:
+            if str(home.directory) in " ".join([*process.cmdline(), *process.environ().values()]):
+                left.append(process)
+        except psutil.Error:
+            continue
+    assert left == []
+    assert {one["state"] for one in home.status()["components"]} == {"stopped"}
+
+
+def test_data_survives_and_up_down_status_logs_work(demo: tuple[int, str], home: Home) -> None:
+    report = json.loads(demo[1].splitlines()[-1])
+    nodes = {"STREAMCO_NODES": "sim1,sim2,ast1"}
+    started = home.run("up", **nodes)
+    assert started.returncode == 0, started.stdout + started.stderr
+    assert "first login" not in started.stdout
+    try:
+        second = home.run("up", **nodes)
+        assert second.returncode == 1
+        assert "in use" in second.stderr
+        shown = home.run("status")
+        assert shown.returncode == 0
+        names = [line.split()[0] for line in shown.stdout.splitlines()]
+        agents = [f"node-agent-{node}" for node in ("sim1", "sim2", "ast1")]
+        streams = ["streams-1", "streams-2", "streams-3"]
+        assert names == ["postgres", "kafka", "clickhouse", "router", *agents, *streams, "dashboards"]
+        again = json.loads(home.run("audit", "--json", "--settle", "20", **nodes).stdout)
+        assert (again["ok"], again["legs"], again["money"]) == (True, report["legs"], report["money"])
+        line = json.loads(home.run("logs", "router", "-n", "1").stdout)
+        assert line["component"] == "router"
+    finally:
+        ended = home.run("down")
+    assert ended.returncode == 0
+    assert home.run("status").returncode == 1
+
+
+def test_a_busy_port_and_a_wrong_setting_are_said_before_anything_starts(home: Home) -> None:
+    wrong = home.run("up", STREAMCO_ROUTER_PORT="70000")
+    assert wrong.returncode == 1
+    assert "STREAMCO_ROUTER_PORT '70000'" in wrong.stderr
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", int(home.environment["STREAMCO_ROUTER_PORT"])))
+        holder.listen(1)
+        busy = home.run("up")
+    assert busy.returncode == 1
+    assert "STREAMCO_ROUTER_PORT is not free" in busy.stderr
+    assert str(os.getpid()) in busy.stderr
