@@ -1,14 +1,12 @@
-"""Who calls: the originator, by endpoint, source address and tech prefix; the most specific wins. Pure."""
+"""Who calls: the originator, by source address and tech prefix; the most specific wins. Pure."""
 
 import ipaddress
 from functools import lru_cache
 from typing import NamedTuple
 
 from router.snapshot.config import Peer
-from router.snapshot.store import Snapshot
+from router.snapshot.store import Address, Snapshot
 from schemas.refusals import Refusal
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Identified(NamedTuple):
@@ -18,33 +16,27 @@ class Identified(NamedTuple):
     refusal: Refusal | None
 
 
-def identify(snapshot: Snapshot, endpoint: str, remote_address: str, dialled: str) -> Identified:
+def identify(snapshot: Snapshot, remote_address: str, dialled: str) -> Identified:
     """The originator that sends from this address, with the longest tech prefix that `dialled` begins with.
 
-    `endpoint` is what Asterisk recognised; it narrows the search but never replaces the address. `remote_address` is
-    `ip` or `ip:port`. Nobody fits: UNAUTHORISED. Only disabled ones fit: DISABLED.
+    `remote_address` is `ip` or `ip:port`. Asterisk's own endpoint is no argument: it knows one endpoint by an address
+    and no tech prefixes, so of several originators at one address it may name any. Nobody fits: UNAUTHORISED. Only
+    disabled ones fit: DISABLED.
     """
     address = _address(remote_address)
     if address is None:
         return Identified(None, Refusal.UNAUTHORISED)
-    fitting = [
-        peer
-        for peer in snapshot.by_endpoint.get(endpoint) or snapshot.originators
-        if address in _network(peer.host) and dialled.startswith(peer.tech_prefix)
-    ]
-    enabled = [peer for peer in fitting if peer.enabled]
+    found: list[tuple[int, Peer]] = [(address.max_prefixlen, peer) for peer in snapshot.by_address.get(address, ())]
+    found += [(network.prefixlen, peer) for network, peer in snapshot.by_network if address in network]
+    fitting = [(length, peer) for length, peer in found if dialled.startswith(peer.tech_prefix)]
+    enabled = [(length, peer) for length, peer in fitting if peer.enabled]
     if not enabled:
-        return Identified(fitting[0], Refusal.DISABLED) if fitting else Identified(None, Refusal.UNAUTHORISED)
-    return Identified(max(enabled, key=lambda peer: (len(peer.tech_prefix), _network(peer.host).prefixlen)), None)
+        return Identified(fitting[0][1], Refusal.DISABLED) if fitting else Identified(None, Refusal.UNAUTHORISED)
+    return Identified(max(enabled, key=lambda one: (len(one[1].tech_prefix), one[0]))[1], None)
 
 
 @lru_cache(maxsize=65_536)
-def _network(host: str) -> Network:
-    return ipaddress.ip_network(host, strict=False)
-
-
-@lru_cache(maxsize=65_536)
-def _address(remote_address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(remote_address: str) -> Address | None:
     host = remote_address
     if host.startswith("["):
         host = host[1:].partition("]")[0]

@@ -96,7 +96,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 def decide(snapshot: Snapshot, request: Request, *, expected_seconds: int) -> Decision:
     """The decision on one attempt. `expected_seconds` must be what the snapshot's costs were made comparable at."""
-    peer, refusal = identify(snapshot, request.endpoint, request.remote_address, request.callee)
+    peer, refusal = identify(snapshot, request.remote_address, request.callee)
     caller = caller_digits(request.caller)
     if peer is None or refusal is not None:
         return Decision(snapshot, request, refusal, peer, caller)

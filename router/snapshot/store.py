@@ -4,6 +4,7 @@ Routers of one machine map the same files. A directory is never changed once it 
 two newer stand, and a router that still maps one keeps its pages until it lets go.
 """
 
+import ipaddress
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ class VendorMatrix:
     row_code: Sequence[int]
 
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that a decision reads, as of one generation. `plans` is a cache that routing fills."""
@@ -53,7 +58,8 @@ class Snapshot:
     name: str
     config: Config
     originators: tuple[Peer, ...]
-    by_endpoint: Mapping[str, tuple[Peer, ...]]
+    by_address: Mapping[Address, tuple[Peer, ...]]  # originators of one address each
+    by_network: tuple[tuple[Network, Peer], ...]  # the others
     classes: Mapping[int, RouteClass]
     decks: Mapping[int, CustomerDeck]
     matrix: VendorMatrix
@@ -106,9 +112,14 @@ def load(directory: Path, name: str) -> Snapshot:
         raise SnapshotError(f"snapshot {name} has version {config.version}: this program reads {CONFIG_VERSION}")
     vendors = tuple(peer for peer in config.peers if not peer.originator)
     originators = tuple(peer for peer in config.peers if peer.originator)
-    by_endpoint: dict[str, tuple[Peer, ...]] = {}
+    by_address: dict[Address, tuple[Peer, ...]] = {}
+    by_network = []
     for peer in originators:
-        by_endpoint[peer.endpoint] = (*by_endpoint.get(peer.endpoint, ()), peer)
+        network = ipaddress.ip_network(peer.host, strict=False)
+        if network.num_addresses == 1:
+            by_address[network.network_address] = (*by_address.get(network.network_address, ()), peer)
+        else:
+            by_network.append((network, peer))
     arrays = {
         key: _map(path / f"vendors.{key}.npy")
         for key in (*_INDEX, "cost", "row", "row_price_e8", "row_price_id", "row_code")
@@ -118,7 +129,8 @@ def load(directory: Path, name: str) -> Snapshot:
         name=name,
         config=config,
         originators=originators,
-        by_endpoint=by_endpoint,
+        by_address=by_address,
+        by_network=tuple(by_network),
         classes={route_class.route_class_id: route_class for route_class in config.route_classes},
         decks=_load_decks(path),
         matrix=VendorMatrix(

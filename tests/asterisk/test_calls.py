@@ -246,6 +246,18 @@ def test_the_number_is_billed_without_its_prefix_and_kept_as_dialled(real_calls:
     assert seen.call.ended.facts.callee == seen.call.legs[0].facts.callee == "999210000010"
 
 
+def test_two_customers_at_one_address_are_told_apart_by_their_prefix(real_calls: Calls) -> None:
+    plain, prefixed = (real_calls[name].call.ended.facts for name in ("answered", "tech prefix"))
+    other = real_calls["one at a time"].call.ended.facts
+    assert plain is not None
+    assert prefixed is not None
+    assert other is not None
+    assert prefixed.account_id == other.account_id != plain.account_id
+    assert prefixed.customer_peer_id not in (plain.customer_peer_id, other.customer_peer_id)
+    assert prefixed.callee == plain.callee == "999210000010"
+    assert money(real_calls["tech prefix"]) == [2 * CUSTOMER_SECOND, VENDOR_2_LEAST]
+
+
 @pytest.mark.parametrize("number", range(len(HOSTILE_NUMBERS)))
 def test_nothing_dialled_becomes_a_dial_string(real_calls: Calls, number: int) -> None:
     seen = real_calls[f"hostile number {number}"]

@@ -12,7 +12,8 @@ import psutil
 import psycopg
 import pytest
 from real_calls import until
-from real_line import CALLER, NODE, Line, Placed
+from real_line import CALLER, NODE, Line
+from sip_call import Placed
 
 from configuration.asterisk import scenarios
 from configuration.asterisk.node import NodeError, require_free

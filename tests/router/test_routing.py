@@ -182,8 +182,28 @@ def test_the_most_specific_originator_wins(tmp_path: Path) -> None:
     assert who("127.0.2.7:5060", "447700900123") == "c1"
     assert who("127.0.1.7:5060", "9001447700900123") == "c3"
     assert who("127.1.0.1:5060", "447700900123") == ""
-    assert who("127.0.1.7:5060", "447700900123", "c-wide") == "c1"
-    assert who("127.1.1.7:5060", "447700900123", "c-wide") == ""  # the endpoint never replaces the address
+    # What Asterisk calls the endpoint is one of those at the address: it neither narrows nor replaces it.
+    assert who("127.0.1.7:5060", "447700900123", "c-wide") == "c2"
+    assert who("127.0.1.7:5060", "9001447700900123", "c-wide") == "c3"
+    assert who("127.1.1.7:5060", "447700900123", "c-wide") == ""
+
+
+def test_originators_at_one_address_are_told_apart_by_their_prefix(tmp_path: Path) -> None:
+    peers = [
+        peer(number, originator=True, host="192.0.2.1", endpoint=f"c-{number}", tech_prefix=prefix)
+        for number, prefix in ((1, ""), (2, "90"), (3, "9001"))
+    ]
+    six = peer(4, originator=True, host="2001:db8::1", endpoint="c-six")
+    decks = {number: [("44", 0, 10)] for number in (1, 2, 3, 4, 11)}
+    snapshot = make_snapshot(tmp_path, RawWorld([*peers, six, vendor(11)], decks, [(11, 1, True)]))
+
+    def who(address: str, callee: str) -> str:
+        decision = decide(snapshot, request(callee, address, "c-1"), expected_seconds=EXPECTED_SECONDS)
+        return decision.peer.name if decision.peer else ""
+
+    assert [who("192.0.2.1:5060", prefix + "447700900123") for prefix in ("", "90", "9001")] == ["c1", "c2", "c3"]
+    assert who("[2001:db8::1]:5060", "447700900123") == "c4"
+    assert who("192.0.2.2:5060", "447700900123") == ""
 
 
 mostly = st.sampled_from([True, True, True, True, False])

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from real_line import CALLER, ONE_AT_A_TIME, PENNILESS, RICH, SHORT_CALLS, STRANGER, Call, Line, Placed
+from real_line import CALLER, ONE_AT_A_TIME, PENNILESS, PREFIX, RICH, SHORT_CALLS, STRANGER, Line
+from sip_call import Call, Placed
 
 from configuration.asterisk import scenarios
 from configuration.asterisk.scenarios import EARLY_MEDIA_ENDING, VENDOR_ENDS_ENDING
@@ -75,6 +76,7 @@ CALLS: Final[dict[str, Wanted]] = {
     "early media": Wanted(f"99921000001{EARLY_MEDIA_ENDING}", _talks()),
     "stranger": Wanted("999210000010", _refused(403), STRANGER),
     "international prefix": Wanted("00999210000010", _talks()),
+    "tech prefix": Wanted(f"{PREFIX}999210000010", _talks()),
     "too short": Wanted("99", _refused(484)),
 }
 # What must never become a dial string, a journal field or a line end, whoever dials it.

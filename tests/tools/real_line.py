@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from sip_call import Call, Placed, calls_in
 
 from configuration.asterisk import scenarios
 from configuration.asterisk.fetch import Installation
 from configuration.world.seed import seed
-from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
-from schemas.journal import JournalEvent, decode_line
 from sinks.parent import end_with_parent
 from streamco.embedded.temporary import free_port
 
@@ -29,6 +28,7 @@ NODE: Final = "ast1"
 CALLER: Final = "12125550123"
 RING_LIMIT_SECONDS: Final = 2  # of vendor 5, who never answers
 LONGEST_CALL_SECONDS: Final = 1  # of the customer at SHORT_CALLS
+PREFIX: Final = "777"  # of a second customer at the address of the first
 RICH, PENNILESS, ONE_AT_A_TIME, SHORT_CALLS, STRANGER = (f"127.0.0.{n}" for n in (10, 11, 12, 13, 99))
 _ROUTER: Final = """
 import sys
@@ -57,49 +57,6 @@ _WAIT_SECONDS: Final = 30.0
 VENDOR_CODES: Final = (
     400, 401, 403, 404, 408, 410, 415, 480, 484, 486, 487, 488, 500, 501, 502, 503, 504, 505, 580, 600, 603, 604, 606,
 )  # fmt: skip
-
-
-@dataclass
-class Placed:
-    """A call of SIPp: whether its scenario went as written, and the first lines of what it received."""
-
-    name: str
-    address: str  # ip:port it was placed from: what tells it from every other call
-    process: "subprocess.Popen[bytes]"
-    directory: Path
-    code: int | None = None
-
-    def wait(self) -> "Placed":
-        """Until SIPp has ended by itself."""
-        self.code = self.process.wait(_WAIT_SECONDS)
-        return self
-
-    @property
-    def received(self) -> list[str]:
-        """`SIP/2.0 180 Ringing`, … in order."""
-        path = self.directory / f"{self.name}.messages"
-        if not path.exists():
-            return []
-        found = []
-        for line in path.read_text(errors="replace").splitlines():
-            columns = line.split("\t")
-            if len(columns) > 1 and "R" in columns[:4]:
-                found.append(columns[-1])
-        return found
-
-    def said(self) -> str:
-        """What SIPp complained of."""
-        return (self.directory / f"{self.name}.log").read_text(errors="replace")[-1500:]
-
-
-@dataclass(frozen=True)
-class Call:
-    """What the journal says of one call."""
-
-    ended: CallEnded
-    legs: list[LegEnded]
-    started: list[LegStarted]
-    answered: list[LegAnswered]
 
 
 @dataclass
@@ -171,9 +128,16 @@ class Line:
                 " deck_id, route_class_id, %s FROM peers WHERE name = 'sipp-customer-1'",
                 (SHORT_CALLS, LONGEST_CALL_SECONDS),
             )
+            connection.execute(  # another customer at the first one's address, told apart by his prefix
+                "INSERT INTO peers (company_id, name, role, endpoint, host, account_id, pack_id, deck_id,"
+                " route_class_id, tech_prefix)"
+                " SELECT company_id, 'sipp-customer-5', role, 'c-sipp-customer-5', %s, account_id, pack_id, deck_id,"
+                " route_class_id, %s FROM peers WHERE name = 'sipp-customer-3'",
+                (RICH, PREFIX),
+            )
             connection.execute(
                 "INSERT INTO peer_nodes SELECT peer_id, node_id FROM peers, nodes"
-                " WHERE peers.name = 'sipp-customer-4' AND nodes.name = %s",
+                " WHERE peers.name IN ('sipp-customer-4', 'sipp-customer-5') AND nodes.name = %s",
                 (NODE,),
             )
 
@@ -298,23 +262,3 @@ class Line:
 
     def said(self, name: str) -> str:
         return (self.directory / f"{name}.out").read_text(errors="replace")[-100_000:]
-
-
-def calls_in(journal: bytes) -> dict[str, Call]:
-    """The closed calls of a journal by the address that they came from; every line is one of ours."""
-    events = [decode_line(line) for line in journal.splitlines(keepends=True) if line.endswith(b"\n")]
-    by_call: dict[str, list[JournalEvent]] = {}
-    for event in events:
-        by_call.setdefault(event.call_id, []).append(event)
-    calls = {}
-    for lines in by_call.values():
-        ended = [line for line in lines if isinstance(line, CallEnded)]
-        if ended:
-            assert len(ended) == 1, f"{ended[0].call_id} is closed {len(ended)} times"
-            calls[ended[0].remote_address] = Call(
-                ended[0],
-                [line for line in lines if isinstance(line, LegEnded)],
-                [line for line in lines if isinstance(line, LegStarted)],
-                [line for line in lines if isinstance(line, LegAnswered)],
-            )
-    return calls
