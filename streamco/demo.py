@@ -9,10 +9,12 @@ import signal
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from streamco import rooms
 from streamco.embedded.server import Progress, ServerError
+from streamco.embedded.settings import user_cache_directory
 from streamco.health import beat_detail
 from streamco.logs import configure_logs
 from streamco.places import Places
@@ -48,9 +50,7 @@ def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
 
     Raises ServerError and SettingsError when it cannot start.
     """
-    from configuration.asterisk.fetch import why_not
-
-    why_no_asterisk = why_not()
+    why_no_asterisk = _fetch(tell)
     if why_no_asterisk is not None:
         tell(f"no real Asterisk here: {why_no_asterisk}")
     settings = demo_settings(why_no_asterisk)
@@ -76,6 +76,27 @@ def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
         tell("everything has stopped")
         return 0
     return _settle(stack, settings, tell)
+
+
+def _fetch(tell: Progress) -> str | None:
+    """Everything that is fetched once, side by side: Asterisk with SIPp, Kafka's jars. Why there is no Asterisk.
+
+    Kafka's own failure is told when Kafka is prepared: it is needed, Asterisk is not.
+    """
+    from configuration.asterisk.fetch import FetchError, installation, why_not
+    from streamco.embedded.kafka import fetch_jars
+
+    cache = user_cache_directory()
+    with ThreadPoolExecutor(2) as pool:
+        jars = pool.submit(fetch_jars, cache / "kafka", tell) if not read_settings().kafka_bootstrap else None
+        try:
+            if (reason := why_not()) is None:
+                installation(cache, tell)
+        except FetchError as error:
+            reason = str(error)
+        if jars is not None:
+            jars.exception()
+    return reason
 
 
 def _seed(settings: Settings, size: str, progress: Progress) -> None:

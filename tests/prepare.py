@@ -16,8 +16,7 @@ from typing import Final
 
 from configuration.asterisk.fetch import FetchError
 from configuration.asterisk.fetch import installation as asterisk
-from streamco.embedded.jars import fetch, read_lock
-from streamco.embedded.kafka import VERSION
+from streamco.embedded.kafka import fetch_jars
 from streamco.embedded.server import ServerError
 from streamco.embedded.settings import user_cache_directory
 
@@ -90,8 +89,7 @@ def main() -> None:
 
     cache = user_cache_directory()
     try:
-        lock = (Path(__file__).parents[1] / "streamco" / "embedded" / "kafka-jars.lock").read_text()
-        fetch(read_lock(lock), cache / "kafka" / f"kafka-{VERSION}", say)
+        fetch_jars(cache / "kafka", say)
     except ServerError as error:
         sys.exit(f"set-up: {error}")
     try:

@@ -51,6 +51,11 @@ def escaped(value: str) -> str:
     return "".join(chr(code) if 32 <= code < 127 else f"\\u{code:04x}" for code in codes)
 
 
+def fetch_jars(cache: Path, progress: Progress) -> None:
+    """Have Kafka's jars in the user's cache (it may take some seconds, once). Raises ServerError."""
+    fetch(read_lock(_resource("kafka-jars.lock")), cache / f"kafka-{VERSION}", progress)
+
+
 def _libraries(settings: KafkaServer) -> Path:
     return settings.cache / f"kafka-{VERSION}"
 
@@ -79,7 +84,7 @@ def _prepare(settings: KafkaServer, progress: Progress) -> None:
     for path, separators in ((settings.directory, ","), (settings.cache, ":")):
         if any(one in str(path) for one in separators):
             raise ServerError(f"Kafka cannot work in {path}: {separators!r} in a path separates paths for it")
-    fetch(read_lock(_resource("kafka-jars.lock")), _libraries(settings), progress)
+    fetch_jars(settings.cache, progress)
     settings.directory.mkdir(parents=True, exist_ok=True)
     settings.directory.chmod(0o700)
     temporary = settings.directory / "tmp"
