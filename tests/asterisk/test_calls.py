@@ -74,10 +74,10 @@ def test_answered_by_the_first_vendor_and_ended_by_the_caller(real_calls: Calls)
     assert (leg.sip_code, seen.call.answered[0].leg) == (200, 1)
     assert leg.pdd_ms is not None
     assert seen.call.ended.pdd_ms is not None
-    assert 100 <= leg.pdd_ms < 100 + 400
+    assert 100 <= leg.pdd_ms < 100 + 900
     assert leg.pdd_ms <= seen.call.ended.pdd_ms < leg.pdd_ms + 1_000
     assert leg.answered_at_ms is not None
-    assert ANSWER_MS <= leg.answered_at_ms - leg.started_at_ms < ANSWER_MS + 600
+    assert ANSWER_MS <= leg.answered_at_ms - leg.started_at_ms < ANSWER_MS + 1_000
     assert money(seen) == [2 * CUSTOMER_SECOND, VENDOR_2_LEAST]
 
 
@@ -155,7 +155,7 @@ def test_the_caller_cancels_while_it_rings(real_calls: Calls) -> None:
     check_unanswered(seen.call.ended, 127, "CANCEL", "caller")
     assert leg.sip_code is None
     assert leg.pdd_ms is not None
-    assert 200 <= leg.pdd_ms < 700
+    assert 200 <= leg.pdd_ms < 1_000
     assert money(seen) == [0, 0]
 
 
@@ -166,7 +166,7 @@ def test_a_vendor_that_only_rings_is_left_after_his_time(real_calls: Calls) -> N
     check_unanswered(leg, 0, "NOANSWER", "us")
     check_unanswered(seen.call.ended, 19, "NOANSWER", "us")
     assert leg.sip_code is None
-    assert 2_000 <= leg.ended_at_ms - leg.started_at_ms < 2_700
+    assert 2_000 <= leg.ended_at_ms - leg.started_at_ms < 3_000
     assert money(seen) == [0, 0]
 
 
@@ -234,7 +234,7 @@ def test_early_media_is_passed_on_and_counts_as_a_sign_of_life(real_calls: Calls
     assert (seen.code, seen.progress) == (200, [183])
     pdd_ms = seen.call.legs[0].pdd_ms
     assert pdd_ms is not None
-    assert 100 <= pdd_ms < 500
+    assert 100 <= pdd_ms < 1_000
     check_talk(seen.call.ended, TALK_MS, "caller")
     assert money(seen) == [2 * CUSTOMER_SECOND, VENDOR_2_LEAST]
 
