@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
 
-from streamco.embedded.front.sql import identifier, is_name, literal, read_insert, read_statement
+from streamco.embedded.front.sql import identifier, is_name, literal, read_insert, read_statement, read_target
 from streamco.embedded.front.wire import EngineError
 
 # Formats whose pieces simply follow each other. Others have a head and a foot, and are made whole.
 STREAMED: Final = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
 _APPEND_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 64 << 10
+_ARRIVED: Final = "rows_of_this_insert"
 
 
 @dataclass(frozen=True)
@@ -125,10 +126,8 @@ def execute(handle: Any, job: Job, finish: Callable[[], None]) -> Answer:
     insert = read_insert(start)
     if insert is not None:
         data = chain([start[insert.data_at :]], pieces)
-        written = _insert(handle, insert.head.decode(), insert.format or "", data)
-        return Answer(
-            b"", None, _summary(begun_ns, written_rows=written.rows_written, written_bytes=written.bytes_written)
-        )
+        rows, size = _insert_checked(handle, insert.head.decode(), insert.format or "", data)
+        return Answer(b"", None, _summary(begun_ns, written_rows=rows, written_bytes=size))
     sql = start + b"".join(pieces)
     statement = read_statement(sql)
     text = sql.decode()
@@ -159,6 +158,36 @@ def _start(pieces: Iterator[bytes]) -> bytes:
         if len(start) >= _HEAD_BYTES:
             break
     return start
+
+
+def _insert_checked(handle: Any, head: str, form: str, data: Iterable[bytes]) -> tuple[int, int]:
+    """Insert the data; (rows, bytes) written.
+
+    The engine's streamed insert says nothing when the table itself refuses the rows (too many parts or partitions, a
+    constraint): they are gone, and it reports success. So rows arrive in memory first, and one statement moves them:
+    that one does say what is wrong.
+    """
+    target = read_target(head)
+    if target is None:  # a function's table, settings of its own: as it is
+        written = _insert(handle, head, form, data)
+        return written.rows_written, written.bytes_written
+    name, columns = target
+    listed = f"({columns})" if columns else ""
+    handle.query(f"CREATE OR REPLACE TEMPORARY TABLE {_ARRIVED} AS {name} ENGINE = Memory", "TSV")
+    try:
+        written = _insert(handle, f"INSERT INTO {_ARRIVED} {listed}", form, data)
+        arrived = int(handle.query(f"SELECT count() FROM {_ARRIVED}", "TSV").bytes())  # noqa: S608 - a name of ours
+        if arrived != written.rows_written:
+            raise EngineError(
+                f"Code: 469. DB::Exception: {written.rows_written} rows came, {arrived} keep the constraints of "
+                f"{name}: none was written. (VIOLATED_CONSTRAINT)"
+            )
+        # The client's own words, and of an insert's head nothing but names.
+        move = f"INSERT INTO {name} {listed} SELECT {columns or '*'} FROM {_ARRIVED}"  # noqa: S608
+        moved = handle.query(move, "TSV")
+    finally:
+        handle.query(f"DROP TEMPORARY TABLE IF EXISTS {_ARRIVED}", "TSV")
+    return moved.rows_written(), moved.bytes_written()
 
 
 def _insert(handle: Any, head: str, form: str, data: Iterable[bytes]) -> Any:

@@ -20,6 +20,12 @@ _TOKEN: Final = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_ONE_NAME: Final = r"(?:[A-Za-z_]\w*|`(?:[^`\\]|\\.)+`|\"(?:[^\"\\]|\\.)+\")"
+_TARGET: Final = re.compile(
+    rf"\s*INSERT\s+INTO\s+(?:TABLE\s+)?(?P<name>{_ONE_NAME}(?:\.{_ONE_NAME})?)\s*"
+    rf"(?:\(\s*(?P<columns>{_ONE_NAME}(?:\s*,\s*{_ONE_NAME})*)\s*\)\s*)?",
+    re.IGNORECASE,
+)
 _SHOWING: Final = {b"SHOW", b"DESCRIBE", b"DESC", b"EXISTS", b"EXPLAIN", b"CHECK", b"KILL"}
 _SELECTING: Final = {b"SELECT", b"WITH", b"FROM", b"("}
 _DATA_ELSEWHERE: Final = {b"SELECT", b"WITH", b"VALUES", b"FROM", b"WATCH"}
@@ -80,6 +86,12 @@ def read_insert(start: bytes) -> Statement | None:
         elif depth == 0 and word == b"FORMAT":
             head_end = token.start()
     return None
+
+
+def read_target(head: str) -> tuple[str, str] | None:
+    """(table, columns) of an insert's head as they are written there, columns '' for all. None: it says more."""
+    found = _TARGET.fullmatch(head)
+    return None if found is None else (found["name"], found["columns"] or "")
 
 
 def _data_at(body: bytes, at: int) -> int:
