@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 STAMP = VENV / ".made-from"
 UV = "uv>=0.5"
+QUIETLY = ("--disable-pip-version-check", "--no-input", "--root-user-action=ignore")
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def find_uv() -> str:
         say("fetching uv by pip")
         have_pip = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False)
         if have_pip.returncode == 0:
-            run(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
+            run(sys.executable, "-m", "pip", "install", "--quiet", *QUIETLY,
                 "--target", str(cache), UV)  # fmt: skip
         else:
             pip_from_venv(cache)
@@ -71,7 +72,7 @@ def pip_from_venv(cache: Path) -> None:
             f"{sys.executable} has neither pip nor ensurepip, and uv is not on the path: install one of them "
             "(Debian: apt install python3-venv), or uv"
         )
-    run(str(trial / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
+    run(str(trial / "bin" / "python"), "-m", "pip", "install", "--quiet", *QUIETLY,
         "--target", str(cache), UV)  # fmt: skip
     shutil.rmtree(trial)
 

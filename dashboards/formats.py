@@ -50,11 +50,12 @@ def money(micros: int | None, currency: str = "", decimals: int = 2) -> str:
 
 
 def price(price_e8: int | None) -> str:
-    """A price per minute with six decimals."""
+    """A price per minute, exact: six decimals, or the eight that it may have."""
     if price_e8 is None:
         return UNKNOWN
-    units = _rounded(abs(price_e8), 100)
-    return f"{'−' if price_e8 < 0 and units else ''}{units // _MICROS}.{units % _MICROS:06d}"
+    whole, rest = divmod(abs(price_e8), 10**8)
+    decimals = f"{rest:08d}"
+    return f"{'−' if price_e8 < 0 else ''}{whole}.{decimals.removesuffix('0').removesuffix('0')}"
 
 
 def talk(milliseconds: int) -> str:

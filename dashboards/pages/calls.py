@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from dash import Dash, Input, Output, dcc, html
+from dash import ClientsideFunction, Dash, Input, Output, dcc, html
 
 from dashboards import formats
 from dashboards.live import LiveView
@@ -16,36 +16,44 @@ from tariffs.rating import rate
 
 REFRESH_MS: Final = 2_000
 MAX_ROWS: Final = 2_000
+_LOSS: Final = {"amber": "params.value < 0"}
 _ORDER: Final = {"talking": 0, "ringing": 1, "setting up": 2}
 
 
 def layout() -> Any:
     """The page without its rows."""
     columns = [
-        column("state", "State", width=112, cellClassRules={"talking": "params.value === 'talking'"}),
-        column("duration", "Duration", width=92, kind="number", **_format("duration")),
-        column("customer", "Customer", width=180, flex=1, minWidth=130, tooltipField="customer"),
-        column("caller", "Caller", width=142, kind="phone"),
-        column("callee", "Callee", width=142, kind="phone"),
-        column("destination", "Destination", width=190, flex=1, minWidth=130, tooltipField="destination"),
-        column("vendor", "Vendor", width=180, flex=1, minWidth=130, tooltipField="vendor"),
-        column("leg", "Leg", width=62, kind="number"),
-        column("cost", "Cost", width=104, kind="number", **_format("money4")),
-        column("margin", "Margin", width=104, kind="number", **_format("money4")),
-        column("currency", "", width=58),
-        column("node", "Node", width=76),
-        column("id", "Call", width=88, cellRenderer="streamcoCallLink"),
+        column("state", "State", width=100, cellClassRules={"talking": "params.value === 'talking'"}),
+        column("duration", "Duration", width=84, kind="number", **_format("duration")),
+        column("customer", "Customer", width=160, flex=4, minWidth=110, tooltipField="customer"),
+        column("caller", "Caller", width=128, kind="phone", **_format("withheld")),
+        column("callee", "Callee", width=132, kind="phone"),
+        column("destination", "Destination", width=180, flex=5, minWidth=120, tooltipField="destination"),
+        column("vendor", "Vendor", width=170, flex=5, minWidth=120, tooltipField="vendor"),
+        column("leg", "Leg", width=50, kind="number"),
+        column("cost", "Cost", width=84, kind="number", **_format("money4")),
+        column("margin", "Margin", width=92, kind="number", cellClassRules=_LOSS, **_format("money4")),
+        column("currency", "", width=54),
+        column("node", "Node", width=64),
+        column("id", "Call", width=60, cellRenderer="streamcoCallLink"),
     ]
     empty = "No call is up. A call appears here when its first leg is dialled."
     return html.Div(
         [
             dcc.Interval(id="calls-tick", interval=REFRESH_MS),
-            html.Div(id="calls-state"),
+            dcc.Location(id="calls-address", refresh=False),
             html.Div(
-                dcc.Input(
-                    id="calls-filter", className="find", placeholder="number, customer, vendor …", debounce=False
-                ),
-                className="toolbar",
+                [
+                    html.Div(id="calls-state", className="grow"),
+                    dcc.Input(
+                        id="calls-filter",
+                        className="find",
+                        placeholder="filter: number, customer, vendor …",
+                        debounce=False,
+                        maxLength=64,
+                    ),
+                ],
+                className="topline",
             ),
             html.Div(grid("calls-grid", columns, empty=empty), className="full-grid"),
         ],
@@ -65,11 +73,19 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
     )
     def refresh(_: int | None) -> tuple[Any, Any]:
         view, now_ms = sources.live.view(), sources.now_ms()
-        shown = rows(view, sources.names.names(), now_ms)
-        return state_line([summary(shown, view)], freshness(view, now_ms)), shown
+        # What is not heard does not go on: with Kafka away, durations and money stand still at the last moment known.
+        as_of_ms = now_ms if view.away_since_ms is None else min(now_ms, view.away_since_ms)
+        shown = rows(view, sources.names.names(), as_of_ms)
+        return state_line([summary(shown, view)], freshness(view, now_ms), now_ms), shown
 
-    app.clientside_callback(  # type: ignore[no-untyped-call]
-        "function(text) { return {quickFilterText: text || ''}; }",
+    # The filter is in the address: a link shows a colleague the same calls.
+    app.clientside_callback(
+        ClientsideFunction("streamco", "filterFromAddress"),
+        Output("calls-filter", "value"),
+        Input("calls-address", "search"),
+    )
+    app.clientside_callback(
+        ClientsideFunction("streamco", "filter"),
         Output("calls-grid", "dashGridOptions", allow_duplicate=True),
         Input("calls-filter", "value"),
         prevent_initial_call=True,
@@ -93,12 +109,13 @@ def summary(shown: Sequence[Mapping[str, Any]], view: LiveView) -> Word:
 
 def rows(view: LiveView, names: Names, now_ms: int) -> list[dict[str, Any]]:
     """One row for each call that goes on: talking first, the longest first."""
-    found = [_row(call, names, now_ms) for call in view.calls if call.ended_at_ms is None and call.legs]
+    found = [live_row(call, names, now_ms) for call in view.calls if call.ended_at_ms is None and call.legs]
     found.sort(key=lambda row: (_ORDER[row["state"]], -row["duration"], row["id"]))
     return found[:MAX_ROWS]
 
 
-def _row(call: LiveCall, names: Names, now_ms: int) -> dict[str, Any]:
+def live_row(call: LiveCall, names: Names, now_ms: int) -> dict[str, Any]:
+    """A live call as the grid shows it. The call has a leg."""
     leg = current_leg(call)
     facts, terms = call.call_facts, leg.facts
     answered = leg.answered_at_ms

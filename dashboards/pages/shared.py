@@ -70,14 +70,15 @@ def marked(word: Word, class_name: str = "word") -> Any:
     )
 
 
-def state_line(words: Sequence[Word], live: Word, more: str = "") -> Any:
-    """The first line of a page: what matters, in words; how fresh it is."""
+def state_line(words: Sequence[Word], live: Word, now_ms: int, more: str = "") -> Any:
+    """The first line of a page: what matters, in words; how fresh it is. The browser watches its moment go on."""
     return html.Div(
         [
             html.Div([marked(word) for word in words], className="words"),
             html.Div([html.Span(more, className="more"), marked(live, "word live")], className="fresh"),
         ],
         className="state-line",
+        **{"data-at": str(now_ms)},
     )
 
 
@@ -126,11 +127,6 @@ def grid(
         className="grid",
         style={"height": "100%", "width": "100%"},
     )
-
-
-def sort_key(rows: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
-    """Rows by a numeric column, largest first, then by name."""
-    return sorted(rows, key=lambda row: (-(row.get(name) or 0), str(row.get("name", ""))))
 
 
 def too_few(sample: int) -> str:

@@ -11,7 +11,7 @@ from dash import Dash, Input, Output, dcc, html, no_update
 from dashboards import formats
 from dashboards.figures import MIN_SAMPLE, Figure, Kind, Sums, by_name, read_sums, state_of, total
 from dashboards.live import LiveView
-from dashboards.pages.shared import Sources, State, Word, card, column, freshness, grid, sort_key, state_line, too_few
+from dashboards.pages.shared import Sources, State, Word, card, column, freshness, grid, state_line, too_few
 from dashboards.queries import DIMENSIONS, SourceAwayError
 from dashboards.spark import spark
 
@@ -20,6 +20,7 @@ WINDOWS: Final = {"5": "5 min", "15": "15 min", "60": "1 hour"}
 DEFAULT_WINDOW: Final = "5"
 CPS_SECONDS: Final = 60
 MAX_ROWS: Final = 500
+_NAME: Final = "streamcoNameLink"
 _TITLES: Final = {"vendor": "Vendors", "customer": "Customers", "destination": "Destinations"}
 
 
@@ -38,16 +39,18 @@ def layout() -> Any:
         [
             dcc.Interval(id="wall-tick", interval=REFRESH_MS),
             dcc.Location(id="wall-address", refresh="callback-nav"),
-            html.Div(id="wall-state"),
             html.Div(
-                dcc.RadioItems(
-                    id="wall-window",
-                    options=[{"value": value, "label": label} for value, label in WINDOWS.items()],
-                    value=DEFAULT_WINDOW,
-                    inline=True,
-                    className="choices",
-                ),
-                className="toolbar",
+                [
+                    html.Div(id="wall-state", className="grow"),
+                    dcc.RadioItems(
+                        id="wall-window",
+                        options=[{"value": value, "label": label} for value, label in WINDOWS.items()],
+                        value=DEFAULT_WINDOW,
+                        inline=True,
+                        className="choices",
+                    ),
+                ],
+                className="topline",
             ),
             html.Div(id="wall-cards", className="cards"),
             html.Div([_panel(dimension) for dimension in DIMENSIONS], className="panels"),
@@ -59,16 +62,17 @@ def layout() -> Any:
 def _panel(dimension: str) -> Any:
     money = "cost" if dimension == "vendor" else "revenue"
     columns = [
-        column("name", _TITLES[dimension][:-1], width=140, flex=1, minWidth=110, tooltipField="name"),
+        column("name", _TITLES[dimension][:-1], width=140, flex=1, minWidth=110, tooltipField="name", cellRenderer=_NAME),
         column("attempts", "Legs" if dimension == "vendor" else "Calls", width=58, kind="number", **_number("count")),
-        column("asr", "ASR %", width=62, kind="number", **_number("one"), cellClassRules=_rules("asr_state")),
-        column("asr_change", "vs 1 h", width=60, kind="number", **_number("change")),
+        *([] if dimension == "vendor" else [_refused_column()]),
+        column("asr", "ASR %", width=66, kind="number", **_number("one"), cellClassRules=_rules("asr_state")),
+        column("asr_change", "vs 1 h", width=64, kind="number", **_number("change")),
         column("ner", "NER %", width=60, kind="number", **_number("one")),
         column("acd", "ACD", width=52, kind="number", **_number("duration")),
         column("pdd", "PDD s", width=54, kind="number", **_number("one")),
         column("minutes", "Min", width=56, kind="number", **_number("one")),
-        column("money", money.capitalize(), width=72, kind="number", **_number("money")),
-        column("margin", "Margin", width=68, kind="number", **_number("money")),
+        column("money", money.capitalize(), width=76, kind="number", **_number("money")),
+        column("margin", "Margin", width=76, kind="number", **_number("money")),
     ]
     empty = "No traffic has ended in this window yet."
     return html.Section(
@@ -78,6 +82,11 @@ def _panel(dimension: str) -> Any:
         ],
         className="panel",
     )
+
+
+def _refused_column() -> dict[str, Any]:
+    tip = "attempts refused by the router: not in the ASR"
+    return column("refused", "Ref.", width=50, kind="number", headerTooltip=tip, **_number("count"))
 
 
 def _number(kind: str) -> dict[str, Any]:
@@ -107,13 +116,13 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
             attempts = sources.queries.attempts(timedelta(seconds=CPS_SECONDS))
             minutes = last_hour(sources, view, now_ms)
         except SourceAwayError as error:
-            return state_line([Word("red", f"{error}: the figures below are old")], live), *([no_update] * 4)
+            return state_line([Word("red", f"{error}: the figures below are old")], live, now_ms), *([no_update] * 4)
         now, before = total(named["customer"])
         words = summary(named, now, before)
         cards = figure_cards(now, before, attempts, minutes, view)
         lines = [rows(named[dimension], dimension, now) for dimension in DIMENSIONS]
-        text = f"ended in the last {WINDOWS.get(window, '')} · against the same an hour ago"
-        return state_line(words, live, text), cards, *lines
+        text = "ended in the window, against the same an hour ago"
+        return state_line(words, live, now_ms, text), cards, *lines
 
     @app.callback(Output("wall-window", "value"), Input("wall-address", "search"), prevent_initial_call=False)
     def from_address(search: str | None) -> str:
@@ -188,10 +197,10 @@ def figure_cards(
     had_traffic = was.attempts > 0
     cards = [
         card("Concurrent", formats.count(talking) if view.complete else formats.UNKNOWN,
-             formats.change(talking, hour_ago if had_traffic else None, decimals=0), more="calls up or being set up",
+             formats.change(talking, hour_ago if had_traffic else None, decimals=0), more="up or in set-up",
              picture=spark([minute.concurrent for minute in minutes])),
         card("CPS", f"{cps:.1f}", formats.change(cps, cps_before if attempts[1] else None),
-             more=f"{attempts[0]:,} attempts in {CPS_SECONDS} s", picture=spark([m.attempts for m in minutes])),
+             more=f"{attempts[0]:,} in {CPS_SECONDS} s", picture=spark([m.attempts for m in minutes])),
         _ratio_card("ASR", figure.asr_percent, was.asr_percent, figure.attempts, "calls", state_of(figure, was),
                     [one.asr_percent for one in each]),
         _card("ACD", formats.duration(figure.acd_seconds), figure.acd_seconds, was.acd_seconds, " s",
@@ -201,7 +210,7 @@ def figure_cards(
         _card("PDD", formats.seconds(figure.mean_pdd_ms), _thousandth(figure.mean_pdd_ms), _thousandth(was.mean_pdd_ms),
               " s", f"mean of {figure.with_pdd:,}", [one.mean_pdd_ms for one in each]),
         _card("Minutes", f"{figure.minutes:,.0f}", figure.minutes, was.minutes if had_traffic else None, "",
-              f"{now.refused:,} attempts refused", [one.minutes for one in each]),
+              f"{now.refused:,} calls refused", [one.minutes for one in each]),
     ]  # fmt: skip
     return cards + _money_cards(now, before, minutes)
 
@@ -245,12 +254,16 @@ def _money_cards(now: Sums, before: Sums, minutes: Sequence[Minute]) -> list[Any
 
 
 def rows(named: Mapping[str, tuple[Sums, Sums]], dimension: str, overall: Sums) -> list[Mapping[str, Any]]:
-    """A grid's rows: most traffic first. Money in the currency that most of it is in; others are not mixed in."""
+    """A grid's rows: what lost most answered calls first, then most traffic. Money in the currency that most of it is in; others are not mixed in."""
     kind: Kind = "legs" if dimension == "vendor" else "calls"
     currency = (overall.currencies() or [""])[0]
-    return sort_key([_row(name, now, before, kind, currency) for name, (now, before) in named.items()], "attempts")[
-        :500
-    ]
+    made = [_row(name, now, before, kind, currency) for name, (now, before) in named.items() if _any(now, before, kind)]
+    return sorted(made, key=lambda row: (-row["lost"], -row["attempts"], row["name"]))[:MAX_ROWS]
+
+
+def _any(now: Sums, before: Sums, kind: Kind) -> bool:
+    figure = now.figure(kind)
+    return bool(figure.attempts or figure.refused or before.figure(kind).attempts)
 
 
 def _row(name: str, now: Sums, before: Sums, kind: Kind, currency: str) -> dict[str, Any]:
@@ -260,8 +273,10 @@ def _row(name: str, now: Sums, before: Sums, kind: Kind, currency: str) -> dict[
     enough = figure.attempts >= MIN_SAMPLE
     return {
         "id": name or "(none)",
-        "name": name or "(not routed)",
+        "name": name or "(unknown)",
         "attempts": figure.attempts,
+        "refused": figure.refused,
+        "lost": lost(figure, was),
         "asr": _one(figure.asr_percent),
         "asr_state": state_of(figure, was),
         "asr_change": _one(_difference(figure, was)) if enough else None,

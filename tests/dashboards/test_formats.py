@@ -30,14 +30,14 @@ def test_money() -> None:
 def test_a_price_keeps_all_its_digits(price_e8: int) -> None:
     text = formats.price(price_e8)
     assert Decimal(text) == Decimal(price_e8) / 10**8
-    assert len(text.split(".")[1]) >= 4
+    assert len(text.split(".")[1]) >= 6
 
 
 def test_price() -> None:
-    assert formats.price(2_000_000) == "0.0200"
+    assert formats.price(2_000_000) == "0.020000"
     assert formats.price(1_234_567) == "0.01234567"
-    assert formats.price(-50_000_000) == "−0.5000"
-    assert formats.price(0) == "0.0000"
+    assert formats.price(-50_000_000) == "−0.500000"
+    assert formats.price(0) == "0.000000"
     assert formats.price(None) == UNKNOWN
 
 

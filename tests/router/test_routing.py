@@ -294,7 +294,7 @@ def oracle(world: RawWorld, number: str, now_ms: int) -> tuple[str, list[tuple[i
         return "NO ROUTE", []
     margin = {
         "allow_losses": -(10**30),
-        "no_losses": customer.minimum_margin_e8,
+        "no_losses": max(0, customer.minimum_margin_e8),
         "profit_only": max(1, customer.minimum_margin_e8),
     }[customer.profit]
     routes = [(peer_id, code) for _, cost, _, peer_id, code in sorted(usable) if income - cost >= margin][:MAX_ROUTES]
