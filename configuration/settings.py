@@ -22,7 +22,8 @@ class NodeSettings(Frozen):
     """One Asterisk. `directory` is the node's: etc, journal, epoch, run.
 
     `router`: host:port of the FastAGI router. `ami_permit`: the networks from which the agent may come.
-    `sip_host`, `sip_port`: where SIP listens (UDP); RTP takes ports from `rtp_port_first` to `rtp_port_last`.
+    `sip_host`, `sip_port`: where SIP listens (UDP); RTP takes ports from `rtp_port_first` to
+    `rtp_port_last`, four for each call at a time: without a free one Asterisk answers 488, and the call never was.
     `cache`: where Asterisk is fetched to when the machine has none.
     """
 
