@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from schemas.facts import CurrencyCode, Digits, Facts, Id, Side
+from schemas.facts import CurrencyCode, Digits, Facts, Id, RowId, Side
+from schemas.ids import make_leg_id
 
 EVENT_VERSION: Final = 1
 
@@ -113,8 +114,8 @@ class CallEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, t
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One vendor as a decision saw it, taken (`position` from 1) or not (`verdict` says why)."""
 
-    vendor_company_id: Id
-    vendor_peer_id: Id
+    vendor_company_id: RowId
+    vendor_peer_id: RowId
     vendor: Short  # the peer's name
     priority: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
     code: Digits
@@ -141,15 +142,15 @@ class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     callee_dialled: Text
     caller: Digits
     callee: Digits
-    customer_company_id: Id
-    customer_peer_id: Id
-    account_id: Id
+    customer_company_id: RowId
+    customer_peer_id: RowId
+    account_id: RowId
     route_class: Short
     code: Digits
     price_id: Id
     price_e8: int | None
     currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")]
-    destination_id: Id
+    destination_id: RowId
     reason: Short  # a Refusal, or empty: routed
     max_call_ms: LengthMs
     hold_micros: Micros
@@ -196,9 +197,9 @@ class RatedLeg(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     leg_id: Annotated[str, msgspec.Meta(max_length=64)]
     revision: Annotated[int, msgspec.Meta(ge=0, le=32_767)] = 0
     side: Side
-    account_id: Id
+    account_id: RowId
     currency: CurrencyCode
-    billed_seconds: Annotated[int, msgspec.Meta(ge=0)]
+    billed_seconds: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
     amount_micros: Annotated[int, msgspec.Meta(ge=0, le=10**18)]
     linked_leg_id: Annotated[
         str, msgspec.Meta(max_length=64)
@@ -249,6 +250,11 @@ def check_event(event: AnyEvent) -> None:
     """Rules that span fields. Raises EventError."""
     if isinstance(event, RatedLeg):
         check_event(event.ended)
+        number = event.ended.leg if isinstance(event.ended, LegEnded) else 0
+        if event.leg_id != make_leg_id(event.ended.call_id, number):
+            raise EventError(f"leg_id {event.leg_id!r}: ended is leg {number} of {event.ended.call_id}")
+        if event.side != ("receivable" if isinstance(event.ended, CallEnded) else "payable"):
+            raise EventError(f"side {event.side!r}: must be the other on a {type(event.ended).__name__}")
     if isinstance(event, LegEnded | CallEnded):
         if event.answered_at_ms is None and event.duration_ms:
             raise EventError(f"duration_ms {event.duration_ms}: a leg that was not answered has no duration")

@@ -18,6 +18,7 @@ Side = Literal["receivable", "payable"]  # receivable: a customer owes us; payab
 DurationRounding = Literal["up", "nearest", "none"]
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+RowId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]  # of a table whose key is PostgreSQL's int
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=86_400)]
 Digits = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{0,20}$")]
 CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
@@ -37,15 +38,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     side: Side
     generation: Id  # of the configuration snapshot that decided
-    customer_company_id: Id
-    customer_peer_id: Id
-    vendor_company_id: Id
-    vendor_peer_id: Id
-    account_id: Id
+    customer_company_id: RowId
+    customer_peer_id: RowId
+    vendor_company_id: RowId
+    vendor_peer_id: RowId
+    account_id: RowId
     currency: CurrencyCode
     code: Digits  # the code matched in this side's own deck
     price_id: Id  # row of the prices table
-    destination_id: Id
+    destination_id: RowId
     price_e8: Annotated[int, msgspec.Meta(ge=0, le=10**13 - 1)]
     connect_fee_micros: Annotated[int, msgspec.Meta(ge=0, le=10**15)]
     minimum_seconds: Seconds

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from schemas.facts import Facts, FactsError, decode_facts, encode_facts
 
-ids = st.integers(0, 2**53 - 1)
+ids, row_ids = st.integers(0, 2**53 - 1), st.integers(0, 2**31 - 1)
 digits = st.text("0123456789", max_size=20)
 all_facts = st.builds(
     Facts,
     side=st.sampled_from(["receivable", "payable"]),
-    generation=ids, customer_company_id=ids, customer_peer_id=ids, vendor_company_id=ids, vendor_peer_id=ids,
-    account_id=ids, price_id=ids, destination_id=ids,
+    generation=ids, customer_company_id=row_ids, customer_peer_id=row_ids, vendor_company_id=row_ids,
+    vendor_peer_id=row_ids, account_id=row_ids, price_id=ids, destination_id=row_ids,
     currency=st.text("ABCXYZ", min_size=3, max_size=3),
     code=digits, caller=digits, callee=digits,
     price_e8=st.integers(0, 10**13 - 1),
@@ -41,6 +41,7 @@ def test_facts_survive_the_channel_variable(facts: Facts) -> None:
         (ONE.replace("1525000", "-1"), "price_e8"),
         (ONE.replace("1525000", "١٢"), "price_e8"),
         (ONE.replace("USD", "usd"), "currency"),
+        (ONE.replace(";1041;", f";{2**31};"), "account_id"),
         (ONE.replace(";447;", ";44a;"), "code"),
         (ONE.replace("447700900123", "4477|0"), "callee"),
         (ONE.replace(";1;1;0;6;u", ";1;0;0;6;u"), "increment_seconds"),
