@@ -19,6 +19,8 @@ from sinks.dimensions import Dimensions
 _MONEY: Final = pyarrow.decimal128(18, 6)
 _PRICE: Final = pyarrow.decimal128(18, 8)
 _TIME: Final = pyarrow.timestamp("ms", "UTC")
+# A back-fill brings legs of many days in one batch, and a day is a partition: by default an insert of over 100 fails.
+_INSERT: Final = {"max_partitions_per_insert_block": 0}
 
 
 class _Row(NamedTuple):
@@ -148,13 +150,13 @@ def decision_table(decisions: Sequence[CallRouted]) -> pyarrow.Table:
 def write_legs(client: Client, legs: Sequence[RatedLeg], names: Dimensions) -> None:
     """Insert the CDRs of these legs, in one insert. Raises what clickhouse-connect raises; a repeat is harmless."""
     if legs:
-        client.insert_arrow("legs", cdr_table(legs, names))
+        client.insert_arrow("legs", cdr_table(legs, names), settings=_INSERT)
 
 
 def write_decisions(client: Client, decisions: Sequence[CallRouted]) -> None:
     """Insert decisions, in one insert. A repeat is harmless."""
     if decisions:
-        client.insert_arrow("decisions", decision_table(decisions))
+        client.insert_arrow("decisions", decision_table(decisions), settings=_INSERT)
 
 
 def _destination(row: _Row, names: Dimensions) -> tuple[str, str]:
