@@ -259,9 +259,10 @@ def audit(as_json: bool, settle: float) -> None:
     from streamco import rooms
     from streamco.audit_view import print_report
 
-    tell = teller()
+    told = (lambda _: None) if as_json else teller()
+    chosen = rooms.audit(_settings())
     try:
-        report = compare(rooms.audit(_settings()), settle, (lambda _: None) if as_json else tell)
+        report = compare(chosen, settle, told)
     except Exception as error:  # any store's client: no audit is better than half a one
         _fail(f"the stores cannot be read: {error}", 2)
     if as_json:
