@@ -42,7 +42,11 @@ def is_gone(pid: int) -> bool:
 
 def answered_call(line: Line, name: str) -> Placed:
     placed = line.call(name, "999210000010", scenarios.caller_listens(CALLER))
-    until(lambda: "SIP/2.0 200 OK" in placed.received, "the call is answered")
+    try:
+        until(lambda: "SIP/2.0 200 OK" in placed.received, "the call is answered")
+    except AssertionError as error:
+        error.add_note(f"{placed.received}\n{line.console('pjsip show contacts')}\n{line.said('node')[-3000:]}")
+        raise
     return placed
 
 
