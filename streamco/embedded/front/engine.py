@@ -10,7 +10,7 @@ from typing import Any
 
 import chdb
 
-from streamco.embedded.front.jobs import Answer, Job, apply_settings, execute, make_table
+from streamco.embedded.front.jobs import Answer, Job, apply_settings, execute, make_table, restoring, set_all
 from streamco.embedded.front.sessions import Sessions
 from streamco.embedded.front.sql import StatementError, identifier, literal
 from streamco.embedded.front.wire import EngineError
@@ -38,7 +38,13 @@ class Engine:
         self.time_zone = self.ask("SELECT timezone()")
 
     def _new_handle(self) -> Any:
-        return chdb.connect(self._path)
+        handle = chdb.connect(self._path)
+        try:
+            set_all(handle, self._defaults)
+        except BaseException:
+            handle.close()
+            raise
+        return handle
 
     def ask(self, sql: str) -> str:
         """The first value that a statement of ours gives, as text."""
@@ -51,8 +57,8 @@ class Engine:
             handle.close()
 
     def kill(self, marker: str) -> None:
-        """End the query of the job with this marker, if it still runs."""
-        self.ask(f"KILL QUERY WHERE Settings['log_comment'] = {literal(marker)} ASYNC")
+        """End the query of the job with this marker, if it runs and only reads: a change is never cut in two."""
+        self.ask(f"KILL QUERY WHERE query_kind = 'Select' AND Settings['log_comment'] = {literal(marker)} ASYNC")
 
     def kill_all(self) -> None:
         """End every query."""
@@ -91,7 +97,9 @@ class Engine:
                 done()
 
         try:
-            undo.append(apply_settings(handle, job, self._defaults))
+            if job.session is not None:
+                undo.append(restoring(handle, [*job.settings, "log_comment"]))
+            apply_settings(handle, job)
             for table in job.tables:
                 undo.append(f"DROP TEMPORARY TABLE IF EXISTS {identifier(table.name)}")
                 make_table(handle, table)

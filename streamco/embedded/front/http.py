@@ -40,6 +40,8 @@ TRANSPORT: Final = {
     "cancel_http_readonly_queries_on_client_close", "stacktrace", "log_comment",
 }  # fmt: skip
 _WAIT_SECONDS: Final = 30.0
+_KILL_AGAIN_SECONDS: Final = 1.0
+_THROWN_AWAY: Final = 8
 
 
 class Front:
@@ -83,7 +85,7 @@ class Front:
         except ClientDisconnect:
             return Response(status_code=499)
         try:
-            answer = await run_in_threadpool(self._engine.run, job)
+            answer = await self._run(job, request)
             return self._response(answer, request, arguments, query_id)
         except EngineError as error:
             self._places.release()
@@ -91,6 +93,19 @@ class Front:
         except BaseException:
             self._places.release()
             raise
+
+    async def _run(self, job: Job, request: Request) -> Answer:
+        """Run a job in a thread. If its client goes away before there is an answer, a query is ended."""
+        running = asyncio.ensure_future(run_in_threadpool(self._engine.run, job))
+        gone = asyncio.ensure_future(_client_gone(request))
+        try:
+            await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
+            while not running.done():
+                await run_in_threadpool(self._engine.kill, job.marker)
+                await asyncio.wait({running}, timeout=_KILL_AGAIN_SECONDS)
+            return await running
+        finally:
+            gone.cancel()
 
     def _authorise(self, request: Request, arguments: dict[str, str]) -> None:
         user = request.headers.get("x-clickhouse-user") or arguments.get("user", "")
@@ -128,8 +143,6 @@ class Front:
         settings = {
             name: value for name, value in arguments.items() if name not in TRANSPORT and not name.startswith("param_")
         }
-        if request.method == "GET":
-            settings["readonly"] = "2"
         query = [arguments["query"].encode() + b"\n"] if "query" in arguments else []
         pieces: Iterator[bytes] = decompressed(body, request.headers.get("content-encoding", ""), limit)
         return Job(
@@ -143,16 +156,24 @@ class Front:
             session_seconds=_seconds(arguments.get("session_timeout", "60")),
             session_must_exist=arguments.get("session_check") == "1",
             may_stream=arguments.get("wait_end_of_query") != "1",
+            read_only=request.method == "GET",
         )
 
     async def _body(self, request: Request, limit: int) -> bytes:
-        """The whole body as it was sent, within the limit."""
+        """The whole body as it was sent, within the limit.
+
+        A client that is told no while it still sends would see its connection break and not the answer: what is too
+        large is read to its end, within another bound, and thrown away.
+        """
         parts, total = [], 0
         async for part in request.stream():
             total += len(part)
-            if total > limit:
-                raise too_large(limit)
-            parts.append(part)
+            if total <= limit:
+                parts.append(part)
+            elif total > limit * _THROWN_AWAY:
+                break
+        if total > limit:
+            raise too_large(limit)
         return b"".join(parts)
 
     def _response(self, answer: Answer, request: Request, arguments: dict[str, str], query_id: str) -> Response:
@@ -196,6 +217,12 @@ class Front:
         finally:
             self._places.release()
             pieces.close()
+
+
+async def _client_gone(request: Request) -> None:
+    """Returns when the client has closed its connection. The body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
 
 
 def _seconds(text: str) -> float:

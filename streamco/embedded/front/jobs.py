@@ -1,5 +1,6 @@
 """One statement: what it runs with, how it is run on a handle of the engine, and what comes out."""
 
+import json
 import threading
 import time
 import uuid
@@ -42,6 +43,7 @@ class Job:
     session_seconds: float = 60.0
     session_must_exist: bool = False
     may_stream: bool = False
+    read_only: bool = False
     marker: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -89,19 +91,35 @@ class Answer:
     summary: dict[str, int]
 
 
-def apply_settings(handle: Any, job: Job, defaults: dict[str, str]) -> str:
-    """Set the job's database and settings on its handle; the statement that takes the settings back.
+def apply_settings(handle: Any, job: Job) -> None:
+    """Set the job's database and settings on its handle.
 
-    `log_comment` carries the job's marker, by which its query can be found and killed.
+    `log_comment` carries the job's marker, by which its query can be found and killed. A session is never set to
+    read-only, since that cannot be taken back: there `execute` alone looks at the statement's kind.
     """
-    if job.database is not None or job.session is not None:
-        handle.query(f"USE {identifier(job.database or 'default')}", "TSV")
-    settings = defaults | job.settings | {"log_comment": job.marker}
+    if job.database is not None:
+        handle.query(f"USE {identifier(job.database)}", "TSV")
+    only_read = {"readonly": "2"} if job.read_only and job.session is None else {}
+    set_all(handle, job.settings | {"log_comment": job.marker} | only_read)
+
+
+def set_all(handle: Any, settings: dict[str, str]) -> None:
+    """Give settings these values for as long as the handle lives. All or none: it is one statement."""
     for name in settings:
         if not is_name(name):
             raise EngineError(f"Code: 115. DB::Exception: {name[:80]!r} is no setting's name. (UNKNOWN_SETTING)")
-    handle.query("SET " + ", ".join(f"{name} = {_value(value)}" for name, value in settings.items()), "TSV")
-    return "SET " + ", ".join(f"{name} = DEFAULT" for name in settings)
+    if settings:
+        handle.query("SET " + ", ".join(f"{name} = {_value(value)}" for name, value in settings.items()), "TSV")
+
+
+def restoring(handle: Any, names: Iterable[str]) -> str:
+    """The statement that gives settings the values back that they have now in a session."""
+    wanted = [name for name in names if is_name(name)]
+    listed = ", ".join(literal(name) for name in wanted)
+    changed = f"SELECT name, value FROM system.settings WHERE changed AND name IN ({listed})"  # noqa: S608 - names
+    rows = handle.query(changed, "JSONEachRow")
+    own = {row["name"]: row["value"] for row in map(json.loads, bytes(rows.bytes() or b"").splitlines())}
+    return "SET " + ", ".join(f"{name} = {_value(own[name]) if name in own else 'DEFAULT'}" for name in wanted)
 
 
 def _value(text: str) -> str:
@@ -125,11 +143,14 @@ def execute(handle: Any, job: Job, finish: Callable[[], None]) -> Answer:
     start = _start(pieces)
     insert = read_insert(start)
     if insert is not None:
+        _require_change(job)
         data = chain([start[insert.data_at :]], pieces)
         rows, size = _insert_checked(handle, insert.head.decode(), insert.format or "", data)
         return Answer(b"", None, _summary(begun_ns, written_rows=rows, written_bytes=size))
     sql = start + b"".join(pieces)
     statement = read_statement(sql)
+    if statement.kind not in ("select", "show"):
+        _require_change(job)
     text = sql.decode()
     form = statement.format or job.default_format
     if statement.kind == "select" and job.may_stream and form in STREAMED:
@@ -150,6 +171,11 @@ def execute(handle: Any, job: Job, finish: Callable[[], None]) -> Answer:
     return Answer(body, None if statement.kind == "change" else form, summary)
 
 
+def _require_change(job: Job) -> None:
+    if job.read_only:
+        raise EngineError("Code: 164. DB::Exception: Cannot execute query in readonly mode. (READONLY)")
+
+
 def _start(pieces: Iterator[bytes]) -> bytes:
     """Enough of the body to know what it is: an insert's head may lie over several pieces."""
     start = b""
@@ -168,9 +194,11 @@ def _insert_checked(handle: Any, head: str, form: str, data: Iterable[bytes]) ->
     that one does say what is wrong.
     """
     target = read_target(head)
-    if target is None:  # a function's table, settings of its own: as it is
-        written = _insert(handle, head, form, data)
-        return written.rows_written, written.bytes_written
+    if target is None:
+        raise EngineError(
+            "Code: 48. DB::Exception: an insert with data names a table and its columns here, nothing else; "
+            "settings go beside it. (NOT_IMPLEMENTED)"
+        )
     name, columns = target
     listed = f"({columns})" if columns else ""
     handle.query(f"CREATE OR REPLACE TEMPORARY TABLE {_ARRIVED} AS {name} ENGINE = Memory", "TSV")

@@ -1,12 +1,17 @@
 """The owner of a ClickHouse directory: `python -m streamco.embedded.front.main`, settings as JSON in the environment.
 
-One process owns the directory. It ends on SIGTERM: no new request, running queries are killed, the engine is closed.
+One process owns the directory. It ends on SIGTERM: no new request, running queries have a few seconds and are killed
+then, the engine is closed.
 """
 
+import asyncio
 import fcntl
 import json
 import os
+import socket
 import sys
+import threading
+from types import FrameType
 from typing import Final, TextIO
 
 import uvicorn
@@ -18,6 +23,7 @@ from streamco.embedded.settings import LOOPBACK, ClickHouseServer
 SETTINGS_VARIABLE: Final = "CLICKHOUSE_FRONT_SETTINGS"
 _QUERY_SECONDS: Final = 300
 _STOP_SECONDS: Final = 5
+_KILLED_SECONDS: Final = 10
 _BACKLOG: Final = 256
 
 
@@ -34,6 +40,24 @@ def own(settings: ClickHouseServer) -> TextIO:
     except BlockingIOError:
         sys.exit(f"{settings.directory} is owned by another process: only one may serve it")
     return file
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but for its end: it would raise the signal again before the engine is closed, and wait for queries."""
+
+    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+        super().__init__(config)
+        self._engine = engine
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # In a thread, since the loop has to go on sending the errors of the queries that are killed.
+        kill = threading.Thread(target=self._engine.kill_all)
+        timer = asyncio.get_running_loop().call_later(_STOP_SECONDS, kill.start)
+        await super().shutdown(sockets)
+        timer.cancel()
 
 
 def main() -> None:
@@ -55,10 +79,9 @@ def main() -> None:
         access_log=False,
         server_header=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=_STOP_SECONDS,
+        timeout_graceful_shutdown=_STOP_SECONDS + _KILLED_SECONDS,
     )
-    uvicorn.Server(config).run()
-    engine.kill_all()
+    _Server(config, engine).run()
     engine.close()
     owned.close()
 

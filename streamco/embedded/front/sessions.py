@@ -59,12 +59,6 @@ class Sessions:
         session.expires_at = time.monotonic() + session.idle_seconds
         session.busy.release()
 
-    def forget_idle(self) -> int:
-        """Close those whose idle time is over; how many are left."""
-        with self._guard:
-            self._forget(time.monotonic())
-            return len(self._sessions)
-
     def close(self) -> None:
         """Close all that nobody uses now."""
         with self._guard:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["select", "show", "insert", "change"]
-"""select: can be streamed. show: has a result, cannot. insert: data follows. change: has no result."""
+Kind = Literal["select", "show", "kill", "insert", "change"]
+"""select: can be streamed. show, kill: has a result, cannot. insert: data follows. change: has no result."""
 
 _TOKEN: Final = re.compile(
     rb"""(?P<gap>\s+|--[^\n]*|\#[ !][^\n]*|/\*.*?\*/)
@@ -26,7 +26,7 @@ _TARGET: Final = re.compile(
     rf"(?:\(\s*(?P<columns>{_ONE_NAME}(?:\s*,\s*{_ONE_NAME})*)\s*\)\s*)?",
     re.IGNORECASE,
 )
-_SHOWING: Final = {b"SHOW", b"DESCRIBE", b"DESC", b"EXISTS", b"EXPLAIN", b"CHECK", b"KILL"}
+_SHOWING: Final = {b"SHOW", b"DESCRIBE", b"DESC", b"EXISTS", b"EXPLAIN", b"CHECK"}
 _SELECTING: Final = {b"SELECT", b"WITH", b"FROM", b"("}
 _DATA_ELSEWHERE: Final = {b"SELECT", b"WITH", b"VALUES", b"FROM", b"WATCH"}
 _LONGEST_INSERT_HEAD: Final = 1 << 20
@@ -101,17 +101,24 @@ def _data_at(body: bytes, at: int) -> int:
 
 
 def read_statement(sql: bytes) -> Statement:
-    """Kind and format of a statement that is whole. Raises StatementError when there are several."""
+    """Kind and format of a statement that is whole. Raises StatementError when there are several, or is none.
+
+    The engine takes nothing, and a quote that does not end, for a statement that succeeds.
+    """
     tokens = list(_tokens(sql))
     while tokens and tokens[-1][0] == b";":
         tokens.pop()
     words = [(token["word"] or token[0]).upper() for token in tokens]
     if b";" in words:
         raise StatementError("Code: 62. DB::Exception: Syntax error: Multi-statements are not allowed. (SYNTAX_ERROR)")
-    first = words[0] if words else b""
+    if not words or not {b"'", b'"', b"`"}.isdisjoint(words):
+        why = "a quote does not end" if words else "Empty query"
+        raise StatementError(f"Code: 62. DB::Exception: Syntax error: {why}. (SYNTAX_ERROR)")
+    first = words[0]
     if first in _SELECTING:
         return Statement("select", sql, _format(tokens, words))
-    return Statement("show" if first in _SHOWING else "change", sql, _format(tokens, words))
+    kind: Kind = "kill" if first == b"KILL" else "show" if first in _SHOWING else "change"
+    return Statement(kind, sql, _format(tokens, words))
 
 
 def _format(tokens: list[re.Match[bytes]], words: list[bytes]) -> str | None:
