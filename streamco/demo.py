@@ -62,7 +62,9 @@ def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
         signal.signal(number, lambda *_: stop.set())
     stack = Stack(settings, tell)
     try:
-        first_login = stack.start(interrupted=stop.is_set, fill=lambda progress: _seed(settings, size, progress))
+        first_login = stack.start(
+            interrupted=stop.is_set, fill=lambda progress: _seed(settings, size, progress), simulate=True
+        )
     except ServerError:
         if stop.is_set():
             tell("stopped before everything was up")

@@ -96,8 +96,8 @@ def processes(settings: Settings) -> list[Component]:
     return ours
 
 
-def traffic(settings: Settings) -> list[Component]:
-    """What makes calls here: Asterisks of ours, SIPp's trickle, the simulator."""
+def traffic(settings: Settings, *, simulate: bool) -> list[Component]:
+    """What takes and makes calls here: an Asterisk of ours, SIPp's trickle, and the simulator if it is wanted."""
     components = []
     for node in settings.asterisk_nodes:
         components.append(
@@ -113,7 +113,7 @@ def traffic(settings: Settings) -> list[Component]:
     if settings.asterisk_nodes and settings.trickle_cps > 0:
         needs = tuple(f"asterisk-{node}" for node in settings.asterisk_nodes)
         components.append(_own(settings, "trickle", ("trickle",), needs=("router", *needs)))
-    if settings.simulated_nodes:
+    if settings.simulated_nodes and simulate:
         components.append(_own(settings, "simulator", ("simulator",), needs=("router",), stop_seconds=60.0))
     return components
 
@@ -215,9 +215,10 @@ class Stack:
         *,
         interrupted: Callable[[], bool] = lambda: False,
         fill: Callable[[Progress], None] = lambda _: None,
-        with_traffic: bool = True,
+        simulate: bool = False,
     ) -> FirstLogin | None:
-        """From nothing to all healthy. `fill` is called when the stores are ready (the demo seeds its world there).
+        """From nothing to all healthy. `fill` is called when the stores are ready (the demo seeds its world there);
+        `simulate`: with the simulator, playing the simulated nodes.
 
         Raises ServerError; what was started is ended then.
         """
@@ -226,7 +227,7 @@ class Stack:
         try:
             check_ports(settings)
             first, then = stores(settings), processes(settings)
-            last = traffic(settings) if with_traffic else []
+            last = traffic(settings, simulate=simulate)
             supervisor.announce([*first, *then, *last])
             supervisor.start(first, interrupted=interrupted)
             first_login = prepare_stores(settings, self._progress)

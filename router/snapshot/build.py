@@ -72,7 +72,8 @@ def run(settings: SnapshotSettings) -> None:
                 connection.execute(f"LISTEN {CHANNEL}".encode())
                 while True:
                     built = _build_if_changed(connection, settings, built)
-                    for _ in connection.notifies(timeout=_wait_seconds(built), stop_after=1):
+                    # A large change makes hundreds of notifications in one packet, whatever stop_after says: one pause.
+                    if list(connection.notifies(timeout=_wait_seconds(built), stop_after=1)):
                         time.sleep(settings.debounce_seconds)
         except psycopg.OperationalError as error:
             log.warning("PostgreSQL away: the last snapshot stays", error=str(error))

@@ -30,7 +30,7 @@ dsn, directory, port = sys.argv[1:]
 directory = Path(directory)
 run(RouterSettings(
     snapshot=SnapshotSettings(
-        postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot", debounce_seconds=0
+        postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot", debounce_seconds=0.05
     ),
     kafka=Kafka(bootstrap="127.0.0.1:9"), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
 ))
@@ -153,6 +153,19 @@ async def test_a_change_is_live_without_a_restart(router: Running, connection: p
     connection.execute("UPDATE peers SET enabled = false WHERE name = 'buyer'")
     while (answer := await router.call(4)) is not None and answer["REASON"] != "DISABLED":
         assert time.monotonic() < deadline + 5, answer
+        await asyncio.sleep(0.05)
+
+
+async def test_a_large_change_is_live_as_soon_as_a_small_one(
+    router: Running, connection: psycopg.Connection[Any]
+) -> None:
+    with connection.transaction():  # hundreds of notifications, which all come at once
+        for number in range(400):
+            connection.execute("INSERT INTO companies (name) VALUES (%s)", (f"Company {number}",))
+        connection.execute("INSERT INTO prices (deck_id, code, price) SELECT deck_id, '33', 0.01 FROM decks")
+    deadline = time.monotonic() + 8
+    while (answer := await router.call(3, "331234567")) is not None and answer["DECISION"] == "REFUSE":
+        assert time.monotonic() < deadline, answer
         await asyncio.sleep(0.05)
 
 
