@@ -104,12 +104,23 @@ class Figure:
 
 def state_of(now: Figure, before: Figure) -> Literal["normal", "amber", "red", "few"]:
     """How the ASR of now stands to that of an hour ago. Too small a sample says nothing."""
+    if not now.attempts and before.attempts >= MIN_SAMPLE:
+        return "amber"  # there was traffic and there is none
     if now.attempts < MIN_SAMPLE or now.asr_percent is None:
         return "few"
     if before.attempts < MIN_SAMPLE or before.asr_percent is None:
         return "normal"
     lost = before.asr_percent - now.asr_percent
     return "red" if lost >= RED_POINTS else "amber" if lost >= AMBER_POINTS else "normal"
+
+
+def lost_calls(now: Figure, before: Figure) -> float:
+    """How many answered calls fewer than at the ASR of an hour ago, where that needs a look; else 0."""
+    if state_of(now, before) not in ("amber", "red") or before.asr_percent is None:
+        return 0.0
+    if now.asr_percent is None:
+        return float(before.answered)
+    return (before.asr_percent - now.asr_percent) * now.attempts / 100
 
 
 def read_sums(row: Mapping[str, Any]) -> Sums:

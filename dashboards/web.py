@@ -25,7 +25,8 @@ from schemas.ids import CALL_ID_PATTERN
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # Not "no-referrer": a browser then says "Origin: null" on our own forms, and logging out would be refused.
+    "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
@@ -152,7 +153,7 @@ def _shell() -> Any:
             html.Nav(links, id="nav", className="nav"),
             dcc.Input(id="find", className="find", placeholder="call id", debounce=False, maxLength=64),
             html.Span(id="find-error", className="find-error", role="alert"),
-            html.Span(className="grow"),
+            html.Span(id="stale", className="grow stale", role="alert"),
             html.Span("", id="zone-clock", className="clock"),
             html.Button("◐", id="toggle", className="button", title="dark or light", n_clicks=0),
             html.Form(

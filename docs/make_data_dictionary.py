@@ -53,7 +53,9 @@ def structures(path: Path) -> Iterator[str]:
 def tables(path: Path, comment: re.Pattern[str]) -> Iterator[str]:
     """One section for each CREATE TABLE of a SQL file, with the comment above it and a row a column."""
     text = path.read_text()
-    for match in re.finditer(r"((?:^--[^\n]*\n)*)^CREATE TABLE (?:IF NOT EXISTS )?(\w+) \(\n(.*?)^\)", text, re.M | re.S):
+    for match in re.finditer(
+        r"((?:^--[^\n]*\n)*)^CREATE TABLE (?:IF NOT EXISTS )?(\w+) \(\n(.*?)^\)", text, re.M | re.S
+    ):
         above, name, body = match.groups()
         yield f"\n### {name}\n"
         yield re.sub(r"^-- ?", "", above, flags=re.M).strip() + "\n"

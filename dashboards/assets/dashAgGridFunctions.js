@@ -13,6 +13,7 @@ var dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
     one: function (value) { return number(value, 1); },
     money: function (value, row) { return number(value, 2) + (value !== null && row.currency ? "\u2009" + row.currency : ""); },
     money4: function (value) { return number(value, 4); },
+    withheld: function (value) { return value || "withheld"; },
     change: function (value) {
       if (value === null || value === undefined) return dash;
       return value === 0 ? "=" : (value > 0 ? "▲\u2009" : "▼\u2009") + number(Math.abs(value), 1);

@@ -14,7 +14,24 @@ window.dash_clientside.streamco = {
     });
     return path || "";
   },
+  filterFromAddress: function (search) { return new URLSearchParams(search || "").get("find") || ""; },
+  filter: function (text) {
+    var address = "/calls" + (text ? "?find=" + encodeURIComponent(text) : "");
+    if (location.pathname === "/calls") history.replaceState(history.state, "", address);
+    return { quickFilterText: text || "" };
+  },
 };
+// A page whose figures stand still must say so: the server may be away, or the session over.
+var streamcoSeen = { at: "", since: Date.now() };
+setInterval(function () {
+  var line = document.querySelector(".state-line[data-at]"), note = document.getElementById("stale");
+  if (!note) return;
+  if (!line || line.dataset.at !== streamcoSeen.at) streamcoSeen = { at: line ? line.dataset.at : "", since: Date.now() };
+  var late = line && Date.now() - streamcoSeen.since > 15000;
+  var since = new Date(streamcoSeen.since).toLocaleTimeString("en-GB");
+  var text = late ? "■ no answer since " + since + ": what is shown is old. Reload the page." : "";
+  if (note.textContent !== text) note.textContent = text;
+}, 1000);
 setInterval(function () {
   var clock = document.getElementById("zone-clock");
   if (!clock) return;

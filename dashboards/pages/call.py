@@ -73,7 +73,9 @@ def read_decision(text: str | None) -> CallRouted | None:
     return event if isinstance(event, CallRouted) else None
 
 
-def body(call_id: str, legs: Sequence[Mapping[str, Any]], decision: CallRouted | None, live: Mapping[str, Any] | None) -> list[Any]:
+def body(
+    call_id: str, legs: Sequence[Mapping[str, Any]], decision: CallRouted | None, live: Mapping[str, Any] | None
+) -> list[Any]:
     """Everything that is known of the call."""
     if not legs and decision is None and live is None:
         text = "Nothing is known of this call (yet): its legs come here within seconds of its end."
@@ -114,7 +116,9 @@ def headline(legs: Sequence[Mapping[str, Any]], live: Mapping[str, Any] | None) 
         if live is None:
             return Word("amber", "The call's last line has not come yet.")
         now = f"{live['state']} for {formats.duration(live['duration'])}"
-        return Word("normal", f"{live['customer']} → {live['destination']}: {now}, leg {live['leg']} by {live['vendor']}")
+        return Word(
+            "normal", f"{live['customer']} → {live['destination']}: {now}, leg {live['leg']} by {live['vendor']}"
+        )
     who = inbound["customer"] or "unknown caller"
     where = inbound["destination"] or inbound["callee_dialled"] or "?"
     tries = sum(1 for leg in legs if leg["leg"] > 0)
@@ -146,5 +150,3 @@ def _margin(legs: Sequence[Mapping[str, Any]]) -> str:
         f"Revenue {formats.money(revenue, decimals=6)}, cost {formats.money(cost, decimals=6)}, "
         f"margin {formats.money(revenue - cost, currency, 6)}."
     )
-
-

@@ -79,12 +79,12 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
         return state_line([summary(shown, view)], freshness(view, now_ms), now_ms), shown
 
     # The filter is in the address: a link shows a colleague the same calls.
-    app.clientside_callback(
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         ClientsideFunction("streamco", "filterFromAddress"),
         Output("calls-filter", "value"),
         Input("calls-address", "search"),
     )
-    app.clientside_callback(
+    app.clientside_callback(  # type: ignore[no-untyped-call]
         ClientsideFunction("streamco", "filter"),
         Output("calls-grid", "dashGridOptions", allow_duplicate=True),
         Input("calls-filter", "value"),

@@ -72,13 +72,14 @@ def marked(word: Word, class_name: str = "word") -> Any:
 
 def state_line(words: Sequence[Word], live: Word, now_ms: int, more: str = "") -> Any:
     """The first line of a page: what matters, in words; how fresh it is. The browser watches its moment go on."""
+    moment: dict[str, Any] = {"data-at": str(now_ms)}
     return html.Div(
         [
             html.Div([marked(word) for word in words], className="words"),
             html.Div([html.Span(more, className="more"), marked(live, "word live")], className="fresh"),
         ],
         className="state-line",
-        **{"data-at": str(now_ms)},
+        **moment,
     )
 
 

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlencode
 from dash import Dash, Input, Output, dcc, html, no_update
 
 from dashboards import formats
-from dashboards.figures import MIN_SAMPLE, Figure, Kind, Sums, by_name, read_sums, state_of, total
+from dashboards.figures import MIN_SAMPLE, Figure, Kind, Sums, by_name, lost_calls, read_sums, state_of, total
 from dashboards.live import LiveView
+from dashboards.pages.judgement import summary
 from dashboards.pages.shared import Sources, State, Word, card, column, freshness, grid, state_line, too_few
 from dashboards.queries import DIMENSIONS, SourceAwayError
 from dashboards.spark import spark
@@ -62,7 +63,9 @@ def layout() -> Any:
 def _panel(dimension: str) -> Any:
     money = "cost" if dimension == "vendor" else "revenue"
     columns = [
-        column("name", _TITLES[dimension][:-1], width=140, flex=1, minWidth=110, tooltipField="name", cellRenderer=_NAME),
+        column(
+            "name", _TITLES[dimension][:-1], width=140, flex=1, minWidth=110, tooltipField="name", cellRenderer=_NAME
+        ),
         column("attempts", "Legs" if dimension == "vendor" else "Calls", width=58, kind="number", **_number("count")),
         *([] if dimension == "vendor" else [_refused_column()]),
         column("asr", "ASR %", width=66, kind="number", **_number("one"), cellClassRules=_rules("asr_state")),
@@ -153,38 +156,6 @@ def _started_by(starts: Sequence[int], at_ms: int) -> int:
     return bisect_right(starts, at_ms)
 
 
-def summary(named: Mapping[str, Mapping[str, tuple[Sums, Sums]]], now: Sums, before: Sums) -> list[Word]:
-    """What matters, worst first, in words."""
-    if not now.calls and not now.refused:
-        return [Word("few", "No call has ended in this window: nothing to judge yet.")]
-    troubles: list[tuple[float, Word]] = []
-    for dimension, kind in (("vendor", "legs"), ("destination", "calls"), ("customer", "calls")):
-        for name, (one, other) in named[dimension].items():
-            figure, was = one.figure(_kind(kind)), other.figure(_kind(kind))
-            state = state_of(figure, was)
-            if name and state in ("amber", "red") and figure.asr_percent is not None and was.asr_percent is not None:
-                lost = was.asr_percent - figure.asr_percent
-                text = (
-                    f"{name}: ASR {figure.asr_percent:.1f} %, {lost:.0f} points under an hour ago ({figure.attempts:,})"
-                )
-                troubles.append((lost * figure.attempts, Word(state, text)))
-    troubles.sort(key=lambda trouble: -trouble[0])
-    if not troubles:
-        figure = now.figure("calls")
-        asr = formats.ratio(figure.answered, figure.attempts)
-        return [
-            Word(
-                "normal", f"Nothing stands out: ASR {asr} of {figure.attempts:,} calls, no vendor or destination fell."
-            )
-        ]
-    more = [Word("amber", f"and {len(troubles) - 3} more")] if len(troubles) > 3 else []
-    return [word for _, word in troubles[:3]] + more
-
-
-def _kind(text: str) -> Kind:
-    return "legs" if text == "legs" else "calls"
-
-
 def figure_cards(
     now: Sums, before: Sums, attempts: tuple[int, int], minutes: Sequence[Minute], view: LiveView
 ) -> list[Any]:
@@ -253,8 +224,11 @@ def _money_cards(now: Sums, before: Sums, minutes: Sequence[Minute]) -> list[Any
     ]
 
 
-def rows(named: Mapping[str, tuple[Sums, Sums]], dimension: str, overall: Sums) -> list[Mapping[str, Any]]:
-    """A grid's rows: what lost most answered calls first, then most traffic. Money in the currency that most of it is in; others are not mixed in."""
+def rows(named: Mapping[str, tuple[Sums, Sums]], dimension: str, overall: Sums) -> list[dict[str, Any]]:
+    """A grid's rows: what lost most answered calls first, then most traffic.
+
+    Money is in the currency that most of a row's is in; another's is not mixed in.
+    """
     kind: Kind = "legs" if dimension == "vendor" else "calls"
     currency = (overall.currencies() or [""])[0]
     made = [_row(name, now, before, kind, currency) for name, (now, before) in named.items() if _any(now, before, kind)]
@@ -276,7 +250,7 @@ def _row(name: str, now: Sums, before: Sums, kind: Kind, currency: str) -> dict[
         "name": name or "(unknown)",
         "attempts": figure.attempts,
         "refused": figure.refused,
-        "lost": lost(figure, was),
+        "lost": lost_calls(figure, was),
         "asr": _one(figure.asr_percent),
         "asr_state": state_of(figure, was),
         "asr_change": _one(_difference(figure, was)) if enough else None,

@@ -24,9 +24,10 @@ def _put(store: LiveStore, number: int, started_ms: int = NOW_MS, now_ms: int = 
 
 
 def _node(at_ms: int) -> bytes:
-    return msgspec.json.encode(
+    state: bytes = msgspec.json.encode(
         NodeState(node="sim1", epoch=1, at_ms=at_ms, agent_id="a", calls=3, journal_waiting_bytes=0)
     )
+    return state
 
 
 def test_a_call_appears_and_a_tombstone_takes_it_away() -> None:

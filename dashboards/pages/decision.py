@@ -1,0 +1,80 @@
+"""Why a call went where it went: the router's decision in words, and every candidate with its reason. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from dashboards import formats
+from dashboards.pages.hunt import CAUSES, moment
+from dashboards.pages.shared import column, grid
+from schemas.events import CallRouted, Candidate
+from schemas.refusals import Verdict
+
+_WHY: Final[Mapping[str, str]] = {
+    Verdict.TAKEN: "in the hunt",
+    Verdict.SURPLUS: "good, but behind the longest hunt allowed",
+    Verdict.DISABLED: "the vendor is disabled",
+    Verdict.BLOCKED_CODE: "its deck blocks this code",
+    Verdict.NO_CODE: "its deck has no price for this number",
+    Verdict.OTHER_CURRENCY: "sells in another currency",
+    Verdict.NO_PROFIT: "costs more than the profit rule allows",
+    Verdict.OWN_COMPANY: "the caller's own company",
+    Verdict.LIMIT: "its limit of calls was reached",
+}
+_TAKEN: Final = {"taken": "params.value === 'TAKEN'", "dim": "params.value !== 'TAKEN'"}
+
+
+def decided(decision: CallRouted) -> str:
+    """When, on which configuration, how fast; what was sold and held, or why it was refused."""
+    when = moment(decision.routed_at_ms)
+    first = f"Decided in {decision.decision_micros:,} µs on configuration {decision.generation}, at {when}. "
+    if decision.reason:
+        return first + f"Refused: {decision.reason}."
+    sold = f"Sold at {formats.price(decision.price_e8)} {decision.currency} a minute (code {decision.code}). "
+    held = f"Held {formats.money(decision.hold_micros, decision.currency, 6)}; " if decision.hold_micros else ""
+    return first + sold + held + f"longest call {formats.duration(decision.max_call_ms / 1000)}."
+
+
+def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> Any:
+    """Every vendor that was considered, in the order of the decision, and what came of those in the hunt."""
+    columns = [
+        column("position", "Route", width=76, kind="number"),
+        column("vendor", "Vendor", width=180, flex=2, minWidth=140),
+        column("verdict", "Verdict", width=150, cellClassRules=_TAKEN),
+        column("why", "Why", width=300, flex=3, minWidth=220, tooltipField="why"),
+        column("priority", "Priority", width=84, kind="number"),
+        column("code", "Code", width=96, kind="number"),
+        column("price", "Price /min", width=110, kind="number"),
+        column("cost", "Compared at", width=116, kind="number", headerTooltip="per minute, at the expected duration"),
+        column("margin", "Margin /min", width=116, kind="number"),
+        column("currency", "", width=58),
+    ]
+    rows = [
+        {
+            "id": str(number),
+            "position": str(one.position) if one.position else formats.UNKNOWN,
+            "vendor": one.vendor,
+            "verdict": one.verdict,
+            "why": why(one, legs),
+            "priority": str(one.priority),
+            "code": one.code or formats.UNKNOWN,
+            "price": formats.price(one.price_e8),
+            "cost": formats.price(one.comparable_cost_e8),
+            "margin": formats.price(one.margin_e8),
+            "currency": one.currency,
+        }
+        for number, one in enumerate(decision.candidates)
+    ]
+    return grid("call-candidates", columns, empty="No vendor was considered.", rows=rows, domLayout="autoHeight")
+
+
+def why(candidate: Candidate, legs: Sequence[Mapping[str, Any]]) -> str:
+    """Why a vendor was not taken; for one in the hunt, what came of it."""
+    if candidate.verdict != Verdict.TAKEN:
+        return _WHY.get(candidate.verdict, "")
+    leg = next((one for one in legs if one["leg"] == candidate.position), None)
+    if leg is None:
+        return "in the hunt, not reached" if any(one["leg"] == 0 for one in legs) else _WHY[Verdict.TAKEN]
+    if leg["answered"]:
+        return f"answered, {formats.talk(leg['duration_ms'])} of talk"
+    sip = f", SIP {leg['sip_code']}" if leg["sip_code"] else ""
+    return f"failed: {CAUSES.get(leg['cause'], 'cause')} ({leg['cause']}{sip})"
