@@ -85,12 +85,15 @@ def audit(
 def compare(stores: Stores, as_of: str) -> AuditReport:
     """The report of what the stores hold. Pure."""
     differences = [*_leg_differences(stores), *_ledger_differences(stores.ledger)]
-    money = _money_rows(stores)
     differences += [
-        Difference(kind="money", detail=f"{row.side} {row.currency}: {row}")
-        for row in money
-        if len({row.rated_micros, row.cdr_micros, row.ledger_micros, row.balance_micros}) > 1
+        Difference(kind="journal line neither read nor a dead letter", detail=it) for it in stores.unreported
     ]
+    money = _money_rows(stores)
+    refused = _refused_micros(stores)
+    for row in money:
+        posted_micros = row.rated_micros - refused.get((row.currency, row.side), 0)
+        if row.rated_micros != row.cdr_micros or not posted_micros == row.ledger_micros == row.balance_micros:
+            differences.append(Difference(kind="money", detail=f"{row.side} {row.currency}: {row}"))
     nodes: dict[str, int] = {}
     for leg_id in stores.journal:
         node = node_of(leg_id.split("/", 1)[0])
@@ -178,6 +181,16 @@ def _money_rows(stores: Stores) -> list[MoneyRow]:
         )
         for currency, side in sorted(keys | balances.keys())
     ]
+
+
+def _refused_micros(stores: Stores) -> dict[tuple[str, str], int]:
+    """(currency, side): money of rated legs that the ledger refused, and that wait among the dead letters."""
+    refused: dict[tuple[str, str], int] = {}
+    for leg_id in stores.dead_legs - stores.ledger.legs.keys():
+        if (money := stores.rated.get(leg_id)) is not None:
+            key = (money.currency, money.side)
+            refused[key] = refused.get(key, 0) + money.amount_micros
+    return refused
 
 
 def report_json(report: AuditReport) -> str:

@@ -1,5 +1,6 @@
 """What the audit reads: each store's own account of the legs, whole."""
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ class Stores:
 
     journal: Mapping[str, None]
     undecodable: int
+    unreported: Sequence[str]  # NODE:FILE:OFFSET of lines that cannot be read and are among no dead letters either
     rated: Mapping[str, Money]
     dead_letters: int
     dead_legs: frozenset[str]
@@ -105,10 +107,15 @@ def read_stores(settings: AuditSettings) -> Stores:
         if isinstance(leg, RatedLeg) and leg.revision >= revisions.get(leg.leg_id, 0):
             rated[leg.leg_id] = Money(leg.side, leg.currency, leg.account_id, leg.amount_micros)
             revisions[leg.leg_id] = leg.revision
-    journal, undecodable = read_journals(settings.journals)
+    journal: dict[str, None] = {}
+    unreadable = list(_read_lines(settings.journals, journal))
+    reported = {
+        (node_of_letter(letter), base64.b64decode(letter.raw_base64).rstrip(b"\r\n")) for letter in letters.values()
+    }
     return Stores(
         journal=journal,
-        undecodable=undecodable,
+        undecodable=len(unreadable),
+        unreported=[line.place for line in unreadable if (line.node, line.raw) not in reported],
         rated=rated,
         dead_letters=len(letters),
         dead_legs=frozenset(letter.leg_id for letter in letters.values() if letter.leg_id),
@@ -117,26 +124,45 @@ def read_stores(settings: AuditSettings) -> Stores:
     )
 
 
+class Unreadable(NamedTuple):
+    """A whole line of a journal that is no event."""
+
+    node: str
+    place: str
+    raw: bytes
+
+
 def read_journals(journals: Mapping[str, Path]) -> tuple[dict[str, None], int]:
     """Distinct legs closed in all journals, and how many whole lines could not be read. A torn line is none yet."""
     legs: dict[str, None] = {}
-    undecodable = 0
-    for directory in journals.values():
+    return legs, sum(1 for _ in _read_lines(journals, legs))
+
+
+def _read_lines(journals: Mapping[str, Path], legs: dict[str, None]) -> Iterator[Unreadable]:
+    """Put the legs of all journals into `legs`; the lines that cannot be read come out."""
+    for node, directory in journals.items():
         for path in sorted(directory.glob("Master.csv*")):
+            offset = 0
             with path.open("rb") as lines:
                 for line in lines:
+                    place = f"{node}:{path.name}:{offset}"
+                    offset += len(line)
                     if not line.endswith(b"\n"):
                         continue
                     try:
                         event = decode_line(line)
                     except JournalError:
-                        undecodable += 1
+                        yield Unreadable(node, place, line.rstrip(b"\r\n"))
                         continue
                     if isinstance(event, LegEnded):
                         legs[make_leg_id(event.call_id, event.leg)] = None
                     elif isinstance(event, CallEnded):
                         legs[make_leg_id(event.call_id, 0)] = None
-    return legs, undecodable
+
+
+def node_of_letter(letter: DeadLetter) -> str:
+    """The node whose journal a dead letter is from; empty: it is from elsewhere."""
+    return letter.origin.split(":")[1] if letter.origin.startswith("journal:") else ""
 
 
 def read_topic(kafka: Kafka, topic: Topic) -> Iterator[Any]:
@@ -178,7 +204,7 @@ def read_cdrs(clickhouse: ClickHouse) -> dict[str, Money]:
     client = connect(clickhouse, answer_seconds=300)
     try:
         rows = client.query(
-            "SELECT leg_id, side, currency, account_id, toInt64(amount * 1000000) FROM legs FINAL"
+            "SELECT leg_id, side, currency, account_id, toInt64(toDecimal128(amount, 6) * 1000000) FROM legs FINAL"
         ).result_rows
     finally:
         client.close()

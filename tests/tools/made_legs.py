@@ -71,6 +71,8 @@ def make_legs(parties: Parties, seed: int = 1, calls: int = 40, from_ms: int = N
 
 def _at_home(ended: Ended, parties: Parties) -> Ended:
     changes: dict[str, Any] = {"facts": _facts(ended.facts, parties)}
+    if ended.answered_at_ms is None:
+        changes["asterisk_duration_ms"] = None  # as the journal says it
     if isinstance(ended, CallEnded):
         changes["last_facts"] = _facts(ended.last_facts, parties)
     return msgspec.structs.replace(ended, **changes)
