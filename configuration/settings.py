@@ -38,8 +38,8 @@ class NodeSettings(Frozen):
     ami_permit: tuple[str, ...] = ("127.0.0.0/255.0.0.0",)
     sip_host: Host = "127.0.0.1"
     sip_port: Port = 15060
-    rtp_port_first: Port = 16000
-    rtp_port_last: Port = 16999
+    rtp_port_first: Port = 20000
+    rtp_port_last: Port = 29999
     cache: Path
     beat: Path | None = None
 

@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     dashboards_port: Port = 18050
     ami_port: Port = 15038
     sip_port: Port = 15060
-    rtp_port_first: Port = 16000
-    rtp_port_last: Port = 16999
+    rtp_port_first: Port = 20000
+    rtp_port_last: Port = 29999
 
     # Where services listen, and from where a node may ask the router. Loopback unless told otherwise.
     router_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"

@@ -28,7 +28,7 @@ def test_every_component_is_there() -> None:
 def test_only_sip_and_rtp_are_published_beyond_loopback(name: str) -> None:
     for port in SERVICES[name].get("ports", ()):
         if name.startswith("asterisk-"):
-            assert re.fullmatch(r"(15060:15060|16000-16999:16000-16999)/udp", port), port
+            assert re.fullmatch(r"(15060:15060|20000-29999:20000-29999)/udp", port), port
         else:
             assert port.startswith("127.0.0.1:"), port
     assert SERVICES[name].get("network_mode") is None
