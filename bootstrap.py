@@ -28,20 +28,21 @@ def main() -> None:
     made_from = hashlib.sha256()
     for name in ("requirements.lock", "pyproject.toml", "bootstrap.py"):
         made_from.update((ROOT / name).read_bytes())
-    made_from.update(sys.version.encode())
-    if STAMP.exists() and STAMP.read_text() == made_from.hexdigest():
+    wanted = f"{sys.version}\n{made_from.hexdigest()}"
+    made = STAMP.read_text() if STAMP.exists() else ""
+    if made == wanted:
         return
     begun = time.monotonic()
     uv = find_uv()
     python = VENV / "bin" / "python"
-    if not python.exists() or STAMP.exists():
+    if not python.exists() or not made.startswith(f"{sys.version}\n"):
         say("making .venv")
         run(uv, "venv", "--clear", "--quiet", "--python", sys.executable, str(VENV))
     say("installing the locked packages (the first time they are fetched, some 450 MB)")
     environment = {**os.environ, "VIRTUAL_ENV": str(VENV)}
     run(uv, "pip", "sync", "--quiet", "--require-hashes", "requirements.lock", environment=environment)
     run(uv, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".", environment=environment)
-    STAMP.write_text(made_from.hexdigest())
+    STAMP.write_text(wanted)
     say(f"the environment is ready after {time.monotonic() - begun:.0f} s")
 
 
