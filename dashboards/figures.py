@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 MIN_SAMPLE: Final = 30
 AMBER_POINTS: Final = 10.0  # ASR under that of an hour ago by so many points needs a look
 RED_POINTS: Final = 20.0
+DEAD_PERCENT: Final = 5.0  # an ASR under this needs a look even with nothing to compare with
 Kind = Literal["calls", "legs"]
 
 
@@ -109,18 +110,19 @@ def state_of(now: Figure, before: Figure) -> Literal["normal", "amber", "red", "
     if now.attempts < MIN_SAMPLE or now.asr_percent is None:
         return "few"
     if before.attempts < MIN_SAMPLE or before.asr_percent is None:
-        return "normal"
+        return "amber" if now.asr_percent < DEAD_PERCENT else "normal"
     lost = before.asr_percent - now.asr_percent
     return "red" if lost >= RED_POINTS else "amber" if lost >= AMBER_POINTS else "normal"
 
 
 def lost_calls(now: Figure, before: Figure) -> float:
     """How many answered calls fewer than at the ASR of an hour ago, where that needs a look; else 0."""
-    if state_of(now, before) not in ("amber", "red") or before.asr_percent is None:
+    if state_of(now, before) not in ("amber", "red"):
         return 0.0
     if now.asr_percent is None:
         return float(before.answered)
-    return (before.asr_percent - now.asr_percent) * now.attempts / 100
+    norm = DEAD_PERCENT if before.attempts < MIN_SAMPLE or before.asr_percent is None else before.asr_percent
+    return (norm - now.asr_percent) * now.attempts / 100
 
 
 def read_sums(row: Mapping[str, Any]) -> Sums:

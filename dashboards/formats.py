@@ -63,6 +63,11 @@ def talk(milliseconds: int) -> str:
     return seconds(milliseconds) if milliseconds < 60_000 else duration(milliseconds / 1000)
 
 
+def per_minute(price_e8: int | None) -> str:
+    """What is worked out per minute, with six decimals, so that a column stands in line."""
+    return UNKNOWN if price_e8 is None else money(_rounded(abs(price_e8), 100) * (-1 if price_e8 < 0 else 1), "", 6)
+
+
 def per_second(events: int, over_seconds: float) -> str:
     """4.2"""
     return UNKNOWN if over_seconds <= 0 else f"{events / over_seconds:.1f}"

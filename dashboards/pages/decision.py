@@ -58,8 +58,8 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
             "priority": str(one.priority),
             "code": one.code or formats.UNKNOWN,
             "price": formats.price(one.price_e8),
-            "cost": formats.price(one.comparable_cost_e8),
-            "margin": formats.price(one.margin_e8),
+            "cost": formats.per_minute(one.comparable_cost_e8),
+            "margin": formats.per_minute(one.margin_e8),
             "currency": one.currency,
         }
         for number, one in enumerate(decision.candidates)

@@ -65,7 +65,7 @@ def legs_grid(legs: Sequence[Mapping[str, Any]]) -> Any:
     """The legs, one below the other."""
     columns = [
         column("leg", "Leg", width=74),
-        column("party", "Party", width=200, flex=4, minWidth=150, tooltipField="party"),
+        column("party", "Party", width=220, flex=5, minWidth=150, tooltipField="party"),
         column("number", "Number", width=138, kind="phone"),
         column("code", "Code", width=84, kind="number"),
         column("pdd", "PDD", width=66, kind="number"),
@@ -75,7 +75,7 @@ def legs_grid(legs: Sequence[Mapping[str, Any]]) -> Any:
         column("fee", "Connect fee", width=102, kind="number"),
         column("amount", "Amount", width=106, kind="number"),
         column("currency", "", width=54),
-        column("outcome", "Outcome", width=300, flex=6, minWidth=200, tooltipField="outcome"),
+        column("outcome", "Outcome", width=260, flex=5, minWidth=200, tooltipField="outcome"),
     ]
     return grid("call-legs", columns, empty="No leg.", rows=[leg_row(leg) for leg in legs], domLayout="autoHeight")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from dashboards import formats
-from dashboards.figures import MIN_SAMPLE, Kind, Sums, lost_calls, state_of
+from dashboards.figures import MIN_SAMPLE, Figure, Kind, Sums, lost_calls, state_of
 from dashboards.pages.shared import Word
 
 MOST_NAMED: Final = 3
@@ -34,9 +34,13 @@ def _troubles(named: Named) -> Iterator[tuple[float, Word]]:
             state = state_of(figure, was)
             if not name or state not in ("amber", "red"):
                 continue
-            if figure.asr_percent is None or was.asr_percent is None:
-                text = f"{name}: no {kind} at all, {was.attempts:,} an hour ago"
-            else:
-                fell = f"{was.asr_percent - figure.asr_percent:.0f} points under an hour ago"
-                text = f"{name}: ASR {figure.asr_percent:.1f} % of {figure.attempts:,}, {fell}"
-            yield lost_calls(figure, was), Word(state, text)
+            yield lost_calls(figure, was), Word(state, f"{name}: {_trouble(figure, was, kind)}")
+
+
+def _trouble(now: Figure, before: Figure, kind: Kind) -> str:
+    if now.asr_percent is None:
+        return f"no {kind} at all, {before.attempts:,} an hour ago"
+    asr = f"ASR {now.asr_percent:.1f} % of {now.attempts:,}"
+    if before.attempts < MIN_SAMPLE or before.asr_percent is None:
+        return f"{asr} {kind}"
+    return f"{asr}, {before.asr_percent - now.asr_percent:.0f} points under an hour ago"

@@ -66,16 +66,16 @@ def _panel(dimension: str) -> Any:
         column(
             "name", _TITLES[dimension][:-1], width=140, flex=1, minWidth=110, tooltipField="name", cellRenderer=_NAME
         ),
-        column("attempts", "Legs" if dimension == "vendor" else "Calls", width=58, kind="number", **_number("count")),
+        column("attempts", "Legs" if dimension == "vendor" else "Calls", width=54, kind="number", **_number("count")),
         *([] if dimension == "vendor" else [_refused_column()]),
-        column("asr", "ASR %", width=66, kind="number", **_number("one"), cellClassRules=_rules("asr_state")),
-        column("asr_change", "vs 1 h", width=64, kind="number", **_number("change")),
-        column("ner", "NER %", width=60, kind="number", **_number("one")),
+        column("asr", "ASR %", width=64, kind="number", **_number("one"), cellClassRules=_rules("asr_state")),
+        column("asr_change", "vs 1 h", width=60, kind="number", **_number("change")),
+        column("ner", "NER %", width=58, kind="number", **_number("one")),
         column("acd", "ACD", width=52, kind="number", **_number("duration")),
-        column("pdd", "PDD s", width=54, kind="number", **_number("one")),
-        column("minutes", "Min", width=56, kind="number", **_number("one")),
-        column("money", money.capitalize(), width=76, kind="number", **_number("money")),
-        column("margin", "Margin", width=76, kind="number", **_number("money")),
+        column("pdd", "PDD s", width=56, kind="number", **_number("one")),
+        column("minutes", "Min", width=54, kind="number", **_number("one")),
+        column("money", money.capitalize(), width=74, kind="number", **_number("money")),
+        column("margin", "Margin", width=74, kind="number", **_number("money")),
     ]
     empty = "No traffic has ended in this window yet."
     return html.Section(
@@ -89,7 +89,7 @@ def _panel(dimension: str) -> Any:
 
 def _refused_column() -> dict[str, Any]:
     tip = "attempts refused by the router: not in the ASR"
-    return column("refused", "Ref.", width=50, kind="number", headerTooltip=tip, **_number("count"))
+    return column("refused", "Ref.", width=46, kind="number", headerTooltip=tip, **_number("count"))
 
 
 def _number(kind: str) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def test_of_nothing_there_is_no_figure() -> None:
     ("now", "before", "state"),
     [
         (figure(29, 0), figure(1_000, 900), "few"),
-        (figure(100, 0), figure(29, 29), "normal"),
+        (figure(100, 5), figure(29, 29), "normal"),
+        (figure(100, 4), figure(29, 29), "amber"),
+        (figure(0, 0), figure(30, 2), "amber"),
         (figure(100, 50), figure(100, 59), "normal"),
         (figure(100, 50), figure(100, 60), "amber"),
         (figure(100, 50), figure(100, 70), "red"),

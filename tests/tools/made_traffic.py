@@ -3,17 +3,18 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import psycopg
 
+from dashboards.names import Names
 from schemas.connections import ClickHouse
 from schemas.events import CallEnded, CallRouted, Candidate, LegEnded, RatedLeg
 from schemas.facts import Facts
 from schemas.live import LiveCall, LiveLeg
 from schemas.refusals import Verdict
-from sinks.cdrs import write_decisions, write_legs
+from sinks.cdrs import cdr_table, write_decisions, write_legs
 from sinks.clickhouse import connect
 from sinks.dimensions import Dimensions
 from tariffs.rating import rate
@@ -24,6 +25,7 @@ PEERS: Final = {1: "alba", 2: "borealis", 3: "cedar", 11: "danube", 12: "estuary
 DESTINATIONS: Final = {1: ("Bangladesh Mobile", "BD"), 2: ("Bulgaria Fixed", "BG"), 3: ("Nigeria Mobile", "NG")}
 CODES: Final = {1: "8801", 2: "3592", 3: "234803"}
 NAMES: Final = Dimensions({**CUSTOMERS, **VENDORS}, PEERS, DESTINATIONS)
+NOW_NAMES: Final = Names(dict(NAMES.companies), PEERS, {key: name for key, (name, _) in DESTINATIONS.items()})
 EPOCH: Final = 1_795_000_000
 
 
@@ -338,3 +340,20 @@ def make_live(
             ended_at_ms=ended_ms,
         )
     )
+
+
+def call_rows(call: MadeCall) -> list[dict[str, Any]]:
+    """The call's legs as sql/call_legs.sql returns them."""
+    made = cdr_table(call.legs, NAMES).to_pylist()
+    for row, leg in zip(made, call.legs, strict=True):
+        ended = leg.ended
+        row |= {
+            "call_start_ms": ended.call_started_at_ms,
+            "start_ms": ended.started_at_ms,
+            "answer_ms": ended.answered_at_ms,
+            "end_ms": ended.ended_at_ms,
+            "amount_micros": leg.amount_micros,
+            "price": str(row["price"]),
+            "connect_fee": str(row["connect_fee"]),
+        }
+    return made
