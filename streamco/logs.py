@@ -49,5 +49,6 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # warns of every busy moment of the machine
     for noisy in ("kafka", "aiokafka", "asyncio", "urllib3"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
