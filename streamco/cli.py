@@ -1,20 +1,19 @@
 """The command `streamco`. An error that a user can mend is a line or a few on stderr and exit code 1, no traceback."""
 
 import json
-import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
 from streamco.embedded.server import ServerError
+from streamco.log_view import show_logs
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
-_FOLLOW_SECONDS: Final = 0.3
 _MARKS: Final = {"healthy": "green", "external": "green", "failed": "red", "stopped": "white"}
 
 
@@ -118,33 +117,7 @@ def logs(component: str | None, lines: int, follow: bool) -> None:
     if component is not None and component not in names:
         raise click.BadParameter(f"{component!r}: must be one of {', '.join(names) or '(there is no log yet)'}")
     paths = [directory / f"{name}.log" for name in ([component] if component is not None else names)]
-    tails = [_tail(path, lines) for path in paths]
-    if follow:
-        _follow(paths, tails)
-
-
-def _tail(path: Path, lines: int) -> int:
-    """Print the last lines; the offset behind them."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 4096 * max(1, lines)))
-        for line in file.read().splitlines()[-lines:] if lines else ():
-            click.echo(line.decode(errors="replace"))
-        return size
-
-
-def _follow(paths: Sequence[Path], offsets: list[int]) -> None:
-    while True:
-        for at, path in enumerate(paths):
-            size = path.stat().st_size
-            if size < offsets[at]:
-                offsets[at] = 0  # emptied since: read from its start
-            with path.open("rb") as file:
-                file.seek(offsets[at])
-                text = file.read()
-            offsets[at] += len(text)
-            click.echo(text.decode(errors="replace"), nl=False)
-        time.sleep(_FOLLOW_SECONDS)
+    show_logs(paths, lines, follow=follow)
 
 
 @commands.command()
