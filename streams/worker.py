@@ -62,6 +62,9 @@ def run(settings: StreamsSettings) -> None:
     try:
         worker.execute_from_commandline()
     finally:
+        reason = worker.crash_reason or app.crash_reason
+        if reason is not None:
+            log.error("stream worker crashed", role=settings.role, reason=repr(reason), exc_info=reason)
         log.info("stream worker ends", role=settings.role)
     if worker.crashed:
         sys.exit(1)
