@@ -1,0 +1,84 @@
+"""P5: the stream: a journal written beforehand → agent → Kafka → rated → ledger and CDR, audited equal.
+
+All servers and all processes of the line share this machine's cores. The journal has hunts, refusals, and a hold to
+release for each routed call; the clock runs from the agent's start until the last leg is in both stores.
+"""
+
+import argparse
+import time
+from typing import Any
+
+from bench.figures import say
+from bench.line_stack import LineStack
+from bench.line_world import make_calls, make_holds
+from sinks.audit import audit
+
+START_MS = 1_795_608_000_000
+
+
+def measure(arguments: list[str]) -> dict[str, Any]:
+    """The figures."""
+    parser = argparse.ArgumentParser(prog="bench P5")
+    parser.add_argument("--legs", type=int, default=1_000_000)
+    parser.add_argument("--calls-per-second", type=int, default=2_000, help="of the journal's own clock")
+    options = parser.parse_args(arguments)
+    with LineStack() as stack:
+        legs, calls = _write_journal(stack, options.legs, options.calls_per_second)
+        stack.start_streams("billing", "cdrs", "live")
+        idle = stack.cpu_seconds()
+        say(f"{legs} legs of {calls} calls wait in the journal")
+        began = time.monotonic()
+        stack.start_agent()
+        seconds = _await(stack, legs, began)
+        used = stack.cpu_seconds()
+        report = audit(stack.audit_settings, settle_seconds=60)
+    for difference in report.differences[:5]:
+        say(f"difference: {difference}")
+    return {
+        "legs": legs,
+        "calls": calls,
+        "legs_per_second": round(legs / max(seconds.values())),
+        "ledger_legs_per_second": round(legs / seconds["ledger"]),
+        "cdr_legs_per_second": round(legs / seconds["cdr"]),
+        "cpu_us_per_leg": {name: round((used[name] - idle.get(name, 0)) / legs * 1e6, 1) for name in used},
+        "audit_ok": report.ok,
+    }
+
+
+def _write_journal(stack: LineStack, legs: int, calls_per_second: int) -> tuple[int, int]:
+    say(f"writing a journal of {legs} legs")
+    made = calls = 0
+    held: list[tuple[str, int]] = []
+    with stack.journal.open("wb") as journal:
+        for caller in make_calls(stack.parties):
+            call = caller.lines(START_MS + calls * 1000 // calls_per_second)
+            journal.write(call.text)
+            if call.account:
+                held.append((call.call_id, call.account))
+            made += call.legs
+            calls += 1
+            if made >= legs:
+                break
+    make_holds(stack.dsn, held)
+    return made, calls
+
+
+def _await(stack: LineStack, legs: int, began: float) -> dict[str, float]:
+    """Seconds until all legs are in the ledger, and in the CDRs."""
+    done: dict[str, float] = {}
+    told = began
+    while len(done) < 2:
+        time.sleep(0.5)
+        stack.check()
+        for name, count in (("ledger", stack.legs_posted), ("cdr", stack.legs_written)):
+            if name in done:
+                continue
+            there = count()
+            seconds = time.monotonic() - began
+            if there >= legs:
+                done[name] = seconds
+            if time.monotonic() - told > 10:
+                say(f"{name}: {there} legs after {seconds:.0f} s")
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+    return done
