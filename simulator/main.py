@@ -17,13 +17,14 @@ import uvloop
 from simulator.ami_server import AmiServer
 from simulator.incidents import KINDS, IncidentError
 from simulator.node import Node
-from simulator.node_files import Journal, issue_epoch
+from simulator.node_files import Journal
 from simulator.scheduler import Clock, Scheduler, real_ms
 from simulator.settings import SimulatedNode, SimulatorSettings
 from simulator.simulation import Simulation
 from simulator.traffic import Traffic
 from simulator.vendors import Vendors
 from simulator.world import World, read_world
+from sinks.epochs import issue_epoch
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ class SimulatorError(Exception):
 def run(settings: SimulatorSettings) -> None:
     """Play the nodes until the end.
 
-    Raises what keeps it from its work: SimulatorError, WorldError, IncidentError, NodeFilesError, psycopg.Error.
+    Raises what keeps it from its work: SimulatorError, WorldError, IncidentError, NodeFilesError, EpochError, psycopg.Error.
     """
     start_ms = start_of(settings)
     world = _read(settings, start_ms / 1_000)

@@ -1,4 +1,4 @@
-"""A fake node's files, where the node agent looks for them: the journal and the epoch of this start.
+"""A fake node's journal, where the node agent looks for it.
 
 nodes/NODE/journal/Master.csv gets one whole line with one write in append mode, as Asterisk writes it; so a reader, and
 a kill at any moment, never leave half a line before another.
@@ -8,29 +8,10 @@ import os
 from pathlib import Path
 
 JOURNAL: Path = Path("journal") / "Master.csv"
-EPOCH: Path = Path("epoch")
-_EPOCH_DIGITS = 10
 
 
 class NodeFilesError(Exception):
     """A file of the node cannot be read or written as it must be: names the file."""
-
-
-def issue_epoch(directory: Path, now_seconds: int) -> int:
-    """A new epoch for this start: above every one before, and not below the clock. It is kept before it is used."""
-    path = directory / EPOCH
-    directory.mkdir(parents=True, exist_ok=True)
-    text = path.read_text().strip() if path.exists() else "0"
-    if not (text.isascii() and text.isdigit() and len(text) <= _EPOCH_DIGITS):
-        raise NodeFilesError(f"{path}: {text[:40]!r} is no epoch: must be unix seconds")
-    epoch = max(int(text) + 1, now_seconds)
-    part = path.with_name(path.name + ".part")
-    with part.open("w") as file:
-        file.write(f"{epoch}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    return epoch
 
 
 class Journal:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import psycopg
 
-from configuration.asterisk.node import issue_epoch
 from configuration.asterisk.reader import read_peers
 from configuration.asterisk.render import Places as AsteriskPlaces
 from configuration.asterisk.render import RenderError, render
+from sinks.epochs import EpochError, issue_epoch
 from streamco import rooms
 from streamco.places import Places
 from streamco.settings import PREFIX, Settings, SettingsError
@@ -40,7 +40,7 @@ def write_files(settings: Settings, node: str, output: Path) -> list[str]:
             _write(output / name, texts[name])
     except psycopg.Error as error:
         raise SettingsError(f"PostgreSQL does not answer: {str(error).strip()[:300]}") from error
-    except RenderError as error:
+    except (RenderError, EpochError) as error:
         raise SettingsError(str(error)) from error
     except OSError as error:
         raise SettingsError(f"--output {str(output)!r}: {error.strerror}") from error

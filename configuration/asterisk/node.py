@@ -12,7 +12,6 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import psycopg
@@ -23,6 +22,7 @@ from configuration.asterisk.reader import read_peers
 from configuration.asterisk.render import Places, pjsip_file, render
 from configuration.settings import NodeSettings
 from sinks.beat import send_beat
+from sinks.epochs import issue_epoch
 from sinks.parent import end_with_parent
 
 log = structlog.get_logger(__name__)
@@ -39,26 +39,6 @@ _OPEN_FILES: Final = 65_536
 
 class NodeError(Exception):
     """Asterisk cannot be kept at work. The text is for the user."""
-
-
-def issue_epoch(directory: Path, now_seconds: int) -> int:
-    """A number that this node never had: the greater of now and the last one plus one. It is kept before it is used.
-
-    Raises NodeError where the last one cannot be read: nobody must guess it.
-    """
-    path = directory / "epoch"
-    text = path.read_text().strip() if path.exists() else "0"
-    if not (text.isascii() and text.isdigit()):
-        raise NodeError(f"{path}: {text[:40]!r} is no epoch: must be unix seconds")
-    last = int(text)
-    epoch = max(last + 1, now_seconds)
-    part = path.with_suffix(".part")
-    with part.open("w") as file:
-        file.write(f"{epoch}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    return epoch
 
 
 def require_free(host: str, port: int, kind: socket.SocketKind, name: str) -> None:

@@ -1,24 +1,10 @@
-"""Epochs never repeat; the journal's lines are whole, and a torn one swallows nothing after it."""
+"""The journal's lines are whole, and a torn one swallows nothing after it."""
 
 from pathlib import Path
 
 import pytest
 
-from simulator.node_files import Journal, NodeFilesError, issue_epoch
-
-
-def test_epochs_grow_even_when_the_clock_goes_back(tmp_path: Path) -> None:
-    assert issue_epoch(tmp_path / "sim1", 1_800_000_000) == 1_800_000_000
-    assert issue_epoch(tmp_path / "sim1", 1_800_000_000) == 1_800_000_001
-    assert issue_epoch(tmp_path / "sim1", 1_700_000_000) == 1_800_000_002
-    assert issue_epoch(tmp_path / "sim1", 1_900_000_000) == 1_900_000_000
-    assert (tmp_path / "sim1" / "epoch").read_text().strip() == "1900000000"
-
-
-def test_an_epoch_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "epoch").write_text("yesterday")
-    with pytest.raises(NodeFilesError, match="'yesterday' is no epoch"):
-        issue_epoch(tmp_path, 1_800_000_000)
+from simulator.node_files import Journal, NodeFilesError
 
 
 def test_lines_are_appended_over_restarts(tmp_path: Path) -> None:

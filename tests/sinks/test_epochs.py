@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from configuration.asterisk.node import NodeError, issue_epoch
+from sinks.epochs import EpochError, issue_epoch
 
 
 def test_an_epoch_is_the_time_and_always_more_than_the_last(tmp_path: Path) -> None:
@@ -17,5 +17,5 @@ def test_an_epoch_is_the_time_and_always_more_than_the_last(tmp_path: Path) -> N
 
 def test_an_epoch_that_cannot_be_read_is_no_reason_to_begin_anew(tmp_path: Path) -> None:
     (tmp_path / "epoch").write_text("what?")
-    with pytest.raises(NodeError, match=r"epoch: 'what.' is no epoch"):
+    with pytest.raises(EpochError, match=r"epoch: 'what.' is no epoch"):
         issue_epoch(tmp_path, 1)
