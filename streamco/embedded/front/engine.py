@@ -6,7 +6,7 @@ tables of a request cannot reach another. Called from worker threads; the engine
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import chdb
 
@@ -14,6 +14,8 @@ from streamco.embedded.front.jobs import Answer, Job, apply_settings, execute, m
 from streamco.embedded.front.sessions import Sessions
 from streamco.embedded.front.sql import StatementError, identifier, literal
 from streamco.embedded.front.wire import EngineError
+
+_connect: Final[Callable[[str], Any]] = chdb.connect  # it has no types
 
 
 class Engine:
@@ -32,13 +34,13 @@ class Engine:
         self._path = str(directory)
         self._defaults = defaults
         # This handle keeps the engine alive between requests; the server's settings are taken from the first one.
-        self._keep = chdb.connect(f"{self._path}?{options}" if options else self._path)
+        self._keep = _connect(f"{self._path}?{options}" if options else self._path)
         self.sessions = Sessions(self._new_handle, most_sessions, session_seconds)
         self.version = self.ask("SELECT version()")
         self.time_zone = self.ask("SELECT timezone()")
 
     def _new_handle(self) -> Any:
-        handle = chdb.connect(self._path)
+        handle = _connect(self._path)
         try:
             set_all(handle, self._defaults)
         except BaseException:
