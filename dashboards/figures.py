@@ -4,6 +4,7 @@ Definitions: ASR = answered / admitted calls (or legs sent), ACD = talk / answer
 those that had a sign of life. Below MIN_SAMPLE a ratio is shown as too few to say.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal
@@ -11,6 +12,7 @@ from typing import Any, Final, Literal
 MIN_SAMPLE: Final = 30
 AMBER_POINTS: Final = 10.0  # ASR under that of an hour ago by so many points needs a look
 RED_POINTS: Final = 20.0
+SURE_ERRORS: Final = 2.5  # and by so many standard errors: less is what chance does to small samples
 DEAD_PERCENT: Final = 5.0  # an ASR under this needs a look even with nothing to compare with
 Kind = Literal["calls", "legs"]
 
@@ -112,7 +114,15 @@ def state_of(now: Figure, before: Figure) -> Literal["normal", "amber", "red", "
     if before.attempts < MIN_SAMPLE or before.asr_percent is None:
         return "amber" if now.asr_percent < DEAD_PERCENT else "normal"
     lost = before.asr_percent - now.asr_percent
+    if lost < SURE_ERRORS * _standard_error(now, before):
+        return "normal"
     return "red" if lost >= RED_POINTS else "amber" if lost >= AMBER_POINTS else "normal"
+
+
+def _standard_error(one: Figure, other: Figure) -> float:
+    """Of the difference of two ASR, in points, if both were the same."""
+    pooled = (one.answered + other.answered) / (one.attempts + other.attempts)
+    return 100 * math.sqrt(pooled * (1 - pooled) * (1 / one.attempts + 1 / other.attempts))
 
 
 def lost_calls(now: Figure, before: Figure) -> float:

@@ -48,7 +48,7 @@ def layout() -> Any:
                     dcc.Input(
                         id="calls-filter",
                         className="find",
-                        placeholder="filter: number, customer, vendor …",
+                        placeholder="filter by number, customer, vendor …",
                         debounce=False,
                         maxLength=64,
                     ),

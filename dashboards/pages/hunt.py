@@ -65,7 +65,7 @@ def legs_grid(legs: Sequence[Mapping[str, Any]]) -> Any:
     """The legs, one below the other."""
     columns = [
         column("leg", "Leg", width=74),
-        column("party", "Party", width=220, flex=5, minWidth=150, tooltipField="party"),
+        column("party", "Party", width=200, flex=4, minWidth=150, tooltipField="party"),
         column("number", "Number", width=138, kind="phone"),
         column("code", "Code", width=84, kind="number"),
         column("pdd", "PDD", width=66, kind="number"),

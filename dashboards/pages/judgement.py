@@ -43,4 +43,4 @@ def _trouble(now: Figure, before: Figure, kind: Kind) -> str:
     asr = f"ASR {now.asr_percent:.1f} % of {now.attempts:,}"
     if before.attempts < MIN_SAMPLE or before.asr_percent is None:
         return f"{asr} {kind}"
-    return f"{asr}, {before.asr_percent - now.asr_percent:.0f} points under an hour ago"
+    return f"{asr}, ▼ {before.asr_percent - now.asr_percent:.0f} points in 1 h"

@@ -64,7 +64,7 @@ def _panel(dimension: str) -> Any:
     money = "cost" if dimension == "vendor" else "revenue"
     columns = [
         column(
-            "name", _TITLES[dimension][:-1], width=140, flex=1, minWidth=110, tooltipField="name", cellRenderer=_NAME
+            "name", _TITLES[dimension][:-1], width=140, flex=1, minWidth=96, tooltipField="name", cellRenderer=_NAME
         ),
         column("attempts", "Legs" if dimension == "vendor" else "Calls", width=54, kind="number", **_number("count")),
         *([] if dimension == "vendor" else [_refused_column()]),

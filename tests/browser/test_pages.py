@@ -119,7 +119,7 @@ def test_a_fall_is_the_first_thing_said(site: Site, page: Page) -> None:
     failed = [Try(12, "CONGESTION", 34, 503, pdd_ms=None), Try(11, talk_ms=5_000)]
     insert(site.clickhouse, [*before, *[make_call(n, now_ms - 60_000, failed) for n in range(101, 160)]])
     words = page.locator(".words .word.red")
-    expect(words.first).to_contain_text("Estuary Tel: ASR 0.0 % of 59, 100 points under an hour ago", timeout=SECOND_MS)
+    expect(words.first).to_contain_text("Estuary Tel: ASR 0.0 % of 59, ▼ 100 points in 1 h", timeout=SECOND_MS)
     first = page.locator('#wall-vendor .ag-row[row-index="0"]')
     expect(first).to_contain_text("Estuary Tel")
     page.click("text=15 min")

@@ -49,7 +49,8 @@ def test_of_nothing_there_is_no_figure() -> None:
         (figure(100, 4), figure(29, 29), "amber"),
         (figure(0, 0), figure(30, 2), "amber"),
         (figure(100, 50), figure(100, 59), "normal"),
-        (figure(100, 50), figure(100, 60), "amber"),
+        (figure(100, 50), figure(100, 60), "normal"),  # chance alone does this
+        (figure(400, 200), figure(400, 240), "amber"),
         (figure(100, 50), figure(100, 70), "red"),
         (figure(100, 70), figure(100, 10), "normal"),
         (figure(0, 0), figure(0, 0), "few"),

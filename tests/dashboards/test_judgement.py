@@ -42,17 +42,17 @@ def test_the_worst_comes_first_and_the_rest_is_counted() -> None:
         "Large": (_legs(1_000, 300), _legs(1_000, 450)),
         "Gone": (_legs(0, 0), _legs(80, 60)),
         "Dead": (_legs(300, 1), _legs(0, 0)),
-        "Lower": (_legs(100, 40), _legs(100, 51)),
+        "Lower": (_legs(400, 160), _legs(400, 204)),
     }
     said = _said(vendors, _calls(1_000, 300), _calls(1_000, 450))
     assert said == [
-        ("amber", "Large: ASR 30.0 % of 1,000, 15 points under an hour ago"),
+        ("amber", "Large: ASR 30.0 % of 1,000, ▼ 15 points in 1 h"),
         ("amber", "Gone: no legs at all, 80 an hour ago"),
-        ("red", "Small: ASR 0.0 % of 40, 50 points under an hour ago"),
+        ("amber", "Lower: ASR 40.0 % of 400, ▼ 11 points in 1 h"),
         ("amber", "and 2 more"),
     ]
     order = [row["name"] for row in rows(vendors, "vendor", Sums())]
-    assert order == ["Large", "Gone", "Small", "Dead", "Lower"]
+    assert order == ["Large", "Gone", "Lower", "Small", "Dead"]
 
 
 def test_lost_calls_are_those_under_the_norm() -> None:
