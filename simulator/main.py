@@ -39,7 +39,8 @@ class SimulatorError(Exception):
 def run(settings: SimulatorSettings) -> None:
     """Play the nodes until the end.
 
-    Raises what keeps it from its work: SimulatorError, WorldError, IncidentError, NodeFilesError, EpochError, psycopg.Error.
+    Raises what keeps it from its work: SimulatorError, WorldError, IncidentError, NodeFilesError, EpochError,
+    psycopg.Error.
     """
     start_ms = start_of(settings)
     world = _read(settings, start_ms / 1_000)
