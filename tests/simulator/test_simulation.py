@@ -172,14 +172,15 @@ async def test_an_incident_strikes_its_vendor(
     tmp_path: Path, scripted_router: Router, small_world: World, two_ports: list[int]
 ) -> None:
     settings = settings_for(
-        tmp_path, scripted_router.port, two_ports, seconds=60.0, speedup=60.0, cps=10.0, incidents=["vendor-down@30s"]
+        tmp_path, scripted_router.port, two_ports, seconds=60.0, speedup=20.0, cps=10.0, incidents=["vendor-down@30s"]
     )
     summary = await play(settings, small_world)
     assert summary["incidents"] == {"vendor-down": "vendor-101"}  # the scripted router's first choice
     legs = [event for event in read_events(tmp_path) if isinstance(event, events.LegEnded) and event.leg == 1]
     half_ms = min(event.started_at_ms for event in legs) + 30_000
-    after = [event for event in legs if event.started_at_ms > half_ms + 3_000]
-    before = [event for event in legs if event.started_at_ms < half_ms - 3_000]
+    # A busy machine's first leg may be late by a second or two of the simulator's clock: so wide a margin on both sides.
+    after = [event for event in legs if event.started_at_ms > half_ms + 10_000]
+    before = [event for event in legs if event.started_at_ms < half_ms - 10_000]
     assert {event.sip_code for event in after} <= {503, None}
     assert sum(event.answered_at_ms is not None for event in before) > 0.4 * len(before)
 
