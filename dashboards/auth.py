@@ -139,8 +139,12 @@ class _Door:
 
     def logout(self) -> Response:
         """End the session here and in the database."""
-        with self._connect() as connection:
-            close_session(connection, request.cookies.get(COOKIE, ""))
+        try:
+            with self._connect() as connection:
+                close_session(connection, request.cookies.get(COOKIE, ""))
+        except psycopg.Error as error:
+            log.warning("a session cannot be ended", error=str(error)[:200])
+            return Response("The database of users does not answer: you are still logged in. Try again.", 503)
         response = redirect("/login")
         response.delete_cookie(COOKIE, path="/")
         return response
