@@ -1,6 +1,5 @@
 """The live role: active calls and nodes, as Faust tables whose changelogs are the topics that the dashboards read."""
 
-import time
 from typing import Any, Final
 
 import faust
@@ -17,7 +16,8 @@ from streams.folds.nodes import apply_heartbeat
 from streams.folds.reading import read_message
 from streams.settings import StreamsSettings
 
-SWEEP_SECONDS: Final = 5.0
+SWEEP_MS: Final = 5_000
+SCAN_MS: Final = 600_000
 _encode = msgspec.json.Encoder().encode
 
 
@@ -28,21 +28,19 @@ def add_live(app: faust.App, settings: StreamsSettings) -> None:
         "active-calls", key_type=bytes, value_type=bytes, changelog_topic=source(app, ACTIVE_CALLS)
     )
     node_states = app.Table("node-states", key_type=bytes, value_type=bytes, changelog_topic=source(app, NODE_STATES))
-    swept_at: dict[int, float] = {}
+    sweeper = Sweeper(partitions)
 
     @app.agent(source(app, CALLS), name="live-calls")
     async def follow_calls(stream: Any) -> None:
         async for event in stream.noack().events():
-            # What cannot be read is billing's dead letter, not the live view's.
-            for key, call in fold_calls(
-                active_calls, read_message(event.value, origin_of(event), now_ms()).good
-            ).items():
-                active_calls[key] = _encode(call)
             partition = event.message.partition
-            if time.monotonic() - swept_at.get(partition, 0.0) > SWEEP_SECONDS:
-                swept_at[partition] = time.monotonic()
-                for key in over_calls(active_calls, partition, partitions, now_ms()):
-                    del active_calls[key]
+            # What cannot be read is billing's dead letter, not the live view's.
+            good = read_message(event.value, origin_of(event), now_ms()).good
+            for key, call in fold_calls(active_calls, good).items():
+                active_calls[key] = _encode(call)
+                sweeper.note(partition, key, call)
+            for key in sweeper.due(active_calls, partition, now_ms()):
+                del active_calls[key]
             event.ack()
 
     @app.agent(source(app, NODES), name="live-nodes")
@@ -72,6 +70,42 @@ def fold_calls(table: Any, numbered: list[Any]) -> dict[bytes, LiveCall]:
                 before[key] = LIVE_CALL_DECODER.decode(raw) if raw else None
             changed[key] = live.apply(changed.get(key) or before[key] or live.new_call(event.call_id), event)
     return {key: call for key, call in changed.items() if call != before[key]}
+
+
+class Sweeper:
+    """Which calls of a partition may leave the table, without looking at all of them each time.
+
+    Ended calls are remembered as they are written. The whole table is read at a partition's first sweep (it may have
+    been restored, or have come from another worker) and then seldom, for calls whose end never came.
+    """
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._ended: dict[int, dict[bytes, int]] = {}
+        self._swept_at_ms: dict[int, int] = {}
+        self._scanned_at_ms: dict[int, int] = {}
+
+    def note(self, partition: int, key: bytes, call: LiveCall) -> None:
+        """This call was written to the table."""
+        if call.ended_at_ms is not None:
+            self._ended.setdefault(partition, {})[key] = call.ended_at_ms
+
+    def due(self, table: Any, partition: int, at_ms: int) -> list[bytes]:
+        """Keys of this partition to delete now; most of the times nothing, as it is not yet time to look."""
+        if at_ms - self._swept_at_ms.get(partition, -SWEEP_MS) < SWEEP_MS:
+            return []
+        self._swept_at_ms[partition] = at_ms
+        ended = self._ended.setdefault(partition, {})
+        over = [key for key, ended_at_ms in ended.items() if at_ms - ended_at_ms > live.LINGER_MS]
+        if at_ms - self._scanned_at_ms.get(partition, -SCAN_MS) >= SCAN_MS:
+            self._scanned_at_ms[partition] = at_ms
+            for key, raw in list(table.items()):
+                if partition_of(key.decode(), self._partitions) == partition:
+                    self.note(partition, key, LIVE_CALL_DECODER.decode(raw))
+            over = over_calls(table, partition, self._partitions, at_ms)
+        for key in over:
+            ended.pop(key, None)
+        return [key for key in over if key in table]
 
 
 def over_calls(table: Any, partition: int, partitions: int, at_ms: int) -> list[bytes]:

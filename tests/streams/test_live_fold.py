@@ -13,7 +13,7 @@ from schemas.events import CallEnded, LegAnswered, LegEnded, LegRinging, LegStar
 from schemas.frame import partition_of
 from schemas.live import LIVE_CALL_DECODER, LiveCall
 from streams.folds import live
-from streams.live import fold_calls, over_calls
+from streams.live import SCAN_MS, SWEEP_MS, Sweeper, fold_calls, over_calls
 
 EXAMPLES = Path(events.__file__).parent / "examples"
 CALL = "ast1-1795609861-1795609900.12"
@@ -159,3 +159,49 @@ def test_only_this_partitions_calls_are_swept() -> None:
     assert sorted(key.decode() for keys in swept for key in keys) == sorted(ids[::2])
     assert all(partition_of(key.decode(), 8) == partition for partition, keys in enumerate(swept) for key in keys)
     assert not any(over_calls(table, partition, 8, START_MS + 1_000) for partition in range(8))
+
+
+class Counting(dict[bytes, bytes]):
+    """A table that knows how often it was read from end to end."""
+
+    read = 0
+
+    def items(self) -> Any:
+        self.read += 1
+        return super().items()
+
+
+def test_ended_calls_are_swept_without_reading_the_whole_table() -> None:
+    table, sweeper = Counting(), Sweeper(1)
+    end_ms = START_MS + 195
+
+    def put(call_id: str, ended: bool) -> bytes:
+        call = slow_state(call_id, events_of(call_id, (True,), ended=ended))
+        table[call_id.encode()] = msgspec.json.encode(call)
+        sweeper.note(0, call_id.encode(), call)
+        return call_id.encode()
+
+    there = put(f"{CALL}1", ended=True)
+    on = put(f"{CALL}2", ended=False)
+    assert sweeper.due(table, 0, end_ms) == []  # the first sweep looks at all: the table may have been restored
+    reads = table.read
+    new = put(f"{CALL}3", ended=True)
+    assert sweeper.due(table, 0, end_ms + SWEEP_MS - 1) == []
+    assert sweeper.due(table, 0, end_ms + live.LINGER_MS) == []
+    assert sorted(sweeper.due(table, 0, end_ms + live.LINGER_MS + SWEEP_MS)) == [there, new]
+    assert table.read == reads
+    del table[there], table[new]
+    assert sweeper.due(table, 0, end_ms + live.LINGER_MS + 2 * SWEEP_MS) == []
+    assert sweeper.due(table, 0, end_ms + live.ABANDONED_MS + SCAN_MS) == [on]
+    assert table.read > reads
+
+
+def test_a_restored_table_is_swept_at_once_and_a_call_that_has_gone_is_not_deleted_twice() -> None:
+    call_id = f"{CALL}1"
+    key, call = call_id.encode(), slow_state(call_id, events_of(call_id, (True,), ended=True))
+    late_ms = START_MS + 3_600_000
+    assert Sweeper(1).due({key: msgspec.json.encode(call)}, 0, late_ms) == [key]
+    sweeper = Sweeper(1)
+    assert sweeper.due({}, 0, late_ms) == []
+    sweeper.note(0, key, call)
+    assert sweeper.due({}, 0, late_ms + SWEEP_MS) == []
