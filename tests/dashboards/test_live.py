@@ -6,6 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 from kafka import KafkaProducer
+from kafka.errors import KafkaConnectionError
 from made_traffic import make_live
 
 from dashboards.live import MAX_CALLS, LiveReader, LiveStore, newest_ms
@@ -119,8 +120,11 @@ def test_the_reader_follows_and_reads_anew_when_the_topics_are_new(
         producer.close()
 
 
-@pytest.mark.servers
-def test_a_broker_that_is_away_is_said() -> None:
+def test_a_broker_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(**_: object) -> None:
+        raise KafkaConnectionError("nobody answers")
+
+    monkeypatch.setattr("dashboards.live.KafkaConsumer", nobody)
     store = LiveStore()
     reader = LiveReader(Kafka(bootstrap="127.0.0.1:1"), store, lambda: 77)
     reader.start()
