@@ -49,11 +49,13 @@ def post_payment(
         "SELECT FROM ledger_entries WHERE reference = %s AND account_id = %s", (reference, account_id)
     ).fetchone():
         raise PaymentError(f"reference {reference!r}: a payment of account {account!r} has it already")
-    connection.execute(
+    posted = connection.execute(
         "INSERT INTO ledger_entries (reference, account_id, occurred_at, kind, contra_account_id, amount, reason)"
         " SELECT %s, %s, %s, 'payment', account_id, %s, %s FROM accounts WHERE kind = 'system' AND name = %s",
         (reference, account_id, at, decimal_from_micros(signed), reason, f"cash {currency}"),
     )
+    if posted.rowcount != 1:
+        raise PaymentError(f"account {account!r}: there is no account 'cash {currency}' to take the other side")
     balance = connection.execute(
         "UPDATE account_balances SET balance = balance + %s WHERE account_id = %s RETURNING balance",
         (decimal_from_micros(signed), account_id),

@@ -143,10 +143,12 @@ def _put_entries(tables: Tables, path: str, route_class: RouteClass) -> None:
     if class_id is None:
         return
     wanted: dict[int, tuple[int, bool]] = {}
+    paths: dict[int, str] = {}
     for index, entry in enumerate(route_class.entries):
         peer_id = _needed(tables, f"{path}.entries[{index}]", "peer", "peers", entry.peer)
         if peer_id is not None:
             wanted[peer_id] = (entry.priority, entry.enabled)
+            paths[peer_id] = f"{path}.entries[{index}].peer {entry.peer!r}"
     rows = tables.connection.execute(
         "SELECT peer_id, priority, enabled FROM route_class_entries WHERE route_class_id = %s", (class_id,)
     ).fetchall()
@@ -162,5 +164,5 @@ def _put_entries(tables: Tables, path: str, route_class: RouteClass) -> None:
                 " ON CONFLICT (route_class_id, peer_id) DO UPDATE SET priority = excluded.priority,"
                 " enabled = excluded.enabled"
             )
-            tables.run(path, statement, (class_id, peer_id, priority, enabled))
+            tables.run(paths[peer_id], statement, (class_id, peer_id, priority, enabled))
             tables.written += 1

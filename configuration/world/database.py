@@ -34,6 +34,8 @@ def changing(dsn: str, *, whole_world: bool = False) -> Iterator[Connection]:
         raise WorldError([f"another change of the world has not ended within {LOCK_WAIT_SECONDS} s"]) from error
     except psycopg.OperationalError as error:
         raise WorldError([f"PostgreSQL does not answer: {str(error).strip()[:500]}"]) from error
+    except UnicodeEncodeError as error:
+        raise WorldError([f"{str(error.object)[:40]!r}: is not text that can be stored"]) from error
     except psycopg.Error as error:
         raise WorldError([f"PostgreSQL refuses: {primary(error)}"]) from error
 

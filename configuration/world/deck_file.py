@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, TextIO
 from zoneinfo import ZoneInfo
 
 from configuration.world.errors import WorldError
@@ -26,7 +26,7 @@ _COLUMNS: Final = ("code", "price", "effective_from")
 _NEEDED: Final = ("code", "price")
 _CODE: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 _PRICE: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,8})?", re.ASCII)
-_FORMULA: Final = re.compile(r"[=+@\t]|-[^0-9]")
+_FORMULA: Final = re.compile(r"[=@\t]|[+-][^0-9]")
 _ENCODINGS: Final = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _FIRST_YEAR, _LAST_YEAR = 1970, 2099
 
@@ -64,8 +64,8 @@ class DeckFile:
     def rows(self) -> Iterator[DeckRow]:
         """The good rows. Raises WorldError where the file as a whole cannot be read."""
         try:
-            with self.path.open("rb") as file:
-                lines = _lines(file)
+            with self.path.open("rb") as file, _text(file) as text:
+                lines = _lines(text)
                 columns = _header(self.path, lines)
                 yield from self._rows(lines, columns)
         except OSError as error:
@@ -138,20 +138,28 @@ def _moment(text: str, zone: ZoneInfo) -> str:
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC).isoformat()
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, str]]:
-    """Numbered lines, of which each is read in pieces of bounded length: the rest of a longer one is dropped."""
+def _text(file: BinaryIO) -> io.TextIOWrapper:
     start = file.read(4)
     file.seek(0)
     encoding = next((name for mark, name in _ENCODINGS.items() if start.startswith(mark)), "utf-8")
     # Bytes that are no UTF-8 come out as what no code or price can be: the row is refused, and told.
     errors = "replace" if encoding == "utf-16" else "surrogateescape"
-    text = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
+    return io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
+
+
+def _lines(text: TextIO) -> Iterator[tuple[int, str]]:
+    """Numbered lines, of which each is read in pieces of bounded length: the rest of a longer one is dropped."""
     number = 0
+    end = ""
     while line := text.readline(MAX_LINE_CHARACTERS + 1):
+        if line == "\n" and end == "\r":  # the bound fell between the two: they end one line, not two
+            end = line
+            continue
         number += 1
         yield number, line
         while line and len(line) > MAX_LINE_CHARACTERS and not line.endswith(("\n", "\r")):
             line = text.readline(MAX_LINE_CHARACTERS + 1)
+        end = line[-1:]
 
 
 def _header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[str, ...]:

@@ -80,6 +80,9 @@ class _PlainLoader(yaml.SafeLoader):
         if self.check_event(yaml.events.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases (*name) are not read here", event.start_mark)
+        if getattr(self.peek_event(), "tag", None) is not None:  # type: ignore[no-untyped-call]
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"tags ({event.tag}) are not read here", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -107,7 +110,7 @@ def _yaml_message(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        return f"{place}{error.problem or error.context}"
+        return place + ": ".join(part for part in (error.context, error.problem) if part)
     return f"not YAML: {str(error)[:200]}"
 
 
@@ -125,6 +128,8 @@ def _message(data: Any, detail: ErrorDetails) -> str:
         rule = f"must be of the form {detail['ctx']['pattern']}"
     if detail["type"] == "extra_forbidden":
         rule = "there is no such field"
+    if detail["type"] == "value_error" and isinstance(value, dict) and path:
+        return f"{path}.{rule}"  # the model's own rules begin with the field
     if isinstance(value, str | int) and detail["type"] not in ("missing", "extra_forbidden"):
         return f"{path} {value!r}"[:300] + f": {rule}"
     return f"{path}: {rule}" if path else rule

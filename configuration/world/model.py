@@ -15,6 +15,8 @@ Everything refers to everything by name. The seed makes the same models, so that
 """
 
 import ipaddress
+import re
+from collections import Counter
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
@@ -25,6 +27,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 def _text(value: Any) -> Any:
     """What stands unquoted in YAML as a whole number is text all the same."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _whole(value: Any) -> Any:
+    """True is not 1 here."""
+    if isinstance(value, bool | float):
+        raise ValueError("must be a whole number")
+    return value
 
 
 def _exact(value: Any) -> Any:
@@ -52,6 +61,8 @@ def _time_zone(value: str) -> str:
     return value
 
 
+_MAX_TWICE = 100
+_PEER_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
 PeerName = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
@@ -61,6 +72,7 @@ Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Host = Annotated[str, BeforeValidator(_address)]
 Digits = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[0-9]{0,8}$")]
 Notation = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}/[0-9]{1,4}(/[0-9]{1,4})?$")]
+Whole = Annotated[int, BeforeValidator(_whole)]
 Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=18, decimal_places=6)]
 Margin = Annotated[Decimal, BeforeValidator(_exact), Field(ge=-1000, le=1000, max_digits=12, decimal_places=8)]
 Codecs = Annotated[
@@ -82,7 +94,7 @@ class Pack(Part):
     currency: Currency
     notation: Notation
     connect_fee: Annotated[Amount, Field(le=1000)] = Decimal(0)
-    rounding_decimals: Annotated[int, Field(ge=0, le=6)] = 6
+    rounding_decimals: Annotated[Whole, Field(ge=0, le=6)] = 6
     duration_rounding: Literal["up", "nearest", "none"] = "up"
     time_zone: Annotated[str, BeforeValidator(_time_zone)] = "UTC"
     allow_free_codes: bool = False
@@ -97,7 +109,9 @@ class Pack(Part):
     def _possible(self) -> Self:
         minimum, increment, free = self.seconds
         if max(minimum, free) > 3600 or not 1 <= increment <= 3600:
-            raise ValueError("notation: minimum and free are 0 to 3600 seconds, the increment 1 to 3600")
+            raise ValueError(
+                f"notation {self.notation!r}: minimum and free are 0 to 3600 seconds, the increment 1 to 3600"
+            )
         return self
 
 
@@ -114,7 +128,9 @@ class Account(Part):
     @model_validator(mode="after")
     def _prepaid_is_refused(self) -> Self:
         if self.payment == "prepaid" and self.when_database_away == "allow":
-            raise ValueError("when_database_away: a prepaid account is always refused when the database is away")
+            raise ValueError(
+                "when_database_away 'allow': a prepaid account is always refused when the database is away"
+            )
         return self
 
 
@@ -128,18 +144,18 @@ class Peer(Part):
     pack: Name
     enabled: bool = True
     endpoint: Endpoint = ""
-    port: Annotated[int, Field(ge=1, le=65_535)] = 5060
+    port: Annotated[Whole, Field(ge=1, le=65_535)] = 5060
     tech_prefix: Digits = ""
     account: Name | None = None
     deck: Name = ""
     route_class: Name | None = None
     nodes: tuple[NodeName, ...] = ()
-    max_concurrent: Annotated[int, Field(ge=0, le=100_000)] = 0
-    max_cps: Annotated[int, Field(ge=0, le=10_000)] = 0
-    max_call_seconds: Annotated[int, Field(ge=1, le=86_400)] = 14_400
+    max_concurrent: Annotated[Whole, Field(ge=0, le=100_000)] = 0
+    max_cps: Annotated[Whole, Field(ge=0, le=10_000)] = 0
+    max_call_seconds: Annotated[Whole, Field(ge=1, le=86_400)] = 14_400
     profit: Literal["profit_only", "no_losses", "allow_losses"] = "no_losses"
     minimum_margin: Margin = Decimal(0)
-    ring_seconds: Annotated[int, Field(ge=1, le=300)] = 60
+    ring_seconds: Annotated[Whole, Field(ge=1, le=300)] = 60
     allow_special: bool = False
     codecs: Codecs = "alaw,ulaw"
 
@@ -149,6 +165,8 @@ class Peer(Part):
         if not isinstance(value, dict):
             return value
         name = str(value.get("name", ""))
+        if _PEER_NAME.fullmatch(name) is None:  # one fault is one message: the name's
+            return value
         letter = "c" if value.get("role") == "originator" else "v"
         return {"endpoint": f"{letter}-{name}", "deck": name, **value}
 
@@ -156,11 +174,11 @@ class Peer(Part):
     def _roles(self) -> Self:
         if (self.role == "originator") != (self.route_class is not None):
             needs = "needs" if self.role == "originator" else "has no"
-            raise ValueError(f"route_class: an {self.role} {needs} route class".replace("an t", "a t"))
+            raise ValueError(f"route_class {self.route_class!r}: a peer that is {self.role} {needs} route class")
         if self.role == "terminator" and "/" in self.host:
             raise ValueError(f"host {self.host!r}: a terminator is one address")
         if len(set(self.nodes)) != len(self.nodes):
-            raise ValueError("nodes: one of them is named twice")
+            raise ValueError(f"nodes {list(self.nodes)}: one of them is named twice")
         return self
 
 
@@ -178,7 +196,7 @@ class Entry(Part):
     """A terminator in a route class. Lower priorities are tried first."""
 
     peer: PeerName
-    priority: Annotated[int, Field(ge=0, le=65_535)] = 1
+    priority: Annotated[Whole, Field(ge=0, le=65_535)] = 1
     enabled: bool = True
 
 
@@ -208,7 +226,9 @@ class World(Part):
         named += [("accounts", account.name) for company in self.companies for account in company.accounts]
         peers = [peer for company in self.companies for peer in company.peers]
         named += [("peers", peer.name) for peer in peers] + [("endpoints", peer.endpoint) for peer in peers]
-        twice = sorted({f"{what}: {name!r} is there twice" for what, name in named if named.count((what, name)) > 1})
+        twice = sorted(
+            f"{what}: {name!r} is there twice" for (what, name), times in Counter(named).items() if times > 1
+        )
         if twice:
-            raise ValueError("; ".join(twice))
+            raise ValueError("; ".join(twice[:_MAX_TWICE]))
         return self

@@ -13,7 +13,7 @@ from schemas.money import MoneyError, decimal_from_micros, micros_from_decimal
 from sinks.payments import PaymentError, post_payment
 
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
-_LINE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,256}")
+_LINE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,256}")
 
 
 @dataclass(frozen=True)

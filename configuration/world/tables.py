@@ -57,20 +57,32 @@ class Tables:
         }
         refused = [column for column in fixed if column in changed]
         for column in refused:
+            if column == "company_id":
+                self.errors.append(f"{path}.name {name!r}: belongs to another company already, and stays there")
+                continue
             was = old[tuple(values).index(column)]
-            self.errors.append(f"{path}.{column.removesuffix('_id')}: {name!r} has {was!r} already, and keeps it")
+            self.errors.append(f"{path}.{column} {values[column]!r}: {name!r} has {was!r} already, and keeps it")
         if changed and not refused:
             self._update(path, table, key, changed)
         return int(key)
 
-    def run(self, path: str, statement: sql.Composed | sql.SQL, values: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """A statement in a savepoint; its first row. What the database refuses becomes an error of `path`."""
+    def run(
+        self,
+        path: str,
+        statement: sql.Composed | sql.SQL,
+        values: tuple[Any, ...],
+        named: Mapping[str, Any] | None = None,
+    ) -> tuple[Any, ...] | None:
+        """A statement in a savepoint; its first row. What the database refuses becomes an error of `path`.
+
+        `named`: the values by field, so that the error can tell the one that was refused.
+        """
         try:
             with self.connection.transaction():
                 cursor = self.connection.execute(statement, values)
                 return cursor.fetchone() if cursor.description else None
         except (psycopg.IntegrityError, psycopg.DataError) as error:
-            self.errors.append(_message(path, error))
+            self.errors.append(_message(path, error, named or {}))
             return None
 
     def _insert(self, path: str, table: str, values: Mapping[str, Any]) -> int | None:
@@ -80,7 +92,7 @@ class Tables:
             sql.SQL(", ").join([sql.Placeholder()] * len(values)),
             _key(table),
         )
-        row = self.run(path, statement, tuple(values.values()))
+        row = self.run(path, statement, tuple(values.values()), values)
         self.written += row is not None
         self._ids[table, values["name"]] = None if row is None else row[0]
         return None if row is None else row[0]
@@ -88,7 +100,7 @@ class Tables:
     def _update(self, path: str, table: str, key: int, changed: Mapping[str, Any]) -> None:
         sets = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(column)) for column in changed)
         statement = sql.SQL("UPDATE {} SET {} WHERE {} = %s").format(sql.Identifier(table), sets, _key(table))
-        self.run(path, statement, (*changed.values(), key))
+        self.run(path, statement, (*changed.values(), key), changed)
         self.written += 1
 
     def _row(self, table: str, name: str, columns: tuple[str, ...]) -> tuple[Any, ...] | None:
@@ -110,13 +122,17 @@ def _same(value: Any, was: Any) -> bool:
     return bool(value == was) or (not isinstance(was, bool | int | type(None)) and str(value) == str(was))
 
 
-def _message(path: str, error: psycopg.Error) -> str:
+def _message(path: str, error: psycopg.Error, named: Mapping[str, Any]) -> str:
     constraint = error.diag.constraint_name or ""
     field, rule = _RULES.get(constraint, ("", ""))
     if rule:
-        return f"{path}.{field}: {rule}"
+        return f"{_field(path, field, named)}: {rule}"
     table = error.diag.table_name or ""
     column = constraint.removeprefix(table + "_").removesuffix("_check")
     if constraint.endswith("_check") and column and not column[-1].isdigit() and column != "check":
-        return f"{path}.{column}: the database refuses the value ({primary(error)})"
+        return f"{_field(path, column, named)}: the database refuses the value ({primary(error)})"
     return f"{path}: {primary(error)}"
+
+
+def _field(path: str, field: str, named: Mapping[str, Any]) -> str:
+    return f"{path}.{field} {str(named[field])!r}" if field in named else f"{path}.{field}"
