@@ -45,9 +45,10 @@ def post_payment(
     connection.execute("SELECT ledger_partition(%s)", (at,))
     # The lock first: whoever pays the same reference at the same time waits here, and then finds it.
     connection.execute("SELECT FROM account_balances WHERE account_id = %s FOR NO KEY UPDATE", (account_id,))
-    if connection.execute(
-        "SELECT FROM ledger_entries WHERE reference = %s AND account_id = %s", (reference, account_id)
-    ).fetchone():
+    used = connection.execute(
+        "SELECT 1 FROM ledger_entries WHERE reference = %s AND account_id = %s", (reference, account_id)
+    ).fetchone()
+    if used is not None:
         raise PaymentError(f"reference {reference!r}: a payment of account {account!r} has it already")
     posted = connection.execute(
         "INSERT INTO ledger_entries (reference, account_id, occurred_at, kind, contra_account_id, amount, reason)"
