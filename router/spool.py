@@ -4,6 +4,7 @@ A decision explains a call and never bills it, so a call never waits for one: th
 a thread writes batches and sends them. Kafka away: the file grows to its limit, then the oldest go, and are counted.
 """
 
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -82,11 +83,9 @@ class Spool:
                     self._send(database, producer)
             except (KafkaError, OSError) as error:
                 log.warning("decisions wait: Kafka away", error=repr(error)[:200], waiting=self.waiting)
-                if producer is not None:
-                    producer.close(timeout=0)
+                _close(producer, seconds=0)
                 producer, retry_at = None, time.monotonic() + _RETRY_SECONDS
-        if producer is not None:
-            producer.close(timeout=1)
+        _close(producer, seconds=1)
         database.close()
 
     def _make_producer(self) -> KafkaProducer:
@@ -147,3 +146,10 @@ class Spool:
         for future in sent:
             future.get(timeout=_SEND_SECONDS)
         database.execute("DELETE FROM decisions WHERE id <= ?", (rows[-1][0],))
+
+
+def _close(producer: KafkaProducer | None, seconds: float) -> None:
+    """Let it go. It flushes first, and raises when nobody takes that; what waits is in the file all the same."""
+    if producer is not None:
+        with contextlib.suppress(KafkaError):
+            producer.close(timeout=seconds)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -13,6 +13,9 @@ from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from streamco.stack import FirstLogin
 
 _MARKS: Final = {"healthy": "green", "external": "green", "failed": "red", "stopped": "white"}
 
@@ -36,6 +39,10 @@ def _fail(text: str, code: int = 1) -> NoReturn:
     for line in text.splitlines() or [""]:
         click.echo(click.style("error: ", fg="red") + line, err=True)
     sys.exit(code)
+
+
+def _greet(login: "FirstLogin") -> None:
+    click.echo(f"first login: {login.login}  password: {login.password}  (shown once)")
 
 
 def _settings() -> Settings:
@@ -64,11 +71,9 @@ def up() -> None:
 
     settings = _settings()
     tell = teller()
-    first_login = control.up(settings, tell)
+    control.up(settings, tell, _greet)
     tell("everything is healthy")
     click.echo(f"dashboards: http://{settings.dashboards_host}:{settings.dashboards_port}/")
-    if first_login is not None:
-        click.echo(f"first login: {first_login.login}  password: {first_login.password}  (shown once)")
 
 
 @commands.command()
@@ -129,8 +134,27 @@ def migrate() -> None:
     tell = teller()
     first_login = prepare_stores(settings, tell)
     if first_login is not None:
-        click.echo(f"first login: {first_login.login}  password: {first_login.password}  (shown once)")
+        _greet(first_login)
     tell("all tables and topics are as this version needs them")
+
+
+@commands.command()
+@click.argument("login")
+def password(login: str) -> None:
+    """Give a user of the dashboards a new password, shown once; all his sessions end."""
+    import secrets
+
+    import psycopg
+
+    from dashboards.users import UserError, set_password
+
+    fresh = secrets.token_urlsafe(15)
+    try:
+        with psycopg.connect(_dsn(), connect_timeout=5) as connection:
+            set_password(connection, login, fresh)
+    except (UserError, psycopg.Error) as error:
+        _fail(str(error).strip())
+    click.echo(f"login: {login}  password: {fresh}  (shown once)")
 
 
 def _dsn() -> str:

@@ -24,8 +24,11 @@ DOWN_SECONDS: Final = 180.0
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
 
-def up(settings: Settings, progress: Progress) -> FirstLogin | None:
-    """Start a supervisor that stays, and return when everything is healthy. Raises ServerError."""
+def up(settings: Settings, progress: Progress, greet: Callable[[FirstLogin], None] = lambda _: None) -> None:
+    """Start a supervisor that stays, and return when everything is healthy. Raises ServerError.
+
+    `greet` gets the first administrator as soon as he is made.
+    """
     places = Places(settings)
     places.make()
     if (holder := living(read_pid(places.supervisor_pid))) is not None:
@@ -46,7 +49,6 @@ def up(settings: Settings, progress: Progress) -> FirstLogin | None:
             start_new_session=True,
         )
     os.close(writing)
-    first_login: FirstLogin | None = None
     try:
         with os.fdopen(reading) as told:
             for line in told:
@@ -54,12 +56,12 @@ def up(settings: Settings, progress: Progress) -> FirstLogin | None:
                 if "progress" in message:
                     progress(message["progress"])
                 elif "first_login" in message:
-                    first_login = FirstLogin(**message["first_login"])
+                    greet(FirstLogin(**message["first_login"]))
                 elif "error" in message:
                     daemon.wait(DOWN_SECONDS)
                     raise ServerError(message["error"])
                 elif message.get("ready"):
-                    return first_login
+                    return
     except KeyboardInterrupt:
         progress("interrupted: stopping what was started")
         daemon.send_signal(signal.SIGTERM)

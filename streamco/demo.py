@@ -61,16 +61,22 @@ def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     stack = Stack(settings, tell)
+    made: list[FirstLogin] = []
     try:
-        first_login = stack.start(
-            interrupted=stop.is_set, fill=lambda progress: _seed(settings, size, progress), simulate=True
+        stack.start(
+            interrupted=stop.is_set,
+            greet=made.append,
+            fill=lambda progress: _seed(settings, size, progress),
+            simulate=True,
         )
     except ServerError:
+        for login in made:
+            tell(f"first login: {login.login}, password {login.password} (shown once)")
         if stop.is_set():
             tell("stopped before everything was up")
             return 130
         raise
-    _introduce(settings, first_login, seconds)
+    _introduce(settings, made[0] if made else None, seconds)
     _wait(settings, stop, seconds, tell)
     if seconds is None or stop.is_set():
         tell("stopping")

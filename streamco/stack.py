@@ -214,11 +214,14 @@ class Stack:
         self,
         *,
         interrupted: Callable[[], bool] = lambda: False,
+        greet: Callable[[FirstLogin], None] = lambda _: None,
         fill: Callable[[Progress], None] = lambda _: None,
         simulate: bool = False,
-    ) -> FirstLogin | None:
-        """From nothing to all healthy. `fill` is called when the stores are ready (the demo seeds its world there);
-        `simulate`: with the simulator, playing the simulated nodes.
+    ) -> None:
+        """From nothing to all healthy.
+
+        `greet` gets the first administrator as soon as he is made; `fill` is called when the stores are ready (the demo
+        seeds its world there); `simulate`: with the simulator, playing the simulated nodes.
 
         Raises ServerError; what was started is ended then.
         """
@@ -230,11 +233,12 @@ class Stack:
             last = traffic(settings, simulate=simulate)
             supervisor.announce([*first, *then, *last])
             supervisor.start(first, interrupted=interrupted)
-            first_login = prepare_stores(settings, self._progress)
+            # Told at once: what fails after this must not take the only copy of the password with it.
+            if (first_login := prepare_stores(settings, self._progress)) is not None:
+                greet(first_login)
             fill(self._progress)
             supervisor.start(then, interrupted=interrupted)
             supervisor.start(last, interrupted=interrupted)
         except BaseException:
             supervisor.close()
             raise
-        return first_login

@@ -1,5 +1,6 @@
 """Sends the relay's messages to Kafka, and says only then that they are there when the broker has said so."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -52,9 +53,11 @@ class KafkaSender:
 
     def close(self) -> None:
         """Close the producer; what it had not sent is not sent."""
-        if self._producer is not None:
-            self._producer.close(timeout=0)
-            self._producer = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            # It flushes first, and says so by an error when there is nobody to flush to: that is known here.
+            with contextlib.suppress(KafkaError):
+                producer.close(timeout=0)
 
     def _connect(self) -> KafkaProducer:
         return KafkaProducer(

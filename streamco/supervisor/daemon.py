@@ -59,13 +59,11 @@ def main(descriptor: int) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         stack = Stack(with_secrets(read_settings()), teller.progress)
-        first_login = stack.start(interrupted=stop.is_set)
+        stack.start(interrupted=stop.is_set, greet=lambda login: teller.tell({"first_login": asdict(login)}))
     except (ServerError, SettingsError) as error:
         log.error("not started", error=str(error))  # noqa: TRY400
         teller.tell({"error": str(error)})
         return 1
-    if first_login is not None:
-        teller.tell({"first_login": asdict(first_login)})
     teller.tell({"ready": True})
     teller.close()
     stop.wait()

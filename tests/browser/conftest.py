@@ -37,9 +37,9 @@ def find_chromium() -> Path | None:
     return cached if cached.exists() else None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, one a session."""
+    """Chromium, one a module: as long as Playwright is open its event loop runs, and no asyncio test could."""
     program = find_chromium()
     if program is None:
         pytest.skip("no Chromium was found: run `make test`, which fetches one")

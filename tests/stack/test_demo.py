@@ -157,6 +157,9 @@ def test_data_survives_and_up_down_status_logs_work(demo: tuple[int, str], home:
         assert names == ["postgres", "kafka", "clickhouse", "router", *agents, *streams, "dashboards"]
         again = json.loads(home.run("audit", "--json", "--settle", "20", **nodes).stdout)
         assert (again["ok"], again["legs"], again["money"]) == (True, report["legs"], report["money"])
+        fresh = home.run("password", "admin").stdout
+        assert fresh.startswith("login: admin  password: ")
+        assert home.run("password", "nobody").returncode == 1
         line = json.loads(home.run("logs", "router", "-n", "1").stdout)
         assert line["component"] == "router"
     finally:

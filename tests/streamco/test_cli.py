@@ -36,6 +36,7 @@ def test_nothing_runs_in_an_empty_home(tmp_path: Path) -> None:
         (("load-deck", "nobody", "/nowhere.csv"), "PostgreSQL does not answer"),
         (("audit",), "the stores cannot be read"),
         (("migrate",), "connection"),
+        (("password", "admin"), "connection"),
         (("simulate", "--seconds", "1"), "STREAMCO_SIMULATED_NODES: must name the nodes to play"),
         (("logs", "nobody"), "must be one of"),
     ],
