@@ -178,7 +178,7 @@ async def test_an_incident_strikes_its_vendor(
     assert summary["incidents"] == {"vendor-down": "vendor-101"}  # the scripted router's first choice
     legs = [event for event in read_events(tmp_path) if isinstance(event, events.LegEnded) and event.leg == 1]
     half_ms = min(event.started_at_ms for event in legs) + 30_000
-    # A busy machine's first leg may be late by a second or two of the simulator's clock: so wide a margin on both sides.
+    # A busy machine's first leg may be seconds of the simulator's clock late: so wide a margin on both sides.
     after = [event for event in legs if event.started_at_ms > half_ms + 10_000]
     before = [event for event in legs if event.started_at_ms < half_ms - 10_000]
     assert {event.sip_code for event in after} <= {503, None}
