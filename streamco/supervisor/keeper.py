@@ -36,9 +36,9 @@ class Keeper:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"keeper-{component.name}", daemon=True)
         self._process: subprocess.Popen[bytes] | None = None
-        self._state: State = "starting"
-        self._detail = ""
-        self._restarts = 0
+        # (state, detail, restarts) in one tuple: whoever asks from another thread never sees half of a change.
+        self._shown: tuple[State, str, int] = ("starting", "", 0)
+        self._last_end = ""
         self._log_path: Path = places.log(component.name)
 
     def start(self) -> None:
@@ -52,20 +52,25 @@ class Keeper:
 
     @property
     def state(self) -> State:
-        """What it is now."""
-        return self._state
+        """What it is now. A process that has just died is not healthy, though its keeper has not looked yet."""
+        state = self._shown[0]
+        return "restarting" if state == "healthy" and self._exit_code() is not None else state
 
     def status(self) -> Status:
         """For the status file."""
         component = self.component
+        pid = self._pid()
+        state, detail, restarts = self._shown
+        if state == "healthy" and pid is None:
+            state, detail = "restarting", "its process has ended"
         return Status(
             name=component.name,
-            state=self._state,
-            pid=self._pid(),
+            state=state,
+            pid=pid,
             address=component.address,
-            restarts=self._restarts,
+            restarts=restarts,
             log=None if component.external else str(self._log_path),
-            detail=self._detail,
+            detail=detail,
         )
 
     def _pid(self) -> int | None:
@@ -75,10 +80,10 @@ class Keeper:
         serving = self.component.serving_pid() if self.component.serving_pid is not None else None
         return serving or process.pid
 
-    def _set(self, state: State, detail: str = "") -> None:
-        if (state, detail) != (self._state, self._detail):
+    def _set(self, state: State, detail: str = "", *, restarts: int | None = None) -> None:
+        if (state, detail) != self._shown[:2]:
             log.info("component", name=self.component.name, state=state, detail=detail)
-        self._state, self._detail = state, detail
+        self._shown = (state, detail, self._shown[2] if restarts is None else restarts)
 
     def _run(self) -> None:
         try:
@@ -109,13 +114,15 @@ class Keeper:
                 break
             history = ended(history, time.monotonic(), healthy_seconds)
             pause = wait_seconds(history)
-            self._restarts += 1
+            self._last_end = reason
+            restarts = self._shown[2] + 1
             if pause is None:
-                self._set("failed", f"{reason}; it ended {len(history.ends)} times: not started again")
+                detail = f"{reason}; it ended {len(history.ends)} times: not started again"
+                self._set("failed", detail, restarts=restarts)
                 self._progress(f"{self.component.name}: failed: {reason} (log: {self._log_path})")
                 self._stop.wait()
                 break
-            self._set("restarting", reason)
+            self._set("restarting", reason, restarts=restarts)
             self._stop.wait(pause)
         self._set("stopped")
 
@@ -125,7 +132,7 @@ class Keeper:
             missing = [name for name in self.component.needs if not self._usable(name)]
             if not missing:
                 return True
-            self._set(self._state, f"waits for {', '.join(missing)}")
+            self._set(self._shown[0], f"waits for {', '.join(missing)}")
             self._stop.wait(_POLL_SECONDS)
         return False
 
@@ -159,13 +166,14 @@ class Keeper:
                 elif healthy_at is not None and strikes >= _STRIKES:
                     reason = f"does not work: {error}"
                 else:
-                    self._set(self._state if healthy_at is not None else self._starting(), str(error))
+                    self._set(*self._not_yet(error) if healthy_at is None else ("healthy", str(error)))
             self._pause(healthy_at)
         self._end_process()
         return reason, time.monotonic() - healthy_at if healthy_at is not None else 0.0
 
-    def _starting(self) -> State:
-        return "restarting" if self._restarts else "starting"
+    def _not_yet(self, error: ServerError) -> tuple[State, str]:
+        """State and detail of one that is not at work yet: after an end, why it ended stays in sight."""
+        return ("restarting", f"{self._last_end}; now: {error}") if self._last_end else ("starting", str(error))
 
     def _exit_code(self) -> int | None:
         return self._process.poll() if self._process is not None else -1

@@ -87,8 +87,20 @@ def test_what_it_needs_comes_first_also_after_a_crash(supervisor: Supervisor, tm
 
 
 def test_one_that_cannot_start_is_an_error_with_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match=r"broken does not start: ended with code 3 \(log: .*broken.log\)"):
+    with pytest.raises(ServerError, match=r"broken does not start: ended with code 3.* \(log: .*broken.log\)"):
         supervisor.start([worker(tmp_path, "broken", "raise SystemExit(3)")])
+
+
+def test_one_that_has_died_is_never_shown_healthy(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.start([worker(tmp_path, "one")])
+    for restart in (1, 2):
+        pid = supervisor.statuses()[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 15
+        while (status := supervisor.statuses()[0]).restarts < restart or status.state != "healthy":
+            assert (status.state == "healthy") <= (status.pid is not None)
+            assert time.monotonic() < deadline
 
 
 def test_one_that_runs_but_does_not_work_is_started_again(supervisor: Supervisor, tmp_path: Path) -> None:
