@@ -5,6 +5,7 @@ into the line that closes the leg; rating needs no join, no state and no router.
 `;`, every field restricted to characters that neither AGI, nor the dialplan, nor CSV has to escape.
 """
 
+import re
 from functools import lru_cache
 from typing import Annotated, Final, Literal
 
@@ -67,6 +68,20 @@ _SIDE_LETTER: Final = {"receivable": "r", "payable": "p"}
 _SIDE_OF: Final = {letter: side for side, letter in _SIDE_LETTER.items()}
 _ROUNDING_LETTER: Final = {"up": "u", "nearest": "n", "none": "t"}  # t: truncated
 _ROUNDING_OF: Final = {letter: name for name, letter in _ROUNDING_LETTER.items()}
+_SHAPES: Final = {
+    "side": ("([rp])", '"%s"'),
+    "currency": ("([A-Z]{3})", '"%s"'),
+    "duration_rounding": ("([unt])", '"%s"'),
+    **dict.fromkeys(("code", "caller", "callee"), ("([0-9]{0,20})", '"%s"')),
+}
+_WHOLE_NUMBER: Final = ("(0|[1-9][0-9]{0,15})", "%s")
+# The usual text in one look; as JSON it is then read, and its numbers judged, by msgspec.
+_USUAL: Final = re.compile(
+    ";".join([str(FACTS_VERSION), *(_SHAPES.get(name, _WHOLE_NUMBER)[0] for name in _FIELDS)]), re.ASCII
+)
+_JSON: Final = "{" + ",".join(f'"{name}":{_SHAPES.get(name, _WHOLE_NUMBER)[1]}' for name in _FIELDS) + "}"
+_JSON_ROUNDING_AT: Final = _FIELDS.index("duration_rounding")
+_decoder: Final = msgspec.json.Decoder(Facts)
 
 
 def encode_facts(facts: Facts) -> str:
@@ -84,6 +99,20 @@ def encode_facts(facts: Facts) -> str:
 @lru_cache(maxsize=4096)  # the lines of a call repeat its facts: three of five are known already
 def decode_facts(text: str) -> Facts:
     """The record of a FACTS text. Raises FactsError: unknown version, wrong number of fields, bad value."""
+    matched = _USUAL.fullmatch(text)
+    if matched is not None:
+        values = list(matched.groups())
+        values[0] = _SIDE_OF[values[0]]
+        values[_JSON_ROUNDING_AT] = _ROUNDING_OF[values[_JSON_ROUNDING_AT]]
+        try:
+            return _decoder.decode(_JSON % tuple(values))
+        except msgspec.ValidationError as error:
+            raise FactsError(f"facts: {error}") from error
+    return _decode_at_length(text)
+
+
+def _decode_at_length(text: str) -> Facts:
+    """Any text, field by field, so that what is wrong is named."""
     version, *values = text.split(";")
     if version != str(FACTS_VERSION):
         raise FactsError(f"facts version {version[:20]!r}: this program reads version {FACTS_VERSION}")
