@@ -22,15 +22,17 @@ DurationRounding = Literal["up", "nearest", "none"]
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 RowId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]  # of a table whose key is PostgreSQL's int
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=86_400)]
-Digits = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{0,20}$")]
-CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
+# Their shape is judged by check_facts and events.check_event: a `pattern` here runs Python's re for each field, which
+# took two thirds of the time of reading an event.
+Digits = Annotated[str, msgspec.Meta(max_length=20)]
+CurrencyCode = Annotated[str, msgspec.Meta(min_length=3, max_length=3)]
 
 
 class FactsError(ValueError):
     """A FACTS text that cannot be read: names the field, the value and the rule."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The rate terms and identities of one leg, both sides known by id.
 
     `side` says whose account the leg goes to: receivable (inbound leg, the customer's) or payable (outbound, the
@@ -58,6 +60,25 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     duration_rounding: DurationRounding
     caller: Digits  # as billed; empty when unknown or withheld
     callee: Digits  # E.164 without plus, as billed on this side
+
+
+def check_facts(facts: Facts) -> None:
+    """What the types do not say: digits are digits, a currency is three capitals. Raises FactsError."""
+    if not are_digits(facts.code + facts.caller + facts.callee):
+        name = next(name for name in ("code", "caller", "callee") if not are_digits(getattr(facts, name)))
+        raise FactsError(f"facts {name} {getattr(facts, name)!r}: must be digits")
+    if not is_currency(facts.currency):
+        raise FactsError(f"facts currency {facts.currency!r}: must be three capital letters")
+
+
+def are_digits(text: str) -> bool:
+    """ASCII digits only, or nothing."""
+    return not text or (text.isascii() and text.isdigit())
+
+
+def is_currency(text: str) -> bool:
+    """Three ASCII capitals."""
+    return len(text) == 3 and text.isascii() and text.isalpha() and text.isupper()
 
 
 _FIELDS: Final = Facts.__struct_fields__
@@ -131,6 +152,8 @@ def _decode_at_length(text: str) -> Facts:
         else:
             raw[name] = value
     try:
-        return msgspec.convert(raw, Facts)
+        facts = msgspec.convert(raw, Facts)
     except msgspec.ValidationError as error:
         raise FactsError(f"facts: {error}") from error
+    check_facts(facts)
+    return facts
