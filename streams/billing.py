@@ -35,7 +35,7 @@ def add_billing(app: faust.App, settings: StreamsSettings) -> None:
                 legs += rated.legs
                 dead += rated.dead
             await dead_letters.send(dead)
-            await send_all(rated_legs, rated_messages(legs, partitions))
+            await send_all(rated_legs, rated_messages(legs, partitions), settings.send_seconds)
             for event in batch:
                 await stream.ack(event)
 

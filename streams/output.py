@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 import structlog
@@ -14,7 +14,6 @@ from sinks.letter_store import keep_letters_within
 from streams.settings import StreamsSettings
 
 log = structlog.get_logger(__name__)
-SEND_SECONDS: Final = 60.0
 
 
 class DeadLetters:
@@ -29,6 +28,7 @@ class DeadLetters:
         self._partitions = settings.kafka.partitions
         self._dsn = settings.postgres.dsn.get_secret_value()
         self._limit = settings.max_dead_letters
+        self._send_seconds = settings.send_seconds
 
     async def send(self, letters: list[DeadLetter]) -> None:
         """Write the letters that are new, and return when broker and database have them.
@@ -47,14 +47,15 @@ class DeadLetters:
             unwritten = {letter.origin: letter for letter in letters if letter.origin in new}
             for letter in unwritten.values():
                 log.warning("dead letter", origin=letter.origin, reason=letter.reason, leg_id=letter.leg_id)
-            await send_all(self._topic, dead_letter_messages(unwritten.values(), self._partitions))
+            messages = dead_letter_messages(unwritten.values(), self._partitions)
+            await send_all(self._topic, messages, self._send_seconds)
 
 
-async def send_all(topic: Any, messages: Iterable[tuple[int, bytes]]) -> None:
-    """Produce (partition, message) pairs and wait until the broker has acknowledged each."""
-    sent = [await topic.send(key=None, value=message, partition=partition) for partition, message in messages]
-    if sent:
-        await asyncio.wait_for(asyncio.gather(*sent), SEND_SECONDS)
+async def send_all(topic: Any, messages: Iterable[tuple[int, bytes]], seconds: float) -> None:
+    """Produce (partition, message) pairs, and wait until the broker has acknowledged each. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):  # of the sending too: without a topic it waits for its partitions
+        sent = [await topic.send(key=None, value=message, partition=partition) for partition, message in messages]
+        await asyncio.gather(*sent)
 
 
 def rated_messages(legs: Iterable[RatedLeg], partitions: int) -> list[tuple[int, bytes]]:

@@ -2,7 +2,8 @@
 
 A worker can hang where nothing raises: a server that takes a query and never answers, a consumer that died quietly. So
 a thread asks the broker itself what the group has committed and what waits; a worker whose partition stands still ends,
-non-zero, and is started again at its last commit. And a process that did not run for longer than its session (stopped,
+non-zero, and is started again at its last commit. One that is ending has a time for it: it would wait for ever for
+what a broker never takes. And a process that did not run for longer than its session (stopped,
 paused with its machine) has lost its partitions to others without knowing: it ends before it goes on as if it had them.
 """
 
@@ -26,16 +27,25 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 5.0
 REQUEST_MS: Final = 5_000
+ENDING_SECONDS: Final = 10.0
 EXIT_CODE: Final = 1
 
 
 class Watch:
-    """`assigned()` gives the partitions that this worker works on now; empty while they are being given out."""
+    """`assigned()`: the partitions that this worker works on now, empty while they are being given out. `ending()`: it
+    has crashed, or was asked to end."""
 
-    def __init__(self, settings: StreamsSettings, group: str, assigned: Callable[[], Collection[Partition]]) -> None:
+    def __init__(
+        self,
+        settings: StreamsSettings,
+        group: str,
+        assigned: Callable[[], Collection[Partition]],
+        ending: Callable[[], bool],
+    ) -> None:
         self._settings = settings
         self._group = group
         self._assigned = assigned
+        self._ending = ending
         self._admin: KafkaAdminClient | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -50,6 +60,7 @@ class Watch:
 
     def _run(self) -> None:
         standing = Standing(self._settings.standstill_seconds)
+        ending_since: float | None = None
         look_at = seconds_awake() + LOOK_SECONDS
         while not self._stop.is_set():
             before = seconds_awake()
@@ -58,6 +69,11 @@ class Watch:
             now = seconds_awake()
             if now - before > self._settings.asleep_seconds:
                 self._end(f"did not run for {now - before:.0f} s: its partitions may be another worker's by now")
+            if self._ending():
+                ending_since = ending_since or now
+                if now - ending_since > ENDING_SECONDS:
+                    self._end(f"has not ended {now - ending_since:.0f} s after it began to")
+                continue
             if now < look_at:
                 continue
             if (seen := self._offsets()) is not None and (still := standing.look(now, seen)):

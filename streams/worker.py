@@ -74,7 +74,7 @@ def run(settings: StreamsSettings) -> None:
         for handler_filter in [_Seldom()]:
             logging.getLogger(name).addFilter(handler_filter)
     app = build_app(settings)
-    watch = Watch(settings, app.conf.id, lambda: assigned(app, settings.role))
+    watch = Watch(settings, app.conf.id, lambda: assigned(app, settings.role), lambda: bool(app.should_stop))
     worker: Any = faust.Worker(app, loglevel="WARN", override_logging=False, redirect_stdouts=False, quiet=True)
     log.info("stream worker starts", role=settings.role, instance=settings.instance)
     watch.start()

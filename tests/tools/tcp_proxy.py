@@ -216,6 +216,9 @@ class TcpProxy:
             limit = self._ways[direction].cut_after_bytes
             if limit is not None and passed + keep >= limit:
                 keep, trap = max(0, limit - passed), trap or Trap(direction, b"", "after")
+            awaited = trap is not None and trap.when == "answer" and direction == trap.direction
+            if awaited:
+                pair.answer_trap = trap  # before it is asked: the answer may be quick
             try:
                 pair.to(direction).sendall(data[:keep])
             except OSError:
@@ -224,13 +227,10 @@ class TcpProxy:
             passed += keep
             with self._guard:
                 self.bytes[direction] += keep
-            if trap is not None:
-                if trap.when == "answer" and direction == trap.direction:
-                    pair.answer_trap = trap
-                else:
-                    self.cuts += not pair.closed  # before: whoever sees the cut sees it counted
-                    pair.cut(spared=pair.to(direction))
-                    return
+            if trap is not None and not awaited:
+                self.cuts += not pair.closed  # before: whoever sees the cut sees it counted
+                pair.cut(spared=pair.to(direction))
+                return
             tail = (tail + data)[-256:]
 
     def _hold(self, pair: _Pair, direction: Direction) -> bool:
