@@ -88,6 +88,7 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
     differences += [
         Difference(kind="journal line neither read nor a dead letter", detail=it) for it in stores.unreported
     ]
+    differences += [Difference(kind="dead letter not in the table", detail=origin) for origin in stores.unkept]
     money = _money_rows(stores)
     refused = _refused_micros(stores)
     for row in money:

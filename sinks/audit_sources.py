@@ -1,6 +1,5 @@
 """What the audit reads: each store's own account of the legs, whole."""
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,19 +87,19 @@ class Stores:
     undecodable: int
     unreported: Sequence[str]  # NODE:FILE:OFFSET of lines that cannot be read and are among no dead letters either
     rated: Mapping[str, Money]
-    dead_letters: int
-    dead_legs: frozenset[str]
+    dead_letters: int  # open or discarded
+    dead_legs: frozenset[str]  # legs of those
     cdrs: Mapping[str, Money]
     ledger: Ledger
+    unkept: Sequence[str] = ()  # origins of dead letters that are in their topic and not in their table
 
 
 def read_stores(settings: AuditSettings) -> Stores:
     """Read every store, the last one on the line first: a leg in flight is then missing downstream, never a surplus."""
+    kept = read_letters(settings.postgres)
     ledger = read_ledger(settings.postgres)
     cdrs = read_cdrs(settings.clickhouse)
-    letters = {
-        letter.origin: letter for letter in read_topic(settings.kafka, DEAD_LETTERS) if isinstance(letter, DeadLetter)
-    }
+    written = {one.origin for one in read_topic(settings.kafka, DEAD_LETTERS) if isinstance(one, DeadLetter)}
     rated: dict[str, Money] = {}
     revisions: dict[str, int] = {}
     for leg in read_topic(settings.kafka, RATED_LEGS):
@@ -109,18 +108,18 @@ def read_stores(settings: AuditSettings) -> Stores:
             revisions[leg.leg_id] = leg.revision
     journal: dict[str, None] = {}
     unreadable = list(_read_lines(settings.journals, journal))
-    reported = {
-        (node_of_letter(letter), base64.b64decode(letter.raw_base64).rstrip(b"\r\n")) for letter in letters.values()
-    }
+    reported = {(node_of_letter(letter.origin), letter.raw.rstrip(b"\r\n")) for letter in kept}
+    excused = [letter for letter in kept if letter.state in ("open", "discarded")]
     return Stores(
         journal=journal,
         undecodable=len(unreadable),
         unreported=[line.place for line in unreadable if (line.node, line.raw) not in reported],
         rated=rated,
-        dead_letters=len(letters),
-        dead_legs=frozenset(letter.leg_id for letter in letters.values() if letter.leg_id),
+        dead_letters=len(excused),
+        dead_legs=frozenset(letter.leg_id for letter in excused if letter.leg_id),
         cdrs=cdrs,
         ledger=ledger,
+        unkept=sorted(written - {letter.origin for letter in kept}),
     )
 
 
@@ -160,9 +159,27 @@ def _read_lines(journals: Mapping[str, Path], legs: dict[str, None]) -> Iterator
                         legs[make_leg_id(event.call_id, 0)] = None
 
 
-def node_of_letter(letter: DeadLetter) -> str:
+class Letter(NamedTuple):
+    """What the audit needs of a dead letter. Only of open and discarded ones is it content that a leg is missing."""
+
+    origin: str
+    state: str
+    leg_id: str
+    raw: bytes  # of a journal's line; empty else
+
+
+def read_letters(postgres: Postgres) -> list[Letter]:
+    """The table of dead letters."""
+    with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=5) as connection:
+        rows = connection.execute(
+            "SELECT origin, state, leg_id, CASE source WHEN 'journal' THEN raw ELSE '' END FROM dead_letters"
+        )
+        return [Letter(*row) for row in rows.fetchall()]
+
+
+def node_of_letter(origin: str) -> str:
     """The node whose journal a dead letter is from; empty: it is from elsewhere."""
-    return letter.origin.split(":")[1] if letter.origin.startswith("journal:") else ""
+    return origin.split(":")[1] if origin.startswith("journal:") else ""
 
 
 def read_topic(kafka: Kafka, topic: Topic) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
+from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
 from streamco.metrics_cli import metrics
@@ -65,6 +66,7 @@ def commands() -> None:
     """
 
 
+commands.add_command(dead_letters)
 commands.add_command(metrics)
 
 
@@ -167,10 +169,6 @@ def _dsn() -> str:
     return rooms.postgres(_settings()).dsn.get_secret_value()
 
 
-def _world_error(error: Exception) -> NoReturn:
-    _fail(str(error))
-
-
 @commands.command()
 @click.option("--size", type=click.Choice(["small", "medium"]), default="small", show_default=True)
 @click.option("--seed", "number", default=1, show_default=True, type=click.IntRange(0, 2**53 - 1), help="Which world.")
@@ -182,7 +180,7 @@ def seed(size: str, number: int) -> None:
     try:
         result = make(_dsn(), size, number, teller())
     except WorldError as error:
-        _world_error(error)
+        _fail(str(error))
     click.echo(
         f"{result.companies} companies, {result.peers} peers, {result.decks} decks, {result.prices:,} prices, "
         f"{result.destinations:,} destinations"
@@ -199,7 +197,7 @@ def load(world: Path) -> None:
     try:
         result = read(_dsn(), world)
     except WorldError as error:
-        _world_error(error)
+        _fail(str(error))
     click.echo(f"{result.companies} companies, {result.peers} peers in the file; {result.changed} rows changed")
 
 
@@ -214,7 +212,7 @@ def load_deck(peer: str, file: Path) -> None:
     try:
         result = read(_dsn(), peer, file)
     except WorldError as error:
-        _world_error(error)
+        _fail(str(error))
     click.echo(
         f"{result.deck}: {result.rows:,} rows in the file, {result.inserted:,} inserted, {result.removed:,} removed"
     )
@@ -233,7 +231,7 @@ def pay(account: str, amount: str, reason: str, reference: str) -> None:
     try:
         result = post(_dsn(), account, amount, reason, reference)
     except WorldError as error:
-        _world_error(error)
+        _fail(str(error))
     click.echo(f"{result.reference}: {result.amount} {result.currency} to {result.account}, balance {result.balance}")
 
 

@@ -28,10 +28,10 @@ def _agent(settings: Settings, node: str) -> None:
     run(rooms.agent(settings, node))
 
 
-def _streams(settings: Settings, role: str) -> None:
+def _streams(settings: Settings, which: str) -> None:
     from streams.worker import run
 
-    run(rooms.streams(settings, role))
+    run(rooms.streams(settings, which))
 
 
 def _dashboards(settings: Settings, _which: str) -> None:

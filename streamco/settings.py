@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     dashboards_behind_https: bool = False
 
     kafka_partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    # Processes that share the partitions of a role.
+    billing_workers: Annotated[int, Field(ge=1, le=8)] = 1
+    cdrs_workers: Annotated[int, Field(ge=1, le=8)] = 1
     kafka_heap_megabytes: Annotated[int, Field(ge=128, le=65_536)] = 256
     clickhouse_memory_megabytes: Annotated[int, Field(ge=256, le=1 << 20)] = 2048
 
@@ -122,6 +125,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}SIMULATED_NODES {min(both)!r}: must not be in {PREFIX}ASTERISK_NODES too")
         if self.ami_port + len(self.nodes) - 1 > 32_767:
             raise ValueError(f"{PREFIX}AMI_PORT {self.ami_port}: must leave room below 32768 for every node")
+        for name, workers in (("BILLING_WORKERS", self.billing_workers), ("CDRS_WORKERS", self.cdrs_workers)):
+            if workers > self.kafka_partitions:
+                raise ValueError(
+                    f"{PREFIX}{name} {workers}: must be at most {PREFIX}KAFKA_PARTITIONS ({self.kafka_partitions})"
+                )
         self._different_ports()
         if self.clickhouse_url is not None and self.clickhouse_password is None:
             raise ValueError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")

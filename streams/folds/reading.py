@@ -5,8 +5,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from schemas import events
+from schemas import events, ids
 from schemas.frame import FrameError, unpack_frame
+from sinks.dead_letters import CUT_MARK
 
 # Of a dead letter. An event has about a thousand bytes; what is longer is kept up to here, and its reason says so.
 MAX_RAW_BYTES: Final = 262_144
@@ -56,8 +57,34 @@ def read_message(message: bytes | None, origin: Origin, now_ms: int) -> Message:
         try:
             good.append(Numbered(origin, index, raw, events.decode_event(raw)))
         except events.EventError as error:
-            dead.append(dead_letter(f"{origin}/{index}", raw, str(error), now_ms))
+            dead.append(dead_letter(f"{origin}/{index}", raw, str(error), now_ms, leg_told(bytes(raw))))
     return Message(good, dead)
+
+
+class _Told(msgspec.Struct):
+    """The little that is looked for in an event that cannot be read."""
+
+    type: str = ""
+    call_id: str = ""
+    leg: int = 0
+    leg_id: str = ""
+
+
+_told_decoder: Final = msgspec.json.Decoder(_Told)
+
+
+def leg_told(raw: bytes) -> str:
+    """The id of the leg that an unreadable event closes or bills, where it can still be told; else empty."""
+    try:
+        told = _told_decoder.decode(raw)
+        if told.type == "rated_leg":
+            ids.split_leg_id(told.leg_id)
+            return told.leg_id[:64]
+        if told.type in ("leg_ended", "call_ended"):
+            return ids.make_leg_id(ids.check_call_id(told.call_id), told.leg if told.type == "leg_ended" else 0)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ids.IdError):
+        return ""
+    return ""
 
 
 def dead_letter(
@@ -66,7 +93,7 @@ def dead_letter(
     """A dead letter that keeps the raw bytes, the reason and the origin."""
     raw = bytes(content)
     if len(raw) > MAX_RAW_BYTES:
-        reason = f"[first {MAX_RAW_BYTES} of {len(raw)} bytes kept] {reason}"
+        reason = f"{CUT_MARK}{MAX_RAW_BYTES} of {len(raw)} bytes kept] {reason}"
     return events.DeadLetter(
         event_id=origin[:96],
         origin=origin[:256],

@@ -33,6 +33,7 @@ from sinks.cdrs import write_legs
 from sinks.clickhouse import connect
 from sinks.dead_letters import dead_letter_messages
 from sinks.ledger import Ledger as Posting
+from sinks.letter_store import keep_letters
 from streams.folds.rating import rate_leg
 
 CALL = "ast1-1795609861-1795609900.1"
@@ -184,6 +185,11 @@ class World:
             for statement in statements:
                 connection.execute(statement.encode())
 
+    async def keep(self, *letters: DeadLetter) -> None:
+        """Put dead letters into their table, as the stream does."""
+        async with await psycopg.AsyncConnection.connect(self.settings.postgres.dsn.get_secret_value()) as connection:
+            await keep_letters(connection, letters)
+
     def clickhouse(self, statement: str) -> None:
         with connect(self.settings.clickhouse, query_settings={"mutations_sync": "2"}) as client:
             client.command(statement)
@@ -262,7 +268,7 @@ def test_real_stores_tampered_with_one_by_one(world: World) -> None:
 
 
 @pytest.mark.servers
-def test_holds_payments_journals_and_topics_that_do_not_agree(world: World, tmp_path: Path) -> None:
+async def test_holds_payments_journals_and_topics_that_do_not_agree(world: World, tmp_path: Path) -> None:
     inbound = next(leg for leg in world.rated if leg.side == "receivable" and leg.amount_micros)
     call_id, account = inbound.ended.call_id, inbound.account_id
     hold = (
@@ -302,9 +308,15 @@ def test_holds_payments_journals_and_topics_that_do_not_agree(world: World, tmp_
         raw_base64=base64.b64encode(b"garbage\n").decode(), at_ms=NOON_MS,
     )  # fmt: skip
     produce(world.settings.kafka, DEAD_LETTERS, dead_letter_messages([letter, letter], 8))
-    report = world.audit()
-    assert report.ok, report.differences
-    assert (report.legs.undecodable, report.legs.dead_letters) == (1, 1)
+    assert ("dead letter not in the table", "") in kinds(world.audit())
+    await world.keep(letter)
+    for state in ("open", "discarded", "replayed"):
+        world.sql(
+            f"UPDATE dead_letters SET state = '{state}', decided_by = 'me', decided_why = 'so', decided_at = now()"
+        )
+        report = world.audit()
+        assert report.ok, report.differences
+        assert (report.legs.undecodable, report.legs.dead_letters) == (1, state != "replayed")
     lines = whole.splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[1:]))
     (journal.parent / "Master.csv.1").write_bytes(lines[0])
@@ -319,6 +331,28 @@ def test_holds_payments_journals_and_topics_that_do_not_agree(world: World, tmp_
     assert kinds(world.audit()) == {
         ("rated leg and CDR differ", inbound.leg_id), ("rated leg and ledger differ", inbound.leg_id), ("money", ""),
     }  # fmt: skip
+
+
+@pytest.mark.servers
+async def test_only_open_and_discarded_letters_excuse_a_leg_that_is_missing(world: World) -> None:
+    leg = next(leg for leg in world.rated if leg.side == "payable" and leg.amount_micros)
+    world.sql(
+        f"DELETE FROM ledger_entries WHERE reference = '{leg.leg_id}'",
+        f"UPDATE account_balances SET balance = balance - {leg.amount_micros} * 0.000001"
+        f" WHERE account_id = {leg.account_id}",
+    )
+    missing = {("rated leg not in the ledger", leg.leg_id), ("money", "")}
+    assert kinds(world.audit()) == missing
+    origin = "rated-legs/0/0/0"
+    await world.keep(
+        DeadLetter(event_id=origin, origin=origin, reason="no", raw_base64="", at_ms=NOON_MS, leg_id=leg.leg_id)
+    )
+    assert world.audit().ok
+    decided = "decided_by = 'me', decided_why = 'so', decided_at = now()"
+    world.sql(f"UPDATE dead_letters SET state = 'discarded', {decided}")
+    assert world.audit().ok
+    world.sql(f"UPDATE dead_letters SET state = 'replayed', {decided}")
+    assert kinds(world.audit()) == missing
 
 
 @pytest.mark.servers
