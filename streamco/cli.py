@@ -11,6 +11,7 @@ import click
 
 from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
+from streamco.metrics_cli import metrics
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
@@ -62,6 +63,9 @@ def commands() -> None:
 
     Everything is under STREAMCO_HOME; every setting is an environment variable (docs/operations.md).
     """
+
+
+commands.add_command(metrics)
 
 
 @commands.command()

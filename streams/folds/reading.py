@@ -3,6 +3,8 @@
 import base64
 from typing import Final, NamedTuple
 
+import msgspec
+
 from schemas import events
 from schemas.frame import FrameError, unpack_frame
 
@@ -24,9 +26,15 @@ class Origin(NamedTuple):
 class Numbered(NamedTuple):
     """An event with its place, so that a later refusal can still say where it came from."""
 
-    origin: str
-    raw: bytes
+    message: Origin
+    position: int  # in the message
+    raw: msgspec.Raw
     event: events.AnyEvent
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, as a dead letter says it."""
+        return f"{self.message}/{self.position}"
 
 
 class Message(NamedTuple):
@@ -45,16 +53,18 @@ def read_message(message: bytes | None, origin: Origin, now_ms: int) -> Message:
     good: list[Numbered] = []
     dead: list[events.DeadLetter] = []
     for index, raw in enumerate(raws):
-        place = f"{origin}/{index}"
         try:
-            good.append(Numbered(place, bytes(raw), events.decode_event(raw)))
+            good.append(Numbered(origin, index, raw, events.decode_event(raw)))
         except events.EventError as error:
-            dead.append(dead_letter(place, bytes(raw), str(error), now_ms))
+            dead.append(dead_letter(f"{origin}/{index}", raw, str(error), now_ms))
     return Message(good, dead)
 
 
-def dead_letter(origin: str, raw: bytes, reason: str, now_ms: int, leg_id: str = "") -> events.DeadLetter:
+def dead_letter(
+    origin: str, content: bytes | msgspec.Raw, reason: str, now_ms: int, leg_id: str = ""
+) -> events.DeadLetter:
     """A dead letter that keeps the raw bytes, the reason and the origin."""
+    raw = bytes(content)
     if len(raw) > MAX_RAW_BYTES:
         reason = f"[first {MAX_RAW_BYTES} of {len(raw)} bytes kept] {reason}"
     return events.DeadLetter(
