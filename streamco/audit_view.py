@@ -12,7 +12,8 @@ def print_report(report: AuditReport) -> None:
     click.echo(f"as of {report.as_of}: {report.calls:,} calls; legs by node: {_nodes(report)}")
     click.echo(
         f"legs: {legs.journal:,} in journals, {legs.rated:,} rated, {legs.cdr:,} CDRs, {legs.ledger:,} in the ledger, "
-        f"{legs.dead_letters:,} dead letters, {legs.undecodable:,} lines that cannot be read"
+        f"{legs.dead_letters:,} dead letters, {legs.estimated:,} estimated, "
+        f"{legs.undecodable:,} lines that cannot be read"
     )
     for row in report.money:
         sums = (row.rated_micros, row.cdr_micros, row.ledger_micros, row.balance_micros)
