@@ -23,6 +23,7 @@ def add_letters(app: faust.App, settings: StreamsSettings) -> None:
             autocommit=True,
             connect_timeout=5,
             application_name="streams-letters",
+            options="-c statement_timeout=60000",
         ) as connection:
             async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
                 await keep_letters(connection, letters_of(batch))
