@@ -38,7 +38,7 @@ imports:
 	$(RUN)/lint-imports
 
 unit:
-	$(RUN)/python -m pytest -q -m "not servers and not asterisk and not browser and not stack"
+	$(RUN)/python -m pytest -q -n 2 -m "not servers and not asterisk and not browser and not stack"
 
 bench: setup
 	@$(RUN)/python -m bench $(ROW)

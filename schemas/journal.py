@@ -17,6 +17,7 @@ seconds (/proc/uptime) at start, answer and end; ring, prog, ansms and pdd are m
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, cast
@@ -46,6 +47,21 @@ _PAIRS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+# The usual line, in one look: nothing in it is escaped or quoted. Whatever does not match is read the long way, which
+# accepts the same lines and names what is wrong with the others.
+_USUAL: Final = {
+    kind: re.compile(
+        r'"USER_DEFINED","[0-9.]*","'
+        + kind
+        + r'","\{""extra"":""v='
+        + r"\|".join([JOURNAL_VERSION, *(rf'{key}=([^|"\\\x00-\x1f]*)' for key in keys)])
+        + r'""\}"(?:\r?\n)?'
+    )
+    for kind, keys in _PAIRS.items()
+}
+_FIRST_FIELD: Final = len('"USER_DEFINED","')
+
+
 class JournalError(ValueError):
     """A journal line that is not one of ours: names the field, the value and the rule."""
 
@@ -62,18 +78,35 @@ def encode_line(kind: str, at_seconds: str, values: Mapping[str, str]) -> bytes:
 
 def decode_line(line: bytes) -> JournalEvent:
     """The event of one line (with or without its line end). Raises JournalError."""
+    return read_line(line)[0]
+
+
+def read_line(line: bytes) -> tuple[JournalEvent, bytes]:
+    """The event of one line and its JSON bytes. Raises JournalError."""
     if len(line) > MAX_LINE_BYTES:
         raise JournalError(f"line of {len(line)} bytes: at most {MAX_LINE_BYTES}")
     kind, pairs = _split(line)
     try:
         event = _MAKERS[kind](pairs)
         # msgspec validates bytes, not structs made in code: one pass more, and no impossible value gets in.
-        return cast(JournalEvent, events.decode_event(events.encode_event(event)))
+        raw = events.encode_event(event)
+        return cast(JournalEvent, events.decode_event(raw)), raw
     except (FactsError, ids.IdError, events.EventError, msgspec.MsgspecError) as error:
         raise JournalError(f"{kind}: {error}") from error
 
 
 def _split(line: bytes) -> tuple[str, dict[str, str]]:
+    """(kind, values by key) of a line. Raises JournalError."""
+    text = line.decode("utf-8", "replace")
+    at = text.find('","', _FIRST_FIELD) + 3
+    kind = text[at : text.find('"', at)]
+    if kind in _USUAL and (matched := _USUAL[kind].fullmatch(text)) is not None and "\ufffd" not in text:
+        return kind, dict(zip(_PAIRS[kind], matched.groups(), strict=True))
+    return split_at_length(line)
+
+
+def split_at_length(line: bytes) -> tuple[str, dict[str, str]]:
+    """(kind, values by key) of any line: CSV, then JSON, then pairs. Raises JournalError."""
     try:
         text = line.decode("utf-8").rstrip("\r\n")
         rows = list(csv.reader([text], strict=True))
@@ -184,6 +217,10 @@ def _optional_integer(pairs: dict[str, str], key: str) -> int | None:
 
 def _milliseconds(pairs: dict[str, str], key: str) -> int:
     value = pairs[key]
+    if value[-4:-3] == "." and len(value) <= 20 and value.isascii():
+        digits = value[:-4] + value[-3:]  # seconds with three decimals, as almost always
+        if digits.isdigit() and len(value) > 4:
+            return int(digits)
     try:
         if not value.isascii() or len(value) > 20 or not value.replace(".", "", 1).isdigit():
             raise InvalidOperation
@@ -197,6 +234,8 @@ _at_ms = _milliseconds
 
 def _sip_code(text: str) -> int | None:
     """`SIP 486 Busy Here`, URI-encoded, or empty. What is no final SIP status is none: it is the vendor's text."""
+    if not text:
+        return None
     words = unquote(text).split()
     number = words[1] if len(words) > 1 and words[0] == "SIP" else ""
     return int(number) if len(number) == 3 and number.isascii() and number.isdigit() and number[0] in "23456" else None

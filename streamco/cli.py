@@ -12,6 +12,7 @@ import click
 from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
+from streamco.metrics_cli import metrics
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
@@ -66,6 +67,7 @@ def commands() -> None:
 
 
 commands.add_command(dead_letters)
+commands.add_command(metrics)
 
 
 @commands.command()

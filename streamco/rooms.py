@@ -161,6 +161,7 @@ def dashboards(settings: Settings) -> "DashboardsSettings":
         host=settings.dashboards_host,
         port=settings.dashboards_port,
         behind_https=settings.dashboards_behind_https,
+        metrics=Places(settings).beat("dashboards").with_suffix(".prom"),
     )
 
 

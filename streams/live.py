@@ -37,10 +37,14 @@ def add_live(app: faust.App, settings: StreamsSettings) -> None:
             partition = event.message.partition
             # What cannot be read is billing's dead letter, not the live view's.
             good = read_message(event.value, origin_of(event), now_ms()).good
+            at_ms = now_ms()
             for key, call in fold_calls(active_calls, good).items():
+                # A backlog is history: a call that nobody has seen and that is long over is not shown for a moment.
+                if live.is_over(call, at_ms) and key not in active_calls:
+                    continue
                 active_calls[key] = _encode(call)
                 sweeper.note(partition, key, call)
-            for key in sweeper.due(active_calls, partition, now_ms()):
+            for key in sweeper.due(active_calls, partition, at_ms):
                 del active_calls[key]
             event.ack()
 

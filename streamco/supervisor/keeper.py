@@ -22,7 +22,7 @@ from streamco.supervisor.policy import History, ended, wait_seconds
 log = structlog.get_logger(__name__)
 _POLL_SECONDS: Final = 0.1
 _STRIKES: Final = 3  # failed checks in a row before a process that runs is taken for dead
-_LOG_LIMIT_BYTES: Final = 64 << 20
+LOG_LIMIT_BYTES: Final = 64 << 20
 
 
 class Keeper:
@@ -205,7 +205,7 @@ class Keeper:
     def _trim_log(self) -> None:
         """A log that passes its limit becomes the one old one; the process goes on appending to the emptied file."""
         try:
-            if self._log_path.stat().st_size < _LOG_LIMIT_BYTES:
+            if self._log_path.stat().st_size < LOG_LIMIT_BYTES:
                 return
             old = self._log_path.with_suffix(".log.1")
             old.write_bytes(self._log_path.read_bytes())

@@ -22,11 +22,14 @@ def rate_message(message: bytes | None, origin: Origin, now_ms: int) -> Rated:
     read = read_message(message, origin, now_ms)
     legs: list[events.RatedLeg] = []
     dead = read.dead
-    for place, raw, event in read.good:
+    for place in read.good:
+        event = place.event
         if isinstance(event, events.LegEnded | events.CallEnded):
             legs.append(rate_leg(event))
         elif not isinstance(event, events.LegStarted | events.LegRinging | events.LegAnswered):
-            dead.append(dead_letter(place, raw, f"{type(event).__name__}: not an event of a call or leg", now_ms))
+            dead.append(
+                dead_letter(place.origin, place.raw, f"{type(event).__name__}: not an event of a call or leg", now_ms)
+            )
     return Rated(legs, dead)
 
 

@@ -27,9 +27,15 @@ class Origin(NamedTuple):
 class Numbered(NamedTuple):
     """An event with its place, so that a later refusal can still say where it came from."""
 
-    origin: str
-    raw: bytes
+    message: Origin
+    position: int  # in the message
+    raw: msgspec.Raw
     event: events.AnyEvent
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, as a dead letter says it."""
+        return f"{self.message}/{self.position}"
 
 
 class Message(NamedTuple):
@@ -48,11 +54,10 @@ def read_message(message: bytes | None, origin: Origin, now_ms: int) -> Message:
     good: list[Numbered] = []
     dead: list[events.DeadLetter] = []
     for index, raw in enumerate(raws):
-        place = f"{origin}/{index}"
         try:
-            good.append(Numbered(place, bytes(raw), events.decode_event(raw)))
+            good.append(Numbered(origin, index, raw, events.decode_event(raw)))
         except events.EventError as error:
-            dead.append(dead_letter(place, bytes(raw), str(error), now_ms, leg_told(bytes(raw))))
+            dead.append(dead_letter(f"{origin}/{index}", raw, str(error), now_ms, leg_told(bytes(raw))))
     return Message(good, dead)
 
 
@@ -82,8 +87,11 @@ def leg_told(raw: bytes) -> str:
     return ""
 
 
-def dead_letter(origin: str, raw: bytes, reason: str, now_ms: int, leg_id: str = "") -> events.DeadLetter:
+def dead_letter(
+    origin: str, content: bytes | msgspec.Raw, reason: str, now_ms: int, leg_id: str = ""
+) -> events.DeadLetter:
     """A dead letter that keeps the raw bytes, the reason and the origin."""
+    raw = bytes(content)
     if len(raw) > MAX_RAW_BYTES:
         reason = f"{CUT_MARK}{MAX_RAW_BYTES} of {len(raw)} bytes kept] {reason}"
     return events.DeadLetter(

@@ -1,5 +1,6 @@
 """The journal: golden lines make the golden events; a line that is not whole and right is never an event."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,31 @@ def test_a_changed_byte_is_an_event_or_a_journal_error(line: bytes, data: st.Dat
     except journal.JournalError:
         return
     assert events.decode_event(events.encode_event(event)) == event
+
+
+def _either_way(split: Callable[[bytes], tuple[str, dict[str, str]]], line: bytes) -> object:
+    try:
+        return split(line)
+    except journal.JournalError:
+        return "refused"
+
+
+@given(st.sampled_from(LINES), st.data())
+def test_the_short_way_reads_what_the_long_way_reads(line: bytes, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(line)))
+    end = data.draw(st.integers(start, min(len(line), start + 3)))
+    put = data.draw(
+        st.sampled_from([b"", b'"', b'""', b"|", b"\\n", b"\r", b"=", b"\x00", b"\xc3\xa9", b"\xff", b"0", b" "])
+    )
+    changed = line[:start] + put + line[end:]
+    assert _either_way(journal._split, changed) == _either_way(journal.split_at_length, changed)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_usual_line_is_read_the_short_way(line: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = journal.decode_line(line)
+    monkeypatch.setattr(journal, "split_at_length", lambda _: pytest.fail("the long way"))
+    assert journal.decode_line(line) == expected
 
 
 @pytest.mark.parametrize(

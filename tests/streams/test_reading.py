@@ -47,7 +47,7 @@ def test_each_event_of_a_frame_stands_by_itself(items: list[tuple[bool, bytes]])
     message = b"[1,[" + b",".join(raw for _, raw in items) + b"]]"
     read = read_message(message, ORIGIN, NOW_MS)
     wanted = {f"calls/3/1234/{index}": (is_event, raw) for index, (is_event, raw) in enumerate(items)}
-    assert {place.origin: (True, place.raw) for place in read.good} == {
+    assert {place.origin: (True, bytes(place.raw)) for place in read.good} == {
         origin: item for origin, item in wanted.items() if item[0]
     }
     assert {letter.origin: (False, base64.b64decode(letter.raw_base64)) for letter in read.dead} == {
