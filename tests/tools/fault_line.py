@@ -283,6 +283,16 @@ class FaultLine:
         """A worker's last word."""
         return dict(json.loads(self._places.beat(name).read_text()))
 
+    def metric(self, name: str, sample: str) -> float:
+        """A sample of a worker's metrics, once it is there."""
+
+        def found() -> list[str]:
+            path = self._places.beat(name).with_suffix(".prom")
+            lines = path.read_text().splitlines() if path.exists() else []
+            return [line for line in lines if line.startswith(f"{sample} ")]
+
+        return float(self.until(found)[0].rpartition(" ")[2])
+
     # What they did
 
     def log(self, name: str) -> list[dict[str, Any]]:

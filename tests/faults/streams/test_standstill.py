@@ -26,6 +26,7 @@ def test_a_database_that_takes_the_query_and_never_answers(line: FaultLine) -> N
         line.until(lambda: line.working("streams-1"))
         produce(line.kafka, CALLS, call_messages(ended[:40], line.kafka.partitions, 5))
         line.until(lambda: line.posted() == 40, alive=["streams-1"])
+        assert line.metric("streams-1", "streamco_dead_letters_open_limit") == 10_000
         proxy.stall("down")
         begun = time.monotonic()
         produce(line.kafka, CALLS, call_messages(ended[40:], line.kafka.partitions, 5))
@@ -53,6 +54,7 @@ def test_an_idle_worker_is_left_alone(line: FaultLine) -> None:
     time.sleep(13)  # two looks and more
     assert line.alive("streams-1")
     assert line.working("streams-1")
+    assert line.metric("streams-1", 'streamco_stream_waiting_messages{topic="calls"}') == 0
     line.end()
 
 
