@@ -23,13 +23,13 @@ from sinks.auditor.rated import RatedReader
 from sinks.auditor.settings import AuditorSettings
 from sinks.beat import send_beat
 from sinks.clickhouse import connect
+from sinks.locks import AUDITOR
 from sinks.metrics import Bounded, gauge
 
 log = structlog.get_logger(__name__)
 MOST_ENTRIES: Final = 200_000  # of the ledger that one run counts; the rest is the next's, at once
 _EXPIRED: Final = timedelta(minutes=10)  # a hold past its expiry is swept before
 _REST: Final = timedelta(minutes=2)  # an hour that has not changed for so long is compared with its CDRs
-_LOCK: Final = 7361002
 _BEAT_SECONDS: Final = 1.0
 OK: Final = gauge("audit_ok", "1: the last run found all stores equal; 0: it did not.")
 DIFFERENCES: Final = gauge("audit_differences", "Differences that the last run found.")
@@ -154,7 +154,7 @@ class Auditor:
     def lock(self) -> bool:
         """Whether this is the one auditor that works. Raises psycopg.Error."""
         connection, _, _ = self._servers()
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (AUDITOR,)).fetchone()
         return bool(row and row[0])
 
     def close(self) -> None:
