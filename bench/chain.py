@@ -80,6 +80,7 @@ def _climb(environment: dict[str, str], seconds: float, most: int) -> list[dict[
                 "asked": rate,
                 "calls_per_second": round(placed, 1),
                 "legs_per_second": round((summary["calls"] + summary["legs"]) / seconds, 1),
+                "refused": summary["refused"],
                 "unanswered": unanswered,
                 "ledger_lag_seconds": round(lag_seconds, 1),
                 "kept_up": kept_up,
