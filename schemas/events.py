@@ -84,6 +84,8 @@ class Closed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `duration_ms` is answer to release from the dialplan's monotonic readings, 0 if not answered; `asterisk_duration_ms`
     is Asterisk's own (wall clock); `clock_disagreement` is set when they differ by more than a second.
     `pdd_ms`: outbound, INVITE sent to the first 18x or 200; inbound, INVITE received to the first 18x or 200 sent.
+    `estimated`: Asterisk crashed with the call up, and this is its agent's word: the end is the last heartbeat that
+    listed the call, the kind in the event id is `leg_estimated` or `call_estimated`. A true closing may still come.
     """
 
     call_id: CallId
@@ -98,6 +100,7 @@ class Closed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dial_status: DialStatus
     cause: Cause
     release_side: ReleaseSide
+    estimated: bool = False
 
 
 class LegEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="leg_ended"):
@@ -206,6 +209,7 @@ class RatedLeg(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
     `ended` is the closing event itself, so that nothing is copied field by field and lost on the way.
     `amount_micros` is what the account owes us (receivable) or we owe it (payable): never negative.
+    `revision`: 0 of an estimated closing, 1 of a true one, 2 and above when rated again; the highest is the leg's bill.
     """
 
     leg_id: Annotated[str, msgspec.Meta(max_length=64)]
