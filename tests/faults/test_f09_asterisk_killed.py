@@ -162,6 +162,12 @@ def test_asterisk_is_killed_with_calls_up(line: FaultyLine, asterisk: Line) -> N
     with asterisk.journal.open("ab") as file:
         file.write(late_lines(journal, late))
     line.until(lambda: len(entries(line).get(f"{late}/0", [])) == 2)
+    # The agent's state is lost: the whole journal is read, and what is still open closed, once more and alike.
+    line.kill(f"agent-{NODE}")
+    (node / "agent.json").unlink()
+    start_agent()
+    line.until(lambda: line.repeats() >= first.legs.rated - 2)
+    assert len({encode_event(one) for one in estimated()}) == first.legs.estimated
     second = line.audit(journals)
     repeats = line.repeats()
     report("F9 Asterisk killed with calls up", line.kills, second.legs.rated, repeats, verdict(second))
