@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from clock_shim import Shim, shim_library
 from faulty_line import FaultyLine, verdict
+from made_legs import insert_parties, journal_line, make_legs
 from real_line import CALLER, NODE, Line
 
 from configuration.asterisk import scenarios
@@ -20,7 +21,8 @@ from schemas.topics import DEAD_LETTERS
 from sinks.audit_sources import read_topic
 from tests.faults.report import report
 
-pytestmark = [pytest.mark.faults, pytest.mark.servers, pytest.mark.asterisk]
+pytestmark = [pytest.mark.faults, pytest.mark.slow_faults, pytest.mark.servers]
+HOUR_MS = 3_600_000
 TALK_MS = 4_000
 GIVEN_UP = "an hour forwards while it rings"
 # The launcher starts Asterisk, and nothing else, with the shim under it.
@@ -78,6 +80,30 @@ def line(tmp_path: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHous
     made.close()
 
 
+def test_two_nodes_with_clocks_apart(line: FaultyLine) -> None:
+    """One three hours ahead of the machine's clock, one three behind: each bills by its own, and all of it is equal."""
+    parties = insert_parties(line.postgres.dsn.get_secret_value())
+    now_ms = time.time_ns() // 1_000_000
+    journals = {}
+    legs = 0
+    for seed, (node, ahead_ms) in enumerate({"sim1": 3 * HOUR_MS, "sim2": -3 * HOUR_MS}.items(), 1):
+        journals[node] = line.directory / node / "journal"
+        journals[node].mkdir(parents=True)
+        lines = [journal_line(leg) for leg in make_legs(parties, seed, 60, now_ms + ahead_ms)]
+        legs += len(lines)
+        text = b"".join(lines).replace(b"=sim1-", b"=%s-" % node.encode())
+        (journals[node] / "Master.csv").write_bytes(text)
+        line.start_agent(line.directory / node, node)
+    for role in ("billing", "cdrs"):
+        line.start_worker(role)
+    audited = line.audit(journals)
+    report("F16 two nodes with clocks apart", 0, audited.legs.rated, line.repeats(), verdict(audited))
+    assert audited.ok, audited.differences
+    assert audited.legs.rated == audited.legs.ledger == audited.legs.cdr == legs
+    assert set(audited.nodes) == {"sim1", "sim2"}
+
+
+@pytest.mark.asterisk
 @pytest.mark.timeout(280)
 def test_the_clock_is_set_in_mid_call(line: FaultyLine, asterisk: Line, shim: Shim) -> None:
     node = asterisk.directory / "node"
