@@ -84,6 +84,9 @@ class JournalAudit:
         connection, node = self._connection, self._settings.node
         found = look(self._journal)
         settled = self._settled.look(found)
+        if settled is None:
+            self.health = "journal not audited yet: its lines have to settle first"
+            return False
         segments = rows.load_segments(connection, node)
         with connection.transaction():
             self._wrong = self._judge_again(connection)
@@ -111,7 +114,7 @@ class JournalAudit:
         return more
 
     def _segment_of(self, file: Found, segments: dict[str, Segment]) -> Segment | None:
-        """What is counted of a file; None: nothing yet. Which one it is is read once, and again if it became smaller."""
+        """What is counted of a file; None: nothing yet. Which one it is, is read once and when it shrank."""
         segment = segments.get(self._heads.get(file.inode, ""))
         if segment is not None and segment.bytes <= file.size:
             return segment

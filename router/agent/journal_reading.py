@@ -32,14 +32,14 @@ class Settled:
         self._seconds = seconds
         self._looks: deque[tuple[float, dict[int, int]]] = deque()
 
-    def look(self, found: Iterable[Found], now: float | None = None) -> dict[int, int]:
-        """Take note of the sizes as they are; those of the newest look that is old enough, by inode."""
+    def look(self, found: Iterable[Found], now: float | None = None) -> dict[int, int] | None:
+        """Take note of the sizes as they are; those of the newest look that is old enough, by inode. None: none is."""
         moment = time.monotonic() if now is None else now
         self._looks.append((moment, {file.inode: file.size for file in found}))
         while len(self._looks) > 1 and self._looks[1][0] <= moment - self._seconds:
             self._looks.popleft()
         at, sizes = self._looks[0]
-        return sizes if at <= moment - self._seconds else {}
+        return sizes if at <= moment - self._seconds else None
 
 
 def read_head(directory: Path, found: Found) -> str | None:
