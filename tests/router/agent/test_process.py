@@ -222,8 +222,8 @@ async def test_ami_serves_the_live_view_the_counters_and_the_holds(
     async with await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as connection:
         for call_id in calls:
             hold = holds.Hold(
-                call_id, "sim1", world.originator, world.customer_account, 1_000_000, 60, 1_000_000, 60, 0, 0,
-                now_ms - 100_000, now_ms + 3_600_000,
+                call_id, "sim1", world.originator, world.customer_account, 60, 1, 60,
+                holds.Terms(100_000_000, 0, 0, 1, 6), 0, 0, now_ms - 100_000, now_ms + 3_600_000,
             )  # fmt: skip
             assert (await holds.admit(connection, hold)).outcome == "ADMITTED"
     channels = [channel(call, "", ami_messages.UP) for call in (up, hung)]
