@@ -35,7 +35,7 @@ class AgentSettings(Frozen):
     heartbeat_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     ami_answer_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
     ami_retry_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
-    ami_retry_limit_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    ami_retry_limit_seconds: Annotated[float, Field(gt=0, le=300)] = 3.0
     postgres_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     hold_margin_seconds: Annotated[int, Field(ge=1, le=600)] = 20
     hold_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
