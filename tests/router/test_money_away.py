@@ -130,7 +130,7 @@ class Stage:
     def start_postgres(self) -> None:
         self.postgres = self.servers.start(self.server)
 
-    async def until(self, what: Callable[[], Any], seconds: float = 20) -> None:
+    async def until(self, what: Callable[[], Any], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not await asyncio.to_thread(what):
             said = [(self.directory / f"{name}.log").read_text()[-2500:] for name in ("router", "agent")]

@@ -278,8 +278,8 @@ async def test_what_no_end_will_release_is_swept_and_a_call_that_is_up_never(
     start: Callable[..., Agent], directory: Path, postgres_dsn: str
 ) -> None:
     """0 is up (and past its expiry), 1 died without a line, 2 has its end in the journal, 3 has expired."""
-    calls = [f"sim1-1795609861-1795609900.{number}" for number in range(4)]
     now_ms = time.time_ns() // 1_000_000
+    calls = [f"sim1-{now_ms // 1000 - 200:010d}-{now_ms // 1000 - 100:010d}.{number}" for number in range(4)]
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         world = make_small_world(connection, credit_limit=1000)  # type: ignore[arg-type]
     async with await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as asynchronous:
