@@ -1,11 +1,10 @@
 """The servers that P2 measures, each a process: the router as it is, or a handler that decides nothing.
 
-`python -m bench.agi_server router|bare`, settings as one JSON line on standard input.
+`python -m bench.agi_server router|bare PARENT_PID`, settings as one JSON line on standard input.
 """
 
 import asyncio
 import json
-import os
 import sys
 
 import uvloop
@@ -33,9 +32,9 @@ async def serve_bare(settings: RouterSettings, variables: list[tuple[str, str]])
         await server.serve_forever()
 
 
-def main(kind: str) -> None:
+def main(kind: str, parent_pid: int) -> None:
     """Serve until the parent ends it."""
-    end_with_parent(os.getppid())
+    end_with_parent(parent_pid)
     order = json.loads(sys.stdin.readline())
     settings = RouterSettings.model_validate(order["settings"])
     if kind == "router":
@@ -45,4 +44,4 @@ def main(kind: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

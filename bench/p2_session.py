@@ -7,6 +7,7 @@ its own. Beside it a server that sets the same variables and decides nothing, in
 import argparse
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -132,7 +133,10 @@ def _server(
     }
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.agi_server", kind], stdin=subprocess.PIPE, stderr=log, stdout=log
+            [sys.executable, "-m", "bench.agi_server", kind, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stderr=log,
+            stdout=log,
         )
     assert process.stdin is not None
     process.stdin.write(json.dumps({"settings": settings, "variables": variables}).encode() + b"\n")

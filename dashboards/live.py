@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from kafka.errors import KafkaError
 from schemas.connections import Kafka
 from schemas.live import LIVE_CALL_DECODER, NODE_STATE_DECODER, LiveCall, NodeState
 from schemas.topics import ACTIVE_CALLS, NODE_STATES
+from sinks.metrics import Bounded, gauge, write_metrics
 
 MAX_CALLS: Final = 50_000
 POLL_MS: Final = 250
@@ -25,6 +27,8 @@ CHECK_SECONDS: Final = 3.0  # how often the broker is really asked
 ANSWER_MS: Final = 4_000
 RETRY_SECONDS: Final = 2.0
 
+CALLS: Final = Bounded("dashboards_live_calls", "Calls of the live view; of more, that they are there is said.")
+LAG: Final = gauge("dashboards_live_lag_seconds", "How late the newest message of the live topics came.")
 _log = structlog.get_logger(__name__)
 
 
@@ -59,6 +63,8 @@ class LiveStore:
         self._away_since_ms: int | None = None
         self._dropped: set[bytes] = set()
         self._undecodable = 0
+        CALLS.watch(MAX_CALLS, lambda: len(self._calls))
+        LAG.set_function(lambda: self._lag_ms / 1000)
 
     def view(self) -> LiveView:
         """Everything, at this moment."""
@@ -115,7 +121,9 @@ class LiveStore:
         call = LIVE_CALL_DECODER.decode(value)
         self._hear(newest_ms(call), now_ms)
         if key not in self._calls and len(self._calls) >= MAX_CALLS:
-            self._dropped.add(key)
+            if key not in self._dropped and len(self._dropped) < MAX_CALLS:
+                self._dropped.add(key)
+                CALLS.lose()
             return
         self._calls[key] = call
 
@@ -145,8 +153,12 @@ def newest_ms(call: LiveCall) -> int | None:
 class LiveReader:
     """The thread that follows the topics into a store. Started once, in the process that serves."""
 
-    def __init__(self, settings: Kafka, store: LiveStore, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, settings: Kafka, store: LiveStore, clock_ms: Callable[[], int], metrics: Path | None = None
+    ) -> None:
+        """`metrics`: the file in which the process's numbers are written on the way."""
         self._settings = settings
+        self._metrics = metrics
         self._store = store
         self._clock_ms = clock_ms
         self._stopping = threading.Event()
@@ -169,6 +181,7 @@ class LiveReader:
                 # ValueError is kafka-python's word for a broker that it cannot reach at its start.
                 self._store.set_away(True, self._clock_ms())
                 _log.warning("the live view cannot be read", error=str(error)[:300])
+                write_metrics(self._metrics)
                 self._stopping.wait(RETRY_SECONDS)
 
     def _follow(self) -> None:
@@ -203,6 +216,7 @@ class LiveReader:
         complete = False
         asked_at = 0.0
         while not self._stopping.is_set():
+            write_metrics(self._metrics)
             if time.monotonic() - asked_at >= CHECK_SECONDS:
                 ends = consumer.end_offsets(partitions, timeout_ms=ANSWER_MS)
                 asked_at = time.monotonic()

@@ -13,6 +13,7 @@ import structlog
 from schemas.connections import ClickHouse
 from schemas.ids import CALL_ID_PATTERN
 from sinks.clickhouse import connect
+from sinks.metrics import Bounded
 
 _log = structlog.get_logger(__name__)
 ANSWER_SECONDS: Final = 10
@@ -20,6 +21,9 @@ KEEP_SECONDS: Final = 2.0
 HOUR: Final = timedelta(hours=1)
 DIMENSIONS: Final = ("vendor", "customer", "destination")
 _MOST_KEPT: Final = 256
+KEPT: Final = Bounded(
+    "dashboards_answers_kept", "ClickHouse's answers kept for all viewers; all are let go at the bound."
+)
 _Result = TypeVar("_Result")
 
 
@@ -43,6 +47,7 @@ class Queries:
         self._guard = threading.Lock()
         self._kept: dict[Any, tuple[float, Any]] = {}
         self._asking: dict[Any, threading.Lock] = {}
+        KEPT.watch(_MOST_KEPT, lambda: len(self._kept))
 
     def by_dimension(self, dimension: str, window: timedelta) -> Sequence[Mapping[str, Any]]:
         """Rows of sql/by_dimension.sql for one of DIMENSIONS. Raises SourceAwayError."""
@@ -99,8 +104,9 @@ class Queries:
             if kept is not None and time.monotonic() - kept[0] < KEEP_SECONDS:
                 return kept[1]  # type: ignore[no-any-return]
             answer = ask()
-            if len(self._kept) > _MOST_KEPT:
+            if len(self._kept) >= _MOST_KEPT:
                 self._kept.clear()
+                self._asking.clear()
             self._kept[key] = (time.monotonic(), answer)
             return answer
 

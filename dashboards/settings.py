@@ -1,5 +1,6 @@
 """What the dashboards' process is told at its start. Frozen; made by streamco, which alone reads the environment."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
@@ -13,7 +14,8 @@ class DashboardsSettings(Frozen):
     """Servers to read from, where to listen, and how sessions are kept.
 
     `secret_key` signs the cookies. `behind_https`: a proxy in front speaks HTTPS and sets X-Forwarded-For and -Proto;
-    cookies are then marked Secure. With more than one worker each has its own rate limit of logins.
+    cookies are then marked Secure. `metrics`: the file for the process's numbers. With more than one worker each has
+    its own rate limit of logins.
     """
 
     postgres: Postgres
@@ -25,6 +27,7 @@ class DashboardsSettings(Frozen):
     workers: Annotated[int, Field(ge=1, le=16)] = 1
     threads: Annotated[int, Field(ge=2, le=64)] = 12
     behind_https: bool = False
+    metrics: Path | None = None
     session_hours: Annotated[int, Field(ge=1, le=168)] = 12
     logins_per_minute: Annotated[int, Field(ge=1, le=600)] = 10
 

@@ -43,7 +43,7 @@ class Web:
 
     def __init__(self, settings: DashboardsSettings, clock: Callable[[], datetime] = now_utc) -> None:
         self.store = LiveStore()
-        self._reader = LiveReader(settings.kafka, self.store, clock_ms)
+        self._reader = LiveReader(settings.kafka, self.store, clock_ms, settings.metrics)
         self.sources = Sources(Queries(settings.clickhouse, clock), NameStore(settings.postgres), self.store, clock)
         self.server = _flask(settings, clock)
         self.dash = _dash(self.server, self.sources)

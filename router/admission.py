@@ -1,7 +1,7 @@
 """Admission: money and a place for a call before it is routed, and the longest call that the money allows."""
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import structlog
@@ -14,9 +14,12 @@ from schemas.facts import Facts
 from schemas.ids import node_of
 from schemas.refusals import Refusal
 from sinks.holds import Hold, Outcome, admit, seconds_to_hold, terms_of
+from sinks.metrics import Bounded, counter
 from tariffs.rating import affordable_seconds
 
 log = structlog.get_logger(__name__)
+WAITING: Final = Bounded("router_admissions_waiting", "Calls that wait for a connection to PostgreSQL.")
+AWAY: Final = counter("router_admissions_without_database", "Calls that were decided without PostgreSQL, by policy.")
 _REFUSAL_OF = {
     Outcome.NO_BALANCE: Refusal.NO_BALANCE,
     Outcome.LIMIT: Refusal.LIMIT,
@@ -64,6 +67,7 @@ class Admission:
             kwargs={"autocommit": True, "options": "-c synchronous_commit=off", "application_name": "router"},
             name="admission",
         )
+        WAITING.watch(settings.max_sessions, lambda: self._pool.get_stats().get("requests_waiting", 0))
 
     async def open(self) -> None:
         """Start connecting; does not wait for the database."""
@@ -85,6 +89,7 @@ class Admission:
             async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
                 admission = await admit(connection, hold)
         except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
+            AWAY.inc()
             log.warning("admission without PostgreSQL", call_id=call_id, error=repr(error)[:200])
             if peer.account.prepaid or not peer.account.allow_when_database_away:
                 return Answer(decision, Refusal.DATABASE_UNAVAILABLE, 0, 0)

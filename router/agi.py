@@ -14,6 +14,7 @@ from panoramisk import fast_agi
 
 from router.settings import RouterSettings
 from schemas.agi import MAX_COMMAND_CHARACTERS, MAX_PAIRS
+from sinks.metrics import Bounded, counter
 
 log = structlog.get_logger(__name__)
 _MAX_ANSWER_LINES: Final = 64
@@ -91,6 +92,10 @@ def _mset(pairs: list[str]) -> str:
     return 'EXEC MSet "' + ",".join(pairs) + '"'
 
 
+SESSIONS: Final = Bounded("router_sessions", "AGI sessions that are open; beyond the bound one is closed at once.")
+BROKEN: Final = counter("router_sessions_broken", "Sessions that were no AGI, too slow, or from somebody not allowed.")
+
+
 class AgiApplication(fast_agi.Application):  # type: ignore[misc]
     """The server: `handler` serves one connection and always closes it."""
 
@@ -102,6 +107,7 @@ class AgiApplication(fast_agi.Application):  # type: ignore[misc]
         self.sessions = 0
         self.idle = asyncio.Event()  # set while no session is open
         self.idle.set()
+        SESSIONS.watch(settings.max_sessions, lambda: self.sessions)
         self.shed = 0  # sessions closed because too many were open
         self.broken = 0  # sessions that were no AGI, too slow, or from somebody not allowed
 
@@ -112,6 +118,7 @@ class AgiApplication(fast_agi.Application):  # type: ignore[misc]
         try:
             if self.sessions > self._settings.max_sessions:
                 self.shed += 1
+                SESSIONS.lose()
                 return
             async with asyncio.timeout(self._settings.deadline_seconds):
                 await self._serve(reader, writer)
@@ -123,6 +130,7 @@ class AgiApplication(fast_agi.Application):  # type: ignore[misc]
             ValueError,
         ) as error:
             self.broken += 1
+            BROKEN.inc()
             log.info("AGI session ended early", peer=writer.get_extra_info("peername"), error=repr(error)[:200])
         finally:
             self.sessions -= 1

@@ -1,6 +1,7 @@
 """Holds the newest snapshot: starts the builder, watches for what it publishes, and swaps one reference."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -66,7 +67,12 @@ class SnapshotHolder:
     async def _keep_builder(self) -> None:
         while True:
             self._builder = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "router.snapshot.build", stdin=asyncio.subprocess.PIPE, cwd=_ROOT
+                sys.executable,
+                "-m",
+                "router.snapshot.build",
+                str(os.getpid()),
+                stdin=asyncio.subprocess.PIPE,
+                cwd=_ROOT,
             )
             await self._builder.communicate(settings_text(self._settings).encode())
             log.error("the builder of snapshots ended: it is started again", code=self._builder.returncode)

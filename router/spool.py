@@ -21,6 +21,7 @@ from schemas.connections import Kafka
 from schemas.events import CallRouted, encode_event
 from schemas.frame import pack_frames, partition_of
 from schemas.topics import DECISIONS
+from sinks.metrics import Bounded
 
 log = structlog.get_logger(__name__)
 _QUEUE_LIMIT: Final = 20_000  # decisions between the sessions and the thread
@@ -29,6 +30,8 @@ _WAIT_SECONDS: Final = 0.1
 _SEND_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 1.0
 Render = Callable[[], CallRouted]
+QUEUED: Final = Bounded("router_decisions_queued", "Decisions between the sessions and the spool's thread.")
+SPOOLED: Final = Bounded("router_decisions_spooled", "Decisions in the spool's file, waiting for Kafka.")
 
 
 class Spool:
@@ -43,6 +46,8 @@ class Spool:
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self.dropped = 0
         self.waiting = 0
+        QUEUED.watch(_QUEUE_LIMIT, self._queue.qsize)
+        SPOOLED.watch(limit, lambda: self.waiting)
 
     def start(self) -> None:
         """Start the thread."""
@@ -54,6 +59,7 @@ class Spool:
         try:
             self._queue.put_nowait(render)
         except queue.Full:
+            QUEUED.lose()
             self._drop(1)
 
     def stop(self, seconds: float = 5.0) -> None:
@@ -126,6 +132,7 @@ class Spool:
             database.execute(
                 "DELETE FROM decisions WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT ?)", (surplus,)
             )
+            SPOOLED.lose(surplus)
             self._drop(surplus)
         return going_on
 

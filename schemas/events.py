@@ -5,16 +5,27 @@ Times are unix milliseconds UTC (`_at_ms`); lengths say their unit. Amounts are 
 Strings that come from the wire are bounded. Golden examples: schemas/examples/.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
-from schemas.facts import CurrencyCode, Digits, Facts, Id, RowId, Side
-from schemas.ids import make_leg_id
+from schemas.facts import (
+    CurrencyCode,
+    Digits,
+    Facts,
+    FactsError,
+    Id,
+    RowId,
+    Side,
+    are_digits,
+    check_facts,
+    is_currency,
+)
+from schemas.ids import CALL_ID_PATTERN, make_leg_id
 
 EVENT_VERSION: Final = 1
 
-CallId = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{0,15}-[0-9]{10}-[0-9]{10}\.[0-9]{1,9}$")]
+CallId = Annotated[str, msgspec.Meta(max_length=48)]  # its shape is judged by check_event, as Digits' is
 Node = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 AtMs = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000)]  # up to the year 2100
 LengthMs = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400_000)]
@@ -30,8 +41,11 @@ DialStatus = Literal[
 ]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What all events have: a type (the tag), a version, and an id that a remake of the event has too."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", gc=False):
+    """What all events have: a type (the tag), a version, and an id that a remake of the event has too.
+
+    No event can refer to itself, so the collector of cycles need not look at them (gc=False).
+    """
 
     v: Version = 1
     event_id: Annotated[str, msgspec.Meta(max_length=96)]
@@ -70,6 +84,8 @@ class Closed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
     `duration_ms` is answer to release from the dialplan's monotonic readings, 0 if not answered; `asterisk_duration_ms`
     is Asterisk's own (wall clock); `clock_disagreement` is set when they differ by more than a second.
     `pdd_ms`: outbound, INVITE sent to the first 18x or 200; inbound, INVITE received to the first 18x or 200 sent.
+    `estimated`: Asterisk crashed with the call up, and this is its agent's word: the end is the last heartbeat that
+    listed the call, the kind in the event id is `leg_estimated` or `call_estimated`. A true closing may still come.
     """
 
     call_id: CallId
@@ -84,6 +100,7 @@ class Closed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dial_status: DialStatus
     cause: Cause
     release_side: ReleaseSide
+    estimated: bool = False
 
 
 class LegEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="leg_ended"):
@@ -112,7 +129,7 @@ class CallEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     last_facts: Facts | None  # payable
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One vendor as a decision saw it, taken (`position` from 1) or not (`verdict` says why)."""
 
     vendor_company_id: RowId
@@ -121,7 +138,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     priority: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
     code: Digits
     price_id: Id
-    currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")]
+    currency: Annotated[str, msgspec.Meta(max_length=3)]
     price_e8: int | None  # None: no price in force
     comparable_cost_e8: int | None  # what the order compared: per minute at the expected duration
     margin_e8: int | None  # customer's comparable price minus this cost
@@ -150,7 +167,7 @@ class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     code: Digits
     price_id: Id
     price_e8: int | None
-    currency: Annotated[str, msgspec.Meta(pattern=r"^([A-Z]{3})?$")]
+    currency: Annotated[str, msgspec.Meta(max_length=3)]
     destination_id: RowId
     reason: Short  # a Refusal, or empty: routed
     max_call_ms: LengthMs
@@ -158,7 +175,7 @@ class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     candidates: list[Candidate]
 
 
-class ActiveChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ActiveChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A call that is really there on a node, as AMI's Status showed it."""
 
     call_id: CallId
@@ -193,6 +210,7 @@ class RatedLeg(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
     `ended` is the closing event itself, so that nothing is copied field by field and lost on the way.
     `amount_micros` is what the account owes us (receivable) or we owe it (payable): never negative.
+    `revision`: 0 of an estimated closing, 1 of a true one, 2 and above when rated again; the highest is the leg's bill.
     """
 
     leg_id: Annotated[str, msgspec.Meta(max_length=64)]
@@ -248,17 +266,66 @@ def encode_event(event: AnyEvent) -> bytes:
 
 
 def check_event(event: AnyEvent) -> None:
-    """Rules that span fields. Raises EventError."""
+    """Rules that the types do not say: shapes of texts, and what spans fields. Raises EventError."""
     if isinstance(event, RatedLeg):
-        check_event(event.ended)
-        number = event.ended.leg if isinstance(event.ended, LegEnded) else 0
-        if event.leg_id != make_leg_id(event.ended.call_id, number):
-            raise EventError(f"leg_id {event.leg_id!r}: ended is leg {number} of {event.ended.call_id}")
-        if event.side != ("receivable" if isinstance(event.ended, CallEnded) else "payable"):
-            raise EventError(f"side {event.side!r}: must be the other on a {type(event.ended).__name__}")
-    if isinstance(event, LegEnded | CallEnded):
-        if event.answered_at_ms is None and event.duration_ms:
-            raise EventError(f"duration_ms {event.duration_ms}: a leg that was not answered has no duration")
-        wanted: Any = "payable" if isinstance(event, LegEnded) else "receivable"
-        if event.facts is not None and event.facts.side != wanted:
-            raise EventError(f"facts.side {event.facts.side!r}: must be {wanted!r} on {type(event).__name__}")
+        _check_rated(event)
+    elif isinstance(event, LegEnded | CallEnded):
+        _check_closed(event)
+    elif isinstance(event, LegStarted):
+        _check_call_id(event.call_id)
+        _check_facts("facts", event.facts, "payable")
+        _check_facts("call_facts", event.call_facts, "receivable")
+    elif isinstance(event, LegRinging | LegAnswered):
+        _check_call_id(event.call_id)
+    elif isinstance(event, CallRouted):
+        _check_routed(event)
+    elif isinstance(event, NodeHeartbeat):
+        for call in event.calls:
+            _check_call_id(call.call_id)
+
+
+def _check_call_id(call_id: str) -> None:
+    if CALL_ID_PATTERN.fullmatch(call_id) is None:
+        raise EventError(f"call_id {call_id!r}: must be NODE-EPOCH-SECONDS.SEQUENCE")
+
+
+def _check_facts(name: str, facts: Facts, side: Side) -> None:
+    try:
+        check_facts(facts)
+    except FactsError as error:
+        raise EventError(f"{name}: {error}") from error
+    if facts.side != side:
+        raise EventError(f"{name}.side {facts.side!r}: must be {side!r}")
+
+
+def _check_closed(event: LegEnded | CallEnded) -> None:
+    _check_call_id(event.call_id)
+    if event.answered_at_ms is None and event.duration_ms:
+        raise EventError(f"duration_ms {event.duration_ms}: a leg that was not answered has no duration")
+    if event.facts is not None:
+        _check_facts("facts", event.facts, "payable" if isinstance(event, LegEnded) else "receivable")
+    if isinstance(event, CallEnded) and event.last_facts is not None:
+        _check_facts("last_facts", event.last_facts, "payable")
+
+
+def _check_rated(event: RatedLeg) -> None:
+    _check_closed(event.ended)
+    number = event.ended.leg if isinstance(event.ended, LegEnded) else 0
+    if event.leg_id != make_leg_id(event.ended.call_id, number):
+        raise EventError(f"leg_id {event.leg_id!r}: ended is leg {number} of {event.ended.call_id}")
+    if event.side != ("receivable" if isinstance(event.ended, CallEnded) else "payable"):
+        raise EventError(f"side {event.side!r}: must be the other on a {type(event.ended).__name__}")
+    if not is_currency(event.currency):
+        raise EventError(f"currency {event.currency!r}: must be three capital letters")
+
+
+def _check_routed(event: CallRouted) -> None:
+    _check_call_id(event.call_id)
+    for name, text in (("caller", event.caller), ("callee", event.callee), ("code", event.code)):
+        if not are_digits(text):
+            raise EventError(f"{name} {text!r}: must be digits")
+    if not are_digits("".join([one.code for one in event.candidates])):
+        raise EventError("candidates: code must be digits")
+    currencies = {event.currency, *[one.currency for one in event.candidates]}
+    if not all(is_currency(currency) for currency in currencies if currency):
+        raise EventError(f"currency among {sorted(currencies)}: must be three capital letters, or empty")

@@ -5,6 +5,7 @@ into the line that closes the leg; rating needs no join, no state and no router.
 `;`, every field restricted to characters that neither AGI, nor the dialplan, nor CSV has to escape.
 """
 
+import re
 from functools import lru_cache
 from typing import Annotated, Final, Literal
 
@@ -21,15 +22,17 @@ DurationRounding = Literal["up", "nearest", "none"]
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 RowId = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]  # of a table whose key is PostgreSQL's int
 Seconds = Annotated[int, msgspec.Meta(ge=0, le=86_400)]
-Digits = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{0,20}$")]
-CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$")]
+# Their shape is judged by check_facts and events.check_event: a `pattern` here runs Python's re for each field, which
+# took two thirds of the time of reading an event.
+Digits = Annotated[str, msgspec.Meta(max_length=20)]
+CurrencyCode = Annotated[str, msgspec.Meta(min_length=3, max_length=3)]
 
 
 class FactsError(ValueError):
     """A FACTS text that cannot be read: names the field, the value and the rule."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The rate terms and identities of one leg, both sides known by id.
 
     `side` says whose account the leg goes to: receivable (inbound leg, the customer's) or payable (outbound, the
@@ -59,6 +62,25 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     callee: Digits  # E.164 without plus, as billed on this side
 
 
+def check_facts(facts: Facts) -> None:
+    """What the types do not say: digits are digits, a currency is three capitals. Raises FactsError."""
+    if not are_digits(facts.code + facts.caller + facts.callee):
+        name = next(name for name in ("code", "caller", "callee") if not are_digits(getattr(facts, name)))
+        raise FactsError(f"facts {name} {getattr(facts, name)!r}: must be digits")
+    if not is_currency(facts.currency):
+        raise FactsError(f"facts currency {facts.currency!r}: must be three capital letters")
+
+
+def are_digits(text: str) -> bool:
+    """ASCII digits only, or nothing."""
+    return not text or (text.isascii() and text.isdigit())
+
+
+def is_currency(text: str) -> bool:
+    """Three ASCII capitals."""
+    return len(text) == 3 and text.isascii() and text.isalpha() and text.isupper()
+
+
 _FIELDS: Final = Facts.__struct_fields__
 _INTEGERS: Final = frozenset(
     name for name in _FIELDS if name not in ("side", "currency", "code", "duration_rounding", "caller", "callee")
@@ -67,6 +89,20 @@ _SIDE_LETTER: Final = {"receivable": "r", "payable": "p"}
 _SIDE_OF: Final = {letter: side for side, letter in _SIDE_LETTER.items()}
 _ROUNDING_LETTER: Final = {"up": "u", "nearest": "n", "none": "t"}  # t: truncated
 _ROUNDING_OF: Final = {letter: name for name, letter in _ROUNDING_LETTER.items()}
+_SHAPES: Final = {
+    "side": ("([rp])", '"%s"'),
+    "currency": ("([A-Z]{3})", '"%s"'),
+    "duration_rounding": ("([unt])", '"%s"'),
+    **dict.fromkeys(("code", "caller", "callee"), ("([0-9]{0,20})", '"%s"')),
+}
+_WHOLE_NUMBER: Final = ("(0|[1-9][0-9]{0,15})", "%s")
+# The usual text in one look; as JSON it is then read, and its numbers judged, by msgspec.
+_USUAL: Final = re.compile(
+    ";".join([str(FACTS_VERSION), *(_SHAPES.get(name, _WHOLE_NUMBER)[0] for name in _FIELDS)]), re.ASCII
+)
+_JSON: Final = "{" + ",".join(f'"{name}":{_SHAPES.get(name, _WHOLE_NUMBER)[1]}' for name in _FIELDS) + "}"
+_JSON_ROUNDING_AT: Final = _FIELDS.index("duration_rounding")
+_decoder: Final = msgspec.json.Decoder(Facts)
 
 
 def encode_facts(facts: Facts) -> str:
@@ -84,6 +120,20 @@ def encode_facts(facts: Facts) -> str:
 @lru_cache(maxsize=4096)  # the lines of a call repeat its facts: three of five are known already
 def decode_facts(text: str) -> Facts:
     """The record of a FACTS text. Raises FactsError: unknown version, wrong number of fields, bad value."""
+    matched = _USUAL.fullmatch(text)
+    if matched is not None:
+        values = list(matched.groups())
+        values[0] = _SIDE_OF[values[0]]
+        values[_JSON_ROUNDING_AT] = _ROUNDING_OF[values[_JSON_ROUNDING_AT]]
+        try:
+            return _decoder.decode(_JSON % tuple(values))
+        except msgspec.ValidationError as error:
+            raise FactsError(f"facts: {error}") from error
+    return _decode_at_length(text)
+
+
+def _decode_at_length(text: str) -> Facts:
+    """Any text, field by field, so that what is wrong is named."""
     version, *values = text.split(";")
     if version != str(FACTS_VERSION):
         raise FactsError(f"facts version {version[:20]!r}: this program reads version {FACTS_VERSION}")
@@ -102,6 +152,8 @@ def decode_facts(text: str) -> Facts:
         else:
             raw[name] = value
     try:
-        return msgspec.convert(raw, Facts)
+        facts = msgspec.convert(raw, Facts)
     except msgspec.ValidationError as error:
         raise FactsError(f"facts: {error}") from error
+    check_facts(facts)
+    return facts

@@ -13,10 +13,14 @@ with `encode_line`; the node agent reads both with `decode_line`, which makes th
 
 `begin` is the call's start, `start` the leg's. Wall times: unix seconds with three decimals. m0, m1, m2: monotonic
 seconds (/proc/uptime) at start, answer and end; ring, prog, ansms and pdd are milliseconds. Empty: "not known".
+
+The bill is m2 less m1. Asterisk's own lengths are differences of wall times, and m0 is worked out by one: where the
+clock was set meanwhile they are negative or absurd. They are then not known; a line is never refused for them.
 """
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, cast
@@ -30,6 +34,7 @@ from schemas.facts import Facts, FactsError, decode_facts
 JOURNAL_VERSION: Final = "1"
 MAX_LINE_BYTES: Final = 16_384
 MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
+MAX_LENGTH_MS: Final = 7 * 86_400_000  # events.LengthMs
 JournalEvent = events.LegStarted | events.LegAnswered | events.LegEnded | events.CallEnded
 
 _PAIRS: Final[dict[str, tuple[str, ...]]] = {
@@ -44,6 +49,21 @@ _PAIRS: Final[dict[str, tuple[str, ...]]] = {
         "caller", "callee", "endpoint", "addr", "facts", "last",
     ),
 }  # fmt: skip
+
+
+# The usual line, in one look: nothing in it is escaped or quoted. Whatever does not match is read the long way, which
+# accepts the same lines and names what is wrong with the others.
+_USUAL: Final = {
+    kind: re.compile(
+        r'"USER_DEFINED","[0-9.]*","'
+        + kind
+        + r'","\{""extra"":""v='
+        + r"\|".join([JOURNAL_VERSION, *(rf'{key}=([^|"\\\x00-\x1f]*)' for key in keys)])
+        + r'""\}"(?:\r?\n)?'
+    )
+    for kind, keys in _PAIRS.items()
+}
+_FIRST_FIELD: Final = len('"USER_DEFINED","')
 
 
 class JournalError(ValueError):
@@ -62,18 +82,35 @@ def encode_line(kind: str, at_seconds: str, values: Mapping[str, str]) -> bytes:
 
 def decode_line(line: bytes) -> JournalEvent:
     """The event of one line (with or without its line end). Raises JournalError."""
+    return read_line(line)[0]
+
+
+def read_line(line: bytes) -> tuple[JournalEvent, bytes]:
+    """The event of one line and its JSON bytes. Raises JournalError."""
     if len(line) > MAX_LINE_BYTES:
         raise JournalError(f"line of {len(line)} bytes: at most {MAX_LINE_BYTES}")
     kind, pairs = _split(line)
     try:
         event = _MAKERS[kind](pairs)
         # msgspec validates bytes, not structs made in code: one pass more, and no impossible value gets in.
-        return cast(JournalEvent, events.decode_event(events.encode_event(event)))
+        raw = events.encode_event(event)
+        return cast(JournalEvent, events.decode_event(raw)), raw
     except (FactsError, ids.IdError, events.EventError, msgspec.MsgspecError) as error:
         raise JournalError(f"{kind}: {error}") from error
 
 
 def _split(line: bytes) -> tuple[str, dict[str, str]]:
+    """(kind, values by key) of a line. Raises JournalError."""
+    text = line.decode("utf-8", "replace")
+    at = text.find('","', _FIRST_FIELD) + 3
+    kind = text[at : text.find('"', at)]
+    if kind in _USUAL and (matched := _USUAL[kind].fullmatch(text)) is not None and "\ufffd" not in text:
+        return kind, dict(zip(_PAIRS[kind], matched.groups(), strict=True))
+    return split_at_length(line)
+
+
+def split_at_length(line: bytes) -> tuple[str, dict[str, str]]:
+    """(kind, values by key) of any line: CSV, then JSON, then pairs. Raises JournalError."""
     try:
         text = line.decode("utf-8").rstrip("\r\n")
         rows = list(csv.reader([text], strict=True))
@@ -115,9 +152,9 @@ def _leg_answered(pairs: dict[str, str]) -> JournalEvent:
 
 
 def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
-    pdd = [_integer(pairs, key) for key in ("ring", "prog") if pairs[key]]
-    if not pdd and pairs["m1"]:  # a 200 without any 18x before it
-        pdd = [max(0, _milliseconds(pairs, "m1") - _milliseconds(pairs, "m0"))]
+    pdd = [ms for ms in (_wall_length(pairs, "ring"), _wall_length(pairs, "prog")) if ms is not None]
+    if not (pairs["ring"] or pairs["prog"]) and pairs["m1"]:  # a 200 without any 18x before it
+        pdd = [ms for ms in (_milliseconds(pairs, "m1") - _signed_ms(pairs, "m0"),) if 0 <= ms <= MAX_LENGTH_MS]
     return events.LegEnded(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_ended"),
         leg=_integer(pairs, "leg"),
@@ -133,7 +170,7 @@ def _call_ended(pairs: dict[str, str]) -> JournalEvent:
     return events.CallEnded(
         event_id=ids.make_event_id(ids.make_leg_id(pairs["call"], 0), "call_ended"),
         call_started_at_ms=_at_ms(pairs, "start"),
-        pdd_ms=_optional_integer(pairs, "pdd"),
+        pdd_ms=_wall_length(pairs, "pdd"),
         legs=_integer(pairs, "legs"),
         reason=pairs["reason"],
         caller_dialled=_wire_text(pairs["caller"], 256),
@@ -151,7 +188,7 @@ def _closed(pairs: dict[str, str]) -> dict[str, Any]:
     if answered != (pairs["answer"] != ""):  # an answered leg without its reading must not pass for a free one
         raise JournalError(f"answer {pairs['answer'][:40]!r} with m1 {pairs['m1'][:40]!r}: both or none must be known")
     duration_ms = max(0, _milliseconds(pairs, "m2") - _milliseconds(pairs, "m1")) if answered else 0
-    asterisk_ms = _optional_integer(pairs, "ansms") if answered else None
+    asterisk_ms = _signed_integer(pairs, "ansms") if answered and pairs["ansms"] else None
     ended_at_ms = _at_ms(pairs, "end")
     return {
         "call_id": pairs["call"],
@@ -159,7 +196,7 @@ def _closed(pairs: dict[str, str]) -> dict[str, Any]:
         "answered_at_ms": _at_ms(pairs, "answer") if answered else None,
         "ended_at_ms": ended_at_ms,
         "duration_ms": duration_ms,
-        "asterisk_duration_ms": asterisk_ms,
+        "asterisk_duration_ms": asterisk_ms if asterisk_ms is None or 0 <= asterisk_ms <= MAX_LENGTH_MS else None,
         "clock_disagreement": asterisk_ms is not None and abs(asterisk_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS,
         "dial_status": pairs["status"],
         "cause": min(_integer(pairs, "cause"), 127),
@@ -178,12 +215,24 @@ def _integer(pairs: dict[str, str], key: str) -> int:
     return int(value)
 
 
-def _optional_integer(pairs: dict[str, str], key: str) -> int | None:
-    return _integer(pairs, key) if pairs[key] else None
+def _signed_integer(pairs: dict[str, str], key: str) -> int:
+    """A difference of wall times: a clock that was set meanwhile makes it anything."""
+    minus = pairs[key].startswith("-")
+    return -_integer({key: pairs[key][1:]}, key) if minus else _integer(pairs, key)
+
+
+def _wall_length(pairs: dict[str, str], key: str) -> int | None:
+    """A length by the wall clock; None: not known, or made senseless by a clock that was set meanwhile."""
+    length_ms = _signed_integer(pairs, key) if pairs[key] else -1
+    return length_ms if 0 <= length_ms <= MAX_LENGTH_MS else None
 
 
 def _milliseconds(pairs: dict[str, str], key: str) -> int:
     value = pairs[key]
+    if value[-4:-3] == "." and len(value) <= 20 and value.isascii():
+        digits = value[:-4] + value[-3:]  # seconds with three decimals, as almost always
+        if digits.isdigit() and len(value) > 4:
+            return int(digits)
     try:
         if not value.isascii() or len(value) > 20 or not value.replace(".", "", 1).isdigit():
             raise InvalidOperation
@@ -192,11 +241,19 @@ def _milliseconds(pairs: dict[str, str], key: str) -> int:
         raise JournalError(f"{key} {value[:40]!r}: must be seconds as a decimal") from error
 
 
+def _signed_ms(pairs: dict[str, str], key: str) -> int:
+    """A reading worked out from one by a difference of wall times: it may lie before the machine's start."""
+    value = pairs[key]
+    return -_milliseconds({key: value[1:]}, key) if value.startswith("-") else _milliseconds(pairs, key)
+
+
 _at_ms = _milliseconds
 
 
 def _sip_code(text: str) -> int | None:
     """`SIP 486 Busy Here`, URI-encoded, or empty. What is no final SIP status is none: it is the vendor's text."""
+    if not text:
+        return None
     words = unquote(text).split()
     number = words[1] if len(words) > 1 and words[0] == "SIP" else ""
     return int(number) if len(number) == 3 and number.isascii() and number.isdigit() and number[0] in "23456" else None

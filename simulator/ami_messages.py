@@ -1,12 +1,13 @@
 """AMI on the wire as Asterisk 22 writes it: the channel events, the answers to actions, and the reading of an action.
 
-Pure. Only what a node agent uses is here: login, FullyBooted, Ping, Status with channel variables, Hangup, and the
-events Newchannel, Newstate and Hangup.
+Pure. Only what a node agent uses is here: login, FullyBooted, CoreStatus, Ping, Status with channel variables, Hangup,
+and the events Newchannel, Newstate and Hangup.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 GREETING: Final = b"Asterisk Call Manager/11.0.0\r\n"
@@ -72,6 +73,14 @@ def fully_booted(uptime_seconds: int) -> bytes:
         f"LastReload: {uptime_seconds}",
         "Status: Fully Booted",
     )
+
+
+def core_status(action: dict[str, str], started_ms: int) -> bytes:
+    """The answer to CoreStatus: when this Asterisk started."""
+    date, _, clock = datetime.fromtimestamp(started_ms // 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S").partition(" ")
+    startup = (f"CoreStartupDate: {date}", f"CoreStartupTime: {clock}")
+    reload = (f"CoreReloadDate: {date}", f"CoreReloadTime: {clock}")
+    return response(action, "Success", *startup, *reload, "CoreCurrentCalls: 0")
 
 
 def channel_event(name: str, node: str, channel: Channel, at_ms: int, cause: int | None = None) -> bytes:

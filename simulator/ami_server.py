@@ -35,7 +35,9 @@ class AmiServer:
         channels: Callable[[], Iterable[ami_messages.Channel]],
         hang_up: Callable[[str, int], bool],
         now_ms: Callable[[], int],
+        started_ms: int | None = None,
     ) -> None:
+        """`started_ms`: when the node's Asterisk started, on its clock; without it, now."""
         self._node = node
         self._user = user
         self._secret = secret
@@ -44,6 +46,7 @@ class AmiServer:
         self._now_ms = now_ms
         self._server: asyncio.Server | None = None
         self._started_at = 0.0
+        self._started_ms = now_ms() if started_ms is None else started_ms
         self._served: set[asyncio.Task[None]] = set()
         self._listeners: set[asyncio.StreamWriter] = set()
 
@@ -124,6 +127,8 @@ class AmiServer:
             now_ms = self._now_ms()
             stamp = f"Timestamp: {now_ms // 1000}.{now_ms % 1000:03d}000"
             writer.write(ami_messages.response(action, "Success", "Ping: Pong", stamp))
+        elif name == "corestatus":
+            writer.write(ami_messages.core_status(action, self._started_ms))
         elif name == "status":
             await self._answer_status(action, writer)
         elif name == "hangup":

@@ -46,6 +46,7 @@ class LegCounts(msgspec.Struct, frozen=True):
     ledger: int
     dead_letters: int
     undecodable: int
+    estimated: int
 
 
 class AuditReport(msgspec.Struct, frozen=True):
@@ -88,6 +89,7 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
     differences += [
         Difference(kind="journal line neither read nor a dead letter", detail=it) for it in stores.unreported
     ]
+    differences += [Difference(kind="dead letter not in the table", detail=origin) for origin in stores.unkept]
     money = _money_rows(stores)
     refused = _refused_micros(stores)
     for row in money:
@@ -110,6 +112,7 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
             ledger=len(stores.ledger.legs),
             dead_letters=stores.dead_letters,
             undecodable=stores.undecodable,
+            estimated=len(stores.estimated),
         ),
         money=money,
         holds_open=stores.ledger.holds_open,
@@ -126,7 +129,9 @@ def _leg_differences(stores: Stores) -> list[Difference]:
 
     dead = stores.dead_legs
     missing("journal leg not rated", stores.rated, stores.journal, dead)
-    missing("rated leg not in the journals", stores.journal, stores.rated, frozenset())
+    missing("rated leg not in the journals", stores.journal, stores.rated, stores.estimated)
+    open_still = dict.fromkeys(stores.unclosed)
+    missing("leg of a call that died with its node not closed", stores.rated, open_still, dead)
     missing("rated leg without CDR", stores.cdrs, stores.rated, frozenset())
     missing("CDR of no rated leg", stores.rated, stores.cdrs, frozenset())
     missing("rated leg not in the ledger", stores.ledger.legs, stores.rated, dead)

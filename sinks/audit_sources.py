@@ -1,7 +1,6 @@
 """What the audit reads: each store's own account of the legs, whole."""
 
-import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -10,9 +9,9 @@ import psycopg
 from kafka import KafkaConsumer, TopicPartition
 
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
-from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, RatedLeg, decode_event
+from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, LegStarted, RatedLeg, decode_event
 from schemas.frame import FrameError, unpack_frame
-from schemas.ids import make_leg_id
+from schemas.ids import epoch_of, make_leg_id, node_of, split_leg_id
 from schemas.journal import JournalError, decode_line
 from schemas.topics import DEAD_LETTERS, RATED_LEGS, Topic
 from sinks.clickhouse import connect
@@ -31,12 +30,15 @@ _LEGS: Final = """
     SELECT reference, CASE split_part(contra.name, ' ', 1) WHEN 'revenue' THEN 'receivable' ELSE 'payable' END,
            contra.currency, ledger_entries.account_id, (abs(sum(amount)) * 1000000)::bigint
     FROM ledger_entries JOIN accounts AS contra ON contra.account_id = contra_account_id
-    WHERE ledger_entries.kind = 'leg'
+    WHERE ledger_entries.kind = 'leg' OR (ledger_entries.kind = 'correction' AND contra.name ~ '^(revenue|cost) ')
     GROUP BY 1, 2, 3, 4
 """
 _REPEATED: Final = """
-    SELECT reference, count(*) FROM ledger_entries WHERE kind = 'leg'
-    GROUP BY reference, revision HAVING count(*) > 1
+    SELECT reference, max(times) FROM (
+        SELECT reference, count(*) AS times FROM ledger_entries WHERE kind = 'leg' GROUP BY reference
+        UNION ALL
+        SELECT reference, count(*) FROM ledger_entries WHERE kind = 'correction' GROUP BY reference, revision
+    ) AS counted WHERE times > 1 GROUP BY reference
 """
 _BALANCES: Final = """
     SELECT account_id, (balance * 1000000)::bigint, (coalesce(entries, 0) * 1000000)::bigint,
@@ -51,7 +53,9 @@ _LEG_SUMS_BY_BALANCE: Final = """
     JOIN (SELECT account_id, currency, CASE kind WHEN 'vendor' THEN 'payable' ELSE 'receivable' END AS side,
                  CASE kind WHEN 'vendor' THEN 1 ELSE -1 END AS sign
           FROM accounts WHERE kind <> 'system') AS parties USING (account_id)
-    LEFT JOIN (SELECT account_id, sum(amount) AS other FROM ledger_entries WHERE kind <> 'leg' GROUP BY 1) AS o
+    LEFT JOIN (SELECT ledger_entries.account_id, sum(amount) AS other
+               FROM ledger_entries JOIN accounts AS contra ON contra.account_id = contra_account_id
+               WHERE ledger_entries.kind <> 'leg' AND contra.name !~ '^(revenue|cost) ' GROUP BY 1) AS o
         USING (account_id)
     GROUP BY 1, 2
 """
@@ -72,7 +76,7 @@ class Ledger:
     """PostgreSQL's account."""
 
     legs: Mapping[str, Money]
-    repeated_legs: Mapping[str, int]  # posted more often than once at one revision
+    repeated_legs: Mapping[str, int]  # billed more often than once, or corrected so at one revision
     balances: Mapping[int, tuple[int, int]]  # account: (balance, Σ entries), micros
     held: Mapping[int, tuple[int, int]]  # account: (held, Σ holds), micros
     leg_sums_by_balance: Mapping[tuple[str, str], int]  # (currency, side): Σ balances − payments − corrections
@@ -85,42 +89,49 @@ class Stores:
     """All four accounts of the legs. Keys are leg ids."""
 
     journal: Mapping[str, None]
+    unclosed: frozenset[str]  # opened in an epoch that is over, and never closed
+    estimated: frozenset[str]  # rated legs whose newest revision closes them by estimate
     undecodable: int
     unreported: Sequence[str]  # NODE:FILE:OFFSET of lines that cannot be read and are among no dead letters either
     rated: Mapping[str, Money]
-    dead_letters: int
-    dead_legs: frozenset[str]
+    dead_letters: int  # open or discarded
+    dead_legs: frozenset[str]  # legs of those
     cdrs: Mapping[str, Money]
     ledger: Ledger
+    unkept: Sequence[str] = ()  # origins of dead letters that are in their topic and not in their table
 
 
 def read_stores(settings: AuditSettings) -> Stores:
     """Read every store, the last one on the line first: a leg in flight is then missing downstream, never a surplus."""
+    kept = read_letters(settings.postgres)
     ledger = read_ledger(settings.postgres)
     cdrs = read_cdrs(settings.clickhouse)
-    letters = {
-        letter.origin: letter for letter in read_topic(settings.kafka, DEAD_LETTERS) if isinstance(letter, DeadLetter)
-    }
+    written = {one.origin for one in read_topic(settings.kafka, DEAD_LETTERS) if isinstance(one, DeadLetter)}
     rated: dict[str, Money] = {}
+    estimated: set[str] = set()
     revisions: dict[str, int] = {}
     for leg in read_topic(settings.kafka, RATED_LEGS):
         if isinstance(leg, RatedLeg) and leg.revision >= revisions.get(leg.leg_id, 0):
             rated[leg.leg_id] = Money(leg.side, leg.currency, leg.account_id, leg.amount_micros)
             revisions[leg.leg_id] = leg.revision
+            (estimated.add if leg.ended.estimated else estimated.discard)(leg.leg_id)
     journal: dict[str, None] = {}
-    unreadable = list(_read_lines(settings.journals, journal))
-    reported = {
-        (node_of_letter(letter), base64.b64decode(letter.raw_base64).rstrip(b"\r\n")) for letter in letters.values()
-    }
+    opened: dict[str, None] = {}
+    unreadable = list(_read_lines(settings.journals, journal, opened))
+    reported = {(node_of_letter(letter.origin), letter.raw.rstrip(b"\r\n")) for letter in kept}
+    excused = [letter for letter in kept if letter.state in ("open", "discarded")]
     return Stores(
         journal=journal,
+        unclosed=unclosed_legs(opened, journal),
+        estimated=frozenset(estimated),
         undecodable=len(unreadable),
         unreported=[line.place for line in unreadable if (line.node, line.raw) not in reported],
         rated=rated,
-        dead_letters=len(letters),
-        dead_legs=frozenset(letter.leg_id for letter in letters.values() if letter.leg_id),
+        dead_letters=len(excused),
+        dead_legs=frozenset(letter.leg_id for letter in excused if letter.leg_id),
         cdrs=cdrs,
         ledger=ledger,
+        unkept=sorted(written - {letter.origin for letter in kept}),
     )
 
 
@@ -135,11 +146,24 @@ class Unreadable(NamedTuple):
 def read_journals(journals: Mapping[str, Path]) -> tuple[dict[str, None], int]:
     """Distinct legs closed in all journals, and how many whole lines could not be read. A torn line is none yet."""
     legs: dict[str, None] = {}
-    return legs, sum(1 for _ in _read_lines(journals, legs))
+    return legs, sum(1 for _ in _read_lines(journals, legs, {}))
 
 
-def _read_lines(journals: Mapping[str, Path], legs: dict[str, None]) -> Iterator[Unreadable]:
-    """Put the legs of all journals into `legs`; the lines that cannot be read come out."""
+def unclosed_legs(opened: Iterable[str], closed: Container[str]) -> frozenset[str]:
+    """The legs of calls that died with their node: opened before the newest start that the node's calls tell of."""
+    newest: dict[str, int] = {}
+    calls = {leg_id: split_leg_id(leg_id)[0] for leg_id in opened}
+    for call_id in calls.values():
+        newest[node_of(call_id)] = max(newest.get(node_of(call_id), 0), epoch_of(call_id))
+    return frozenset(
+        leg_id
+        for leg_id, call_id in calls.items()
+        if leg_id not in closed and epoch_of(call_id) < newest[node_of(call_id)]
+    )
+
+
+def _read_lines(journals: Mapping[str, Path], legs: dict[str, None], opened: dict[str, None]) -> Iterator[Unreadable]:
+    """Put the closed legs of all journals into `legs`, those dialled into `opened`; what cannot be read comes out."""
     for node, directory in journals.items():
         for path in sorted(directory.glob("Master.csv*")):
             offset = 0
@@ -158,11 +182,32 @@ def _read_lines(journals: Mapping[str, Path], legs: dict[str, None]) -> Iterator
                         legs[make_leg_id(event.call_id, event.leg)] = None
                     elif isinstance(event, CallEnded):
                         legs[make_leg_id(event.call_id, 0)] = None
+                    elif isinstance(event, LegStarted):
+                        opened[make_leg_id(event.call_id, event.leg)] = None
+                        opened[make_leg_id(event.call_id, 0)] = None
 
 
-def node_of_letter(letter: DeadLetter) -> str:
+class Letter(NamedTuple):
+    """What the audit needs of a dead letter. Only of open and discarded ones is it content that a leg is missing."""
+
+    origin: str
+    state: str
+    leg_id: str
+    raw: bytes  # of a journal's line; empty else
+
+
+def read_letters(postgres: Postgres) -> list[Letter]:
+    """The table of dead letters."""
+    with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=5) as connection:
+        rows = connection.execute(
+            "SELECT origin, state, leg_id, CASE source WHEN 'journal' THEN raw ELSE '' END FROM dead_letters"
+        )
+        return [Letter(*row) for row in rows.fetchall()]
+
+
+def node_of_letter(origin: str) -> str:
     """The node whose journal a dead letter is from; empty: it is from elsewhere."""
-    return letter.origin.split(":")[1] if letter.origin.startswith("journal:") else ""
+    return origin.split(":")[1] if origin.startswith("journal:") else ""
 
 
 def read_topic(kafka: Kafka, topic: Topic) -> Iterator[Any]:

@@ -101,6 +101,7 @@ _COLUMNS: Final[Mapping[str, tuple[pyarrow.DataType, _Make]]] = {
     "release_side": (pyarrow.string(), lambda row, _: row.ended.release_side),
     "reason": (pyarrow.string(), lambda row, _: row.inbound.reason if row.inbound else ""),
     "clock_disagreement": (pyarrow.bool_(), lambda row, _: row.ended.clock_disagreement),
+    "estimated": (pyarrow.bool_(), lambda row, _: row.ended.estimated),
     "legs_hunted": (pyarrow.uint8(), lambda row, _: row.inbound.legs if row.inbound else 0),
     "endpoint": (pyarrow.string(), lambda row, _: row.inbound.endpoint if row.inbound else ""),
     "remote_address": (pyarrow.string(), lambda row, _: row.inbound.remote_address if row.inbound else ""),

@@ -1,9 +1,12 @@
 """Dead letters: what could not be processed goes to its topic, whole, waited for before anything is acknowledged."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from schemas.events import DeadLetter, encode_event
 from schemas.frame import pack_frames, partition_of
+
+CUT_MARK: Final = "[first "  # so begins the reason of a letter of which only the beginning was kept
 
 
 def dead_letter_messages(letters: Iterable[DeadLetter], partitions: int) -> list[tuple[int, bytes]]:

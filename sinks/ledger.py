@@ -3,6 +3,11 @@
 One transaction a batch: the accounts are locked in ascending order (the order that everybody keeps, so that nobody
 deadlocks), entries are inserted with ON CONFLICT DO NOTHING, balances move by the rows that were really inserted, and
 the holds of ended calls are released. A repeat of any batch, in any cut, changes nothing.
+
+The sum of a leg's entries is the amount of its highest revision posted, in whatever order its revisions come: 0 is an
+estimate, 1 what the journal says, above it what was rated again. The first to come posts whole; a higher one posts the
+difference, as a correction; a lower one posts nothing. Ordinary legs, which are nearly all, are not looked for in the
+ledger: `revised_legs` names the others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +20,7 @@ from schemas.events import RatedLeg
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID
 from schemas.ids import split_leg_id
 
+ORDINARY_REVISION: Final = 1  # of a leg that the journal closed
 _KIND_OF_SIDE: Final = {"receivable": "customer", "payable": "vendor"}
 _CONTRA_OF_SIDE: Final = {"receivable": "revenue", "payable": "cost"}
 
@@ -27,23 +33,56 @@ _LOCK: Final = """
     ORDER BY account_balances.account_id
     FOR NO KEY UPDATE OF account_balances
 """
-_POST: Final = """
-    WITH inserted AS (
-        INSERT INTO ledger_entries
-            (reference, account_id, revision, occurred_at, kind, contra_account_id, amount, billed_seconds)
-        SELECT reference, account_id, revision, timestamptz 'epoch' + occurred_at_ms * interval '1 millisecond',
-               'leg', contra_account_id, amount_micros * 0.000001, billed_seconds
+_LEGS: Final = """
+    legs AS MATERIALIZED (
+        SELECT reference, account_id, revision, timestamptz 'epoch' + occurred_at_ms * interval '1 millisecond'
+               AS occurred_at, contra_account_id, amount_micros * 0.000001 AS amount, billed_seconds
         FROM unnest(%s::text[], %s::int[], %s::int2[], %s::int8[], %s::int[], %s::int8[], %s::int[])
             AS legs (reference, account_id, revision, occurred_at_ms, contra_account_id, amount_micros, billed_seconds)
-        ON CONFLICT DO NOTHING
-        RETURNING account_id, amount
-    ), moved AS (
+    )
+"""
+_MOVED: Final = """
+    moved AS (
         UPDATE account_balances SET balance = balance + sums.amount
         FROM (SELECT account_id, sum(amount) AS amount FROM inserted GROUP BY account_id) AS sums
         WHERE account_balances.account_id = sums.account_id AND sums.amount <> 0
     )
-    SELECT count(*) FROM inserted
 """
+_INSERT: Final = """
+    INSERT INTO ledger_entries
+        (reference, account_id, revision, occurred_at, kind, contra_account_id, amount, billed_seconds)
+"""
+# Legs of revision 1. Comes out: how many were inserted, and which have other revisions and were left alone.
+_POST: Final = f"""
+    WITH {_LEGS}, revised AS (
+        SELECT leg_id FROM revised_legs WHERE leg_id IN (SELECT reference FROM legs)
+    ), inserted AS (
+        {_INSERT}
+        SELECT reference, account_id, revision, occurred_at, 'leg', contra_account_id, amount, billed_seconds
+        FROM legs WHERE reference NOT IN (SELECT leg_id FROM revised)
+        ON CONFLICT DO NOTHING
+        RETURNING account_id, amount
+    ), {_MOVED}
+    SELECT (SELECT count(*) FROM inserted), ARRAY(SELECT leg_id FROM revised)
+"""  # noqa: S608 - made of constants
+# Legs of which there are several revisions, each here at its highest. Under the accounts' lock nobody posts meanwhile.
+_REVISE: Final = f"""
+    WITH {_LEGS}, posted AS (
+        SELECT reference, account_id, max(entries.revision) AS highest, sum(entries.amount) AS amount
+        FROM ledger_entries AS entries JOIN legs USING (reference, account_id)
+        GROUP BY reference, account_id
+    ), inserted AS (
+        {_INSERT}
+        SELECT reference, account_id, revision, occurred_at, CASE WHEN highest IS NULL THEN 'leg' ELSE 'correction' END,
+               contra_account_id, legs.amount - coalesce(posted.amount, 0), billed_seconds
+        FROM legs LEFT JOIN posted USING (reference, account_id)
+        WHERE highest IS NULL OR revision > highest
+        RETURNING reference, account_id, amount
+    ), known AS (
+        INSERT INTO revised_legs SELECT DISTINCT reference FROM inserted ON CONFLICT DO NOTHING
+    ), {_MOVED}
+    SELECT count(*) FROM inserted
+"""  # noqa: S608 - made of constants
 
 
 class Rejected(NamedTuple):
@@ -54,7 +93,7 @@ class Rejected(NamedTuple):
 
 
 class Posted(NamedTuple):
-    """What became of a batch: entries inserted, legs that were there already, and legs that cannot be posted."""
+    """What became of a batch: entries inserted, legs that needed none (any more), and legs that cannot be posted."""
 
     inserted: int
     repeated: int
@@ -90,14 +129,30 @@ class Ledger:
             )
             accounts = {row[0]: Account(row[1], row[2]) for row in await cursor.fetchall()}
             good, rejected = sort_out(legs, accounts)
-            inserted = 0
-            if good:
-                cursor = await self._connection.execute(_POST, self._columns(good))
-                row = await cursor.fetchone()
-                inserted = row[0] if row else 0
+            inserted = await self._insert(good)
             if ended:
                 await self._connection.execute("SELECT release_holds(%s::text[])", (_text_array(ended),))
         return Posted(inserted, len(good) - inserted, rejected)
+
+    async def _insert(self, legs: Sequence[RatedLeg]) -> int:
+        """Entries and balances, under the accounts' lock; how many entries were new."""
+        other = {leg.leg_id for leg in legs if leg.revision != ORDINARY_REVISION}
+        ordinary = [leg for leg in legs if leg.leg_id not in other] if other else legs
+        inserted = 0
+        if ordinary:
+            cursor = await self._connection.execute(_POST, self._columns(ordinary))
+            inserted, revised = await cursor.fetchone() or (0, [])
+            other.update(revised)
+        if other:
+            highest: dict[tuple[str, int], RatedLeg] = {}
+            for leg in legs:
+                known = highest.get((leg.leg_id, leg.account_id))
+                if leg.leg_id in other and (known is None or known.revision < leg.revision):
+                    highest[leg.leg_id, leg.account_id] = leg
+            cursor = await self._connection.execute(_REVISE, self._columns([*highest.values()]))
+            row = await cursor.fetchone()
+            inserted += row[0] if row else 0
+        return inserted
 
     async def _prepare(self, legs: Iterable[RatedLeg]) -> None:
         if not self._contra:

@@ -30,7 +30,7 @@ def make_topics(kafka: Kafka, topics: Sequence[Topic] = TOPICS, *, replication: 
 
     Raises TopicError.
     """
-    _require_reachable(kafka)
+    require_reachable(kafka)
     try:
         admin = KafkaAdminClient(
             bootstrap_servers=kafka.bootstrap.split(","), request_timeout_ms=REQUEST_MS, bootstrap_timeout_ms=REQUEST_MS
@@ -51,8 +51,8 @@ def make_topics(kafka: Kafka, topics: Sequence[Topic] = TOPICS, *, replication: 
     return made
 
 
-def _require_reachable(kafka: Kafka) -> None:
-    """Does any of the addresses take a connection? The client would try for half a minute, and leaves sockets open."""
+def require_reachable(kafka: Kafka) -> None:
+    """Raise TopicError when no address takes a connection: the client would try for long, and leaves sockets open."""
     reason = ""
     for address in kafka.bootstrap.split(","):
         host, _, port = address.rpartition(":")

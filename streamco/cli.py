@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
+from streamco.audit_cli import audit
+from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
+from streamco.metrics_cli import metrics
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
@@ -62,6 +65,11 @@ def commands() -> None:
 
     Everything is under STREAMCO_HOME; every setting is an environment variable (docs/operations.md).
     """
+
+
+commands.add_command(audit)
+commands.add_command(dead_letters)
+commands.add_command(metrics)
 
 
 @commands.command()
@@ -163,10 +171,6 @@ def _dsn() -> str:
     return rooms.postgres(_settings()).dsn.get_secret_value()
 
 
-def _world_error(error: Exception) -> NoReturn:
-    _fail(str(error))
-
-
 @commands.command()
 @click.option("--size", type=click.Choice(["small", "medium"]), default="small", show_default=True)
 @click.option("--seed", "number", default=1, show_default=True, type=click.IntRange(0, 2**53 - 1), help="Which world.")
@@ -178,7 +182,7 @@ def seed(size: str, number: int) -> None:
     try:
         result = make(_dsn(), size, number, teller())
     except WorldError as error:
-        _world_error(error)
+        _fail(str(error))
     click.echo(
         f"{result.companies} companies, {result.peers} peers, {result.decks} decks, {result.prices:,} prices, "
         f"{result.destinations:,} destinations"
@@ -195,7 +199,7 @@ def load(world: Path) -> None:
     try:
         result = read(_dsn(), world)
     except WorldError as error:
-        _world_error(error)
+        _fail(str(error))
     click.echo(f"{result.companies} companies, {result.peers} peers in the file; {result.changed} rows changed")
 
 
@@ -210,7 +214,7 @@ def load_deck(peer: str, file: Path) -> None:
     try:
         result = read(_dsn(), peer, file)
     except WorldError as error:
-        _world_error(error)
+        _fail(str(error))
     click.echo(
         f"{result.deck}: {result.rows:,} rows in the file, {result.inserted:,} inserted, {result.removed:,} removed"
     )
@@ -229,7 +233,7 @@ def pay(account: str, amount: str, reason: str, reference: str) -> None:
     try:
         result = post(_dsn(), account, amount, reason, reference)
     except WorldError as error:
-        _world_error(error)
+        _fail(str(error))
     click.echo(f"{result.reference}: {result.amount} {result.currency} to {result.account}, balance {result.balance}")
 
 
@@ -242,31 +246,6 @@ def asterisk_config(node: str, output: Path) -> None:
 
     for line in write_files(_settings(), node, output):
         click.echo(line)
-
-
-@commands.command()
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON on one line.")
-@click.option(
-    "--settle", default=0.0, type=click.FloatRange(0, 3600), help="Wait so many seconds for what is in flight."
-)
-def audit(as_json: bool, settle: float) -> None:
-    """Compare journals, rated legs, CDRs and ledger. Exit code 1 on any difference."""
-    from sinks.audit import audit as compare
-    from sinks.audit import report_json
-    from streamco import rooms
-    from streamco.audit_view import print_report
-
-    told = (lambda _: None) if as_json else teller()
-    chosen = rooms.audit(_settings())
-    try:
-        report = compare(chosen, settle, told)
-    except Exception as error:  # any store's client: no audit is better than half a one
-        _fail(f"the stores cannot be read: {error}", 2)
-    if as_json:
-        click.echo(report_json(report))
-    else:
-        print_report(report)
-    sys.exit(0 if report.ok else 1)
 
 
 @commands.command()

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from schemas.connections import ClickHouse, Kafka, Postgres
 from streamco.embedded.settings import LOOPBACK, ClickHouseServer, KafkaServer, PostgresServer, user_cache_directory
 from streamco.places import Places
-from streamco.settings import Settings
+from streamco.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from configuration.settings import NodeSettings, TrickleSettings
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from router.settings import RouterSettings
     from simulator.settings import SimulatorSettings
     from sinks.audit import AuditSettings
+    from sinks.auditor.settings import AuditorSettings
     from streams.settings import StreamsSettings
 
 STREAM_ROLES = ("billing", "cdrs", "live")
@@ -117,21 +118,48 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
     )
 
 
-def streams(settings: Settings, role: str) -> "StreamsSettings":
-    """A stream worker."""
+def stream_workers(settings: Settings) -> dict[str, str]:
+    """The component name of each stream worker, and what it is: ROLE, or ROLE-N from the second of a role on.
+
+    The first of each role keep their names whatever the numbers are: streams-1 billing, streams-2 cdrs, streams-3 live.
+    """
+    further = [f"billing-{number}" for number in range(1, settings.billing_workers)]
+    further += [f"cdrs-{number}" for number in range(1, settings.cdrs_workers)]
+    return {f"streams-{number}": which for number, which in enumerate((*STREAM_ROLES, *further), start=1)}
+
+
+def streams(settings: Settings, which: str) -> "StreamsSettings":
+    """The stream worker `which`: ROLE, or ROLE-N. Raises SettingsError for one that these settings do not have."""
     from streams.settings import StreamsSettings
 
     places = Places(settings)
-    name = f"streams-{STREAM_ROLES.index(role) + 1}"
+    names = {what: name for name, what in stream_workers(settings).items()}
+    if which not in names:
+        raise SettingsError(f"stream worker {which!r}: must be one of {', '.join(names)}")
+    role, _, instance = which.partition("-")
     return StreamsSettings.model_validate(
         {
             "role": role,
+            "instance": int(instance or 0),
             "kafka": kafka(settings),
             "postgres": postgres(settings),
             "clickhouse": clickhouse(settings),
-            "data_directory": places.streams / role,
-            "beat": places.beat(name),
+            "data_directory": places.streams / which,
+            "beat": places.beat(names[which]),
         }
+    )
+
+
+def auditor(settings: Settings) -> "AuditorSettings":
+    """The continuous audit."""
+    from sinks.auditor.settings import AuditorSettings
+
+    return AuditorSettings(
+        postgres=postgres(settings),
+        kafka=kafka(settings),
+        clickhouse=clickhouse(settings),
+        beat=Places(settings).beat("auditor"),
+        every_seconds=settings.audit_seconds,
     )
 
 
@@ -147,6 +175,7 @@ def dashboards(settings: Settings) -> "DashboardsSettings":
         host=settings.dashboards_host,
         port=settings.dashboards_port,
         behind_https=settings.dashboards_behind_https,
+        metrics=Places(settings).beat("dashboards").with_suffix(".prom"),
     )
 
 

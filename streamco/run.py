@@ -28,10 +28,16 @@ def _agent(settings: Settings, node: str) -> None:
     run(rooms.agent(settings, node))
 
 
-def _streams(settings: Settings, role: str) -> None:
+def _streams(settings: Settings, which: str) -> None:
     from streams.worker import run
 
-    run(rooms.streams(settings, role))
+    run(rooms.streams(settings, which))
+
+
+def _auditor(settings: Settings, _which: str) -> None:
+    from sinks.auditor.main import run
+
+    run(rooms.auditor(settings))
 
 
 def _dashboards(settings: Settings, _which: str) -> None:
@@ -62,6 +68,7 @@ PROCESSES: Final[dict[str, Callable[[Settings, str], None]]] = {
     "router": _router,
     "node-agent": _agent,
     "streams": _streams,
+    "auditor": _auditor,
     "dashboards": _dashboards,
     "simulator": _simulator,
     "asterisk": _asterisk,

@@ -14,7 +14,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "STREAMCO_"
-_TEST_PREFIX: Final = "STREAMCO_TEST_"  # those are the test suite's: which external servers it is given
+# Those are the test suite's: which external servers it is given, where it reports to.
+_TEST_PREFIXES: Final = ("STREAMCO_TEST_", "STREAMCO_FAULTS_")
 _NODE: Final = r"^[a-z][a-z0-9]{0,15}$"
 
 Port = Annotated[int, Field(ge=1025, le=32_767)]
@@ -67,6 +68,9 @@ class Settings(BaseSettings):
     dashboards_behind_https: bool = False
 
     kafka_partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    # Processes that share the partitions of a role.
+    billing_workers: Annotated[int, Field(ge=1, le=8)] = 1
+    cdrs_workers: Annotated[int, Field(ge=1, le=8)] = 1
     kafka_heap_megabytes: Annotated[int, Field(ge=128, le=65_536)] = 256
     clickhouse_memory_megabytes: Annotated[int, Field(ge=256, le=1 << 20)] = 2048
 
@@ -82,6 +86,7 @@ class Settings(BaseSettings):
     # How long a call is taken to be when margins are compared (a minimum or a connect fee weighs more on a short one).
     expected_call_seconds: Annotated[int, Field(ge=1, le=3600)] = 180
 
+    audit_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
     simulator_cps: Annotated[float, Field(gt=0, le=5_000)] = 60.0
     simulator_seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 1
     simulator_talk_seconds: Annotated[float, Field(ge=1, le=3_600)] = 35.0
@@ -122,6 +127,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{PREFIX}SIMULATED_NODES {min(both)!r}: must not be in {PREFIX}ASTERISK_NODES too")
         if self.ami_port + len(self.nodes) - 1 > 32_767:
             raise ValueError(f"{PREFIX}AMI_PORT {self.ami_port}: must leave room below 32768 for every node")
+        for name, workers in (("BILLING_WORKERS", self.billing_workers), ("CDRS_WORKERS", self.cdrs_workers)):
+            if workers > self.kafka_partitions:
+                raise ValueError(
+                    f"{PREFIX}{name} {workers}: must be at most {PREFIX}KAFKA_PARTITIONS ({self.kafka_partitions})"
+                )
         self._different_ports()
         if self.clickhouse_url is not None and self.clickhouse_password is None:
             raise ValueError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")
@@ -160,7 +170,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     environment = os.environ if environment is None else environment
     known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
     given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-    unknown = [name for name in given if name not in known and not name.startswith(_TEST_PREFIX)]
+    unknown = [name for name in given if name not in known and not name.startswith(_TEST_PREFIXES)]
     if unknown:
         raise SettingsError("\n".join(f"{name}: there is no such setting" for name in sorted(unknown)))
     values = {known[name]: value for name, value in given.items() if name in known and value != ""}

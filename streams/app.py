@@ -4,6 +4,7 @@ Faust's own defaults acknowledge what an agent failed on, commit past gaps, and 
 that fails ends the process before any acknowledgement, the supervisor starts it again, and it reads the same messages.
 """
 
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ import faust
 from mode import CrashingSupervisor
 
 from schemas.topics import Topic
+from streams.folds.reading import Origin
 from streams.settings import StreamsSettings
 
 # Static membership with a short session: back at work some four seconds after a kill -9, measured.
@@ -47,7 +49,7 @@ def make_app(settings: StreamsSettings) -> faust.App:
         broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=HEARTBEAT_SECONDS,
         broker_request_timeout=REQUEST_SECONDS,
-        broker_commit_interval=0.5,
+        broker_commit_interval=settings.commit_seconds,
         broker_commit_every=10_000,
         broker_max_poll_records=500,
         topic_partitions=settings.kafka.partitions,
@@ -62,3 +64,13 @@ def make_app(settings: StreamsSettings) -> faust.App:
 def source(app: faust.App, topic: Topic) -> Any:
     """A topic as raw bytes: decoding is our own pure code."""
     return app.topic(topic.name, key_type=bytes, value_type=bytes)
+
+
+def origin_of(event: Any) -> Origin:
+    """Where a Faust event's message stands."""
+    return Origin(event.message.topic, event.message.partition, event.message.offset)
+
+
+def now_ms() -> int:
+    """Unix milliseconds: the one clock of the agents."""
+    return time.time_ns() // 1_000_000

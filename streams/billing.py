@@ -1,29 +1,33 @@
 """The billing role: closed legs are rated, rated legs are posted to the ledger. Every leg, once, or a dead letter."""
 
-import time
-from typing import Any
+from typing import Any, Final
 
 import faust
 import psycopg
 import structlog
 
-from schemas.events import RatedLeg
+from schemas.events import DeadLetter, RatedLeg
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from sinks.ledger import Ledger
-from streams.app import source
+from streams.app import now_ms, origin_of, source
 from streams.folds.rating import rate_message
-from streams.folds.reading import Numbered, Origin, dead_letter, read_message
+from streams.folds.reading import Numbered, dead_letter, read_message
+from streams.letters import add_letters
 from streams.output import DeadLetters, rated_messages, send_all
 from streams.settings import StreamsSettings
 
 log = structlog.get_logger(__name__)
+MAX_POST_LEGS: Final = 10_000  # of one transaction: a backlog's batches have many times that
+# A worker that is stopped in a transaction holds the locks of its accounts: the server ends it, and others go on.
+_BOUNDS: Final = "-c idle_in_transaction_session_timeout=5000 -c statement_timeout=60000"
 
 
 def add_billing(app: faust.App, settings: StreamsSettings) -> None:
-    """Declare the two agents of billing on the app."""
+    """Declare the agents of billing on the app, and the one that keeps everybody's dead letters."""
+    add_letters(app, settings)
     calls, rated_legs = source(app, CALLS), source(app, RATED_LEGS)
     partitions = settings.kafka.partitions
-    dead_letters = DeadLetters(source(app, DEAD_LETTERS), partitions, settings.max_dead_letters)
+    dead_letters = DeadLetters(source(app, DEAD_LETTERS), settings)
 
     @app.agent(calls, name="rate")
     async def rate_legs(stream: Any) -> None:
@@ -34,7 +38,7 @@ def add_billing(app: faust.App, settings: StreamsSettings) -> None:
                 legs += rated.legs
                 dead += rated.dead
             await dead_letters.send(dead)
-            await send_all(rated_legs, rated_messages(legs, partitions))
+            await send_all(rated_legs, rated_messages(legs, partitions), settings.send_seconds)
             for event in batch:
                 await stream.ack(event)
 
@@ -45,18 +49,29 @@ def add_billing(app: faust.App, settings: StreamsSettings) -> None:
             autocommit=True,
             connect_timeout=5,
             application_name="streams-billing",
+            options=_BOUNDS,
         ) as connection:
             ledger = Ledger(connection)
             async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
                 numbered, dead = read_rated(batch)
-                posted = await ledger.post([leg for _, leg in numbered])
-                places = {id(leg): place for place, leg in numbered}
-                for leg, reason in posted.rejected:
-                    place = places[id(leg)]
-                    dead.append(dead_letter(place.origin, place.raw, reason, now_ms(), leg.leg_id))
+                for first in range(0, len(numbered), MAX_POST_LEGS):
+                    dead += await post(ledger, numbered[first : first + MAX_POST_LEGS])
                 await dead_letters.send(dead)
                 for event in batch:
                     await stream.ack(event)
+
+
+async def post(ledger: Ledger, numbered: list[tuple[Numbered, RatedLeg]]) -> list[DeadLetter]:
+    """Post legs in one transaction; a dead letter for each that the ledger refuses. Raises psycopg.Error."""
+    posted = await ledger.post([leg for _, leg in numbered])
+    if posted.repeated:
+        log.info("legs that were posted before: nothing changed", legs=posted.repeated)
+    places = {id(leg): place for place, leg in numbered}
+    dead = []
+    for leg, reason in posted.rejected:
+        place = places[id(leg)]
+        dead.append(dead_letter(place.origin, place.raw, reason, now_ms(), leg.leg_id))
+    return dead
 
 
 def read_rated(batch: list[Any]) -> tuple[list[tuple[Numbered, RatedLeg]], list[Any]]:
@@ -73,13 +88,3 @@ def read_rated(batch: list[Any]) -> tuple[list[tuple[Numbered, RatedLeg]], list[
                 reason = f"{type(place.event).__name__}: not a rated leg"
                 dead.append(dead_letter(place.origin, place.raw, reason, now_ms()))
     return legs, dead
-
-
-def origin_of(event: Any) -> Origin:
-    """Where a Faust event's message stands."""
-    return Origin(event.message.topic, event.message.partition, event.message.offset)
-
-
-def now_ms() -> int:
-    """Unix milliseconds: the one clock of the agents."""
-    return time.time_ns() // 1_000_000

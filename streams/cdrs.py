@@ -13,8 +13,8 @@ from schemas.topics import DEAD_LETTERS, DECISIONS, RATED_LEGS
 from sinks.cdrs import ids_named, write_decisions, write_legs
 from sinks.clickhouse import connect
 from sinks.dimensions import Dimensions, read_dimensions
-from streams.app import source
-from streams.billing import now_ms, origin_of, read_rated
+from streams.app import now_ms, origin_of, source
+from streams.billing import read_rated
 from streams.folds.reading import dead_letter, read_message
 from streams.output import DeadLetters
 from streams.settings import StreamsSettings
@@ -22,6 +22,8 @@ from streams.settings import StreamsSettings
 log = structlog.get_logger(__name__)
 NAMES_SECONDS: Final = 60.0  # a changed name shows after this at the latest
 UNKNOWN_NAMES_SECONDS: Final = 2.0  # how often an unknown id may ask for them again
+READ_NAMES_SECONDS: Final = 10.0
+MAX_INSERT_LEGS: Final = 20_000  # of one insert: a backlog's batches would otherwise need gigabytes
 
 
 class Names:
@@ -40,12 +42,13 @@ class Names:
             if age_seconds < (NAMES_SECONDS if known else UNKNOWN_NAMES_SECONDS):
                 return self._names
         try:
-            async with await psycopg.AsyncConnection.connect(self._dsn, connect_timeout=5) as connection:
-                self._names = await read_dimensions(connection)
-        except psycopg.OperationalError as error:
+            async with asyncio.timeout(READ_NAMES_SECONDS):
+                async with await psycopg.AsyncConnection.connect(self._dsn, connect_timeout=5) as connection:
+                    self._names = await read_dimensions(connection)
+        except (psycopg.OperationalError, TimeoutError) as error:
             if self._names is None:
                 raise
-            log.warning("names not read again: the known ones are used", error=str(error))
+            log.warning("names not read again: the known ones are used", error=repr(error))
         self._read_at = time.monotonic()
         return self._names
 
@@ -53,16 +56,17 @@ class Names:
 def add_cdrs(app: faust.App, settings: StreamsSettings) -> None:
     """Declare the two agents of the CDRs on the app."""
     client = connect(settings.clickhouse, answer_seconds=30)
-    dead_letters = DeadLetters(source(app, DEAD_LETTERS), settings.kafka.partitions, settings.max_dead_letters)
+    dead_letters = DeadLetters(source(app, DEAD_LETTERS), settings)
     names = Names(settings)
 
     @app.agent(source(app, RATED_LEGS), name="cdrs")
     async def write_cdrs(stream: Any) -> None:
-        async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
+        async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.insert_seconds):
             numbered, dead = read_rated(batch)
             legs = [leg for _, leg in numbered]
-            if legs:
-                await asyncio.to_thread(write_legs, client, legs, await names.of(legs))
+            for first in range(0, len(legs), MAX_INSERT_LEGS):
+                part = legs[first : first + MAX_INSERT_LEGS]
+                await asyncio.to_thread(write_legs, client, part, await names.of(part))
             # Billing reads the same messages and writes their dead letters: here they are only passed over.
             if dead:
                 log.warning("rated legs that could not be read", messages=len(dead))
@@ -71,7 +75,7 @@ def add_cdrs(app: faust.App, settings: StreamsSettings) -> None:
 
     @app.agent(source(app, DECISIONS), name="decisions")
     async def keep_decisions(stream: Any) -> None:
-        async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
+        async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.insert_seconds):
             decisions: list[CallRouted] = []
             dead = []
             for event in batch:

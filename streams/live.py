@@ -8,12 +8,12 @@ import msgspec
 from schemas import events
 from schemas.frame import partition_of
 from schemas.live import LIVE_CALL_DECODER, NODE_STATE_DECODER, LiveCall
-from schemas.topics import ACTIVE_CALLS, CALLS, NODE_STATES, NODES
-from streams.app import source
-from streams.billing import now_ms, origin_of
+from schemas.topics import ACTIVE_CALLS, CALLS, DEAD_LETTERS, NODE_STATES, NODES
+from streams.app import now_ms, origin_of, source
 from streams.folds import live
 from streams.folds.nodes import apply_heartbeat
-from streams.folds.reading import read_message
+from streams.folds.reading import dead_letter, read_message
+from streams.output import DeadLetters
 from streams.settings import StreamsSettings
 
 SWEEP_MS: Final = 5_000
@@ -28,6 +28,7 @@ def add_live(app: faust.App, settings: StreamsSettings) -> None:
         "active-calls", key_type=bytes, value_type=bytes, changelog_topic=source(app, ACTIVE_CALLS)
     )
     node_states = app.Table("node-states", key_type=bytes, value_type=bytes, changelog_topic=source(app, NODE_STATES))
+    dead_letters = DeadLetters(source(app, DEAD_LETTERS), settings)
     sweeper = Sweeper(partitions)
 
     @app.agent(source(app, CALLS), name="live-calls")
@@ -36,17 +37,23 @@ def add_live(app: faust.App, settings: StreamsSettings) -> None:
             partition = event.message.partition
             # What cannot be read is billing's dead letter, not the live view's.
             good = read_message(event.value, origin_of(event), now_ms()).good
+            at_ms = now_ms()
             for key, call in fold_calls(active_calls, good).items():
+                # A backlog is history: a call that nobody has seen and that is long over is not shown for a moment.
+                if live.is_over(call, at_ms) and key not in active_calls:
+                    continue
                 active_calls[key] = _encode(call)
                 sweeper.note(partition, key, call)
-            for key in sweeper.due(active_calls, partition, now_ms()):
+            for key in sweeper.due(active_calls, partition, at_ms):
                 del active_calls[key]
             event.ack()
 
     @app.agent(source(app, NODES), name="live-nodes")
     async def follow_nodes(stream: Any) -> None:
         async for event in stream.noack().events():
-            for place in read_message(event.value, origin_of(event), now_ms()).good:
+            read = read_message(event.value, origin_of(event), now_ms())
+            dead = read.dead
+            for place in read.good:
                 if isinstance(place.event, events.NodeHeartbeat):
                     key = place.event.node.encode()
                     raw = node_states.get(key)
@@ -54,6 +61,10 @@ def add_live(app: faust.App, settings: StreamsSettings) -> None:
                     after = apply_heartbeat(before, place.event)
                     if after is not before:
                         node_states[key] = _encode(after)
+                elif not isinstance(place.event, events.NodeRestarted):
+                    reason = f"{type(place.event).__name__}: not an event of a node"
+                    dead.append(dead_letter(place.origin, place.raw, reason, now_ms()))
+            await dead_letters.send(dead)
             event.ack()
 
 

@@ -2,51 +2,65 @@
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
+import psycopg
 import structlog
 
 from schemas.events import DeadLetter, RatedLeg, encode_event
 from schemas.frame import pack_frames, partition_of
 from sinks.dead_letters import dead_letter_messages
+from sinks.letter_store import keep_letters_within
+from streams.settings import StreamsSettings
 
 log = structlog.get_logger(__name__)
-SEND_SECONDS: Final = 60.0
-
-
-class TooManyDeadLettersError(RuntimeError):
-    """The worker has refused more than it may: it stops, with its offsets where they were, and drops nothing."""
 
 
 class DeadLetters:
-    """The way to the topic of dead letters, with a limit on how many one worker may write before it stops."""
+    """The way out for what cannot be processed: the topic of dead letters and their table, or the end of the worker.
 
-    def __init__(self, topic: Any, partitions: int, limit: int) -> None:
+    The limit holds for all workers together, and over restarts: what counts are the letters that are open in the table.
+    """
+
+    def __init__(self, topic: Any, settings: StreamsSettings) -> None:
         """`topic` is a Faust topic of raw bytes."""
         self._topic = topic
-        self._partitions = partitions
-        self._left = limit
+        self._partitions = settings.kafka.partitions
+        self._dsn = settings.postgres.dsn.get_secret_value()
+        self._limit = settings.max_dead_letters
+        self._send_seconds = settings.send_seconds
 
     async def send(self, letters: list[DeadLetter]) -> None:
-        """Write the letters and wait for the broker. Raises TooManyDeadLettersError before the first one too many."""
+        """Write the letters that are new, and return when broker and database have them.
+
+        Raises TooManyDeadLettersError before the first one too many, psycopg.Error and Kafka's errors: then none counts
+        as written, and the worker ends without an acknowledgement.
+        """
         if not letters:
             return
-        if len(letters) > self._left:
-            raise TooManyDeadLettersError(
-                f"{len(letters)} dead letters more, {self._left} allowed: the first is {letters[0].origin}: "
-                f"{letters[0].reason}"
-            )
-        for letter in letters:
-            log.warning("dead letter", origin=letter.origin, reason=letter.reason, leg_id=letter.leg_id)
-        await send_all(self._topic, dead_letter_messages(letters, self._partitions))
-        self._left -= len(letters)
+        # Whoever is stopped while he holds the limit's lock must not keep all others from their dead letters.
+        bound_ms = int(self._send_seconds * 1000) + 5_000
+        async with await psycopg.AsyncConnection.connect(
+            self._dsn,
+            connect_timeout=5,
+            application_name="streams-dead-letters",
+            options=f"-c idle_in_transaction_session_timeout={bound_ms} -c statement_timeout={bound_ms}",
+        ) as connection:
+            # In the table first, uncommitted: what the topic then refuses is rolled back with the transaction, and what
+            # is in both already (read again after a crash) is not written again.
+            new = set(await keep_letters_within(connection, letters, self._limit))
+            unwritten = {letter.origin: letter for letter in letters if letter.origin in new}
+            for letter in unwritten.values():
+                log.warning("dead letter", origin=letter.origin, reason=letter.reason, leg_id=letter.leg_id)
+            messages = dead_letter_messages(unwritten.values(), self._partitions)
+            await send_all(self._topic, messages, self._send_seconds)
 
 
-async def send_all(topic: Any, messages: Iterable[tuple[int, bytes]]) -> None:
-    """Produce (partition, message) pairs and wait until the broker has acknowledged each."""
-    sent = [await topic.send(key=None, value=message, partition=partition) for partition, message in messages]
-    if sent:
-        await asyncio.wait_for(asyncio.gather(*sent), SEND_SECONDS)
+async def send_all(topic: Any, messages: Iterable[tuple[int, bytes]], seconds: float) -> None:
+    """Produce (partition, message) pairs, and wait until the broker has acknowledged each. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):  # of the sending too: without a topic it waits for its partitions
+        sent = [await topic.send(key=None, value=message, partition=partition) for partition, message in messages]
+        await asyncio.gather(*sent)
 
 
 def rated_messages(legs: Iterable[RatedLeg], partitions: int) -> list[tuple[int, bytes]]:

@@ -14,7 +14,11 @@ class StreamsSettings(Frozen):
     """One worker of one role. `instance` tells workers of the same role apart and is kept over restarts.
 
     `data_directory` is for what Faust keeps (nothing of value: tables are rebuilt from their changelogs).
-    `max_dead_letters`: a worker that has made so many since its start stops, loudly, rather than go on refusing.
+    `max_dead_letters`: with so many open in the table, of all workers, a worker stops, loudly, rather than refuse more.
+    `insert_seconds`: a leg waits at most so long for others to share its insert into ClickHouse.
+    `send_seconds`: what Kafka has not acknowledged by then ends the worker.
+    `standstill_seconds`: a worker with a partition that has messages and no progress for so long ends itself.
+    `asleep_seconds`: a worker that finds that it did not run for so long ends itself: others have its partitions.
     """
 
     role: Role
@@ -27,3 +31,8 @@ class StreamsSettings(Frozen):
     max_dead_letters: Annotated[int, Field(ge=1)] = 10_000
     batch_messages: Annotated[int, Field(ge=1, le=10_000)] = 500
     batch_seconds: Annotated[float, Field(gt=0, le=5)] = 0.2
+    insert_seconds: Annotated[float, Field(gt=0, le=1)] = 0.8
+    send_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
+    commit_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
+    standstill_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    asleep_seconds: Annotated[float, Field(gt=0, le=3600)] = 6.0

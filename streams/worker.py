@@ -9,16 +9,24 @@ import faust
 import structlog
 import uvloop
 
+from schemas.topics import CALLS, DEAD_LETTERS, DECISIONS, NODES, RATED_LEGS
 from sinks.beat import send_beat
 from streams.app import make_app
 from streams.billing import add_billing
 from streams.cdrs import add_cdrs
+from streams.folds.standstill import Partition
 from streams.live import add_live
-from streams.settings import StreamsSettings
+from streams.settings import Role, StreamsSettings
+from streams.watch import Watch
 
 log = structlog.get_logger(__name__)
 BEAT_SECONDS: Final = 1.0
 _ROLES: Final = {"billing": add_billing, "cdrs": add_cdrs, "live": add_live}
+_READ: Final[dict[Role, set[str]]] = {
+    "billing": {CALLS.name, RATED_LEGS.name, DEAD_LETTERS.name},
+    "cdrs": {RATED_LEGS.name, DECISIONS.name},
+    "live": {CALLS.name, NODES.name},
+}
 
 
 class _Seldom(logging.Filter):
@@ -43,11 +51,20 @@ def build_app(settings: StreamsSettings) -> faust.App:
 
     @app.timer(BEAT_SECONDS)  # type: ignore[untyped-decorator]
     async def beat() -> None:
-        assigned = len(app.consumer.assignment()) if app.consumer is not None else 0
-        if assigned and not app.rebalancing:
-            send_beat(settings.beat, detail=f"{assigned} partitions")
+        if app.rebalancing:
+            return
+        # With more workers than the partitions divide by, one may have none: it is well, and waits for its turn.
+        if (partitions := assigned(app, settings.role)) or app.unassigned:
+            send_beat(settings.beat, detail=f"{len(partitions)} partitions")
 
     return app
+
+
+def assigned(app: faust.App, role: Role) -> set[Partition]:
+    """The partitions that this worker reads now, without its tables' changelogs; none while they are given out."""
+    if app.consumer is None or app.rebalancing or app.in_recovery:
+        return set()
+    return {Partition(one.topic, one.partition) for one in app.consumer.assignment() if one.topic in _READ[role]}
 
 
 def run(settings: StreamsSettings) -> None:
@@ -57,11 +74,15 @@ def run(settings: StreamsSettings) -> None:
         for handler_filter in [_Seldom()]:
             logging.getLogger(name).addFilter(handler_filter)
     app = build_app(settings)
+    watch = Watch(settings, app.conf.id, lambda: assigned(app, settings.role), lambda: bool(app.should_stop))
     worker: Any = faust.Worker(app, loglevel="WARN", override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.spinner = None  # it would write a terminal's codes into the log
     log.info("stream worker starts", role=settings.role, instance=settings.instance)
+    watch.start()
     try:
         worker.execute_from_commandline()
     finally:
+        watch.stop()
         reason = worker.crash_reason or app.crash_reason
         if reason is not None:
             log.error("stream worker crashed", role=settings.role, reason=repr(reason), exc_info=reason)

@@ -16,6 +16,7 @@ CAUSES: Final = {
     38: "network out of order", 41: "temporary failure", 42: "congestion", 44: "channel not available",
     58: "bearer not available", 127: "interworking",
 }  # fmt: skip
+_REMARKS: Final = {"clock_disagreement": "clocks disagree", "estimated": "estimated"}  # by the leg's column
 
 
 def lanes(legs: Sequence[Mapping[str, Any]]) -> Any:
@@ -99,7 +100,7 @@ def leg_row(leg: Mapping[str, Any]) -> dict[str, Any]:
         "amount": ("" if inbound or not leg["amount_micros"] else "−")
         + formats.money(leg["amount_micros"], decimals=6),
         "currency": leg["currency"],
-        "outcome": outcome + (" · clocks disagree" if leg["clock_disagreement"] else ""),
+        "outcome": outcome + "".join(f" · {word}" for name, word in _REMARKS.items() if leg[name]),
     }
 
 

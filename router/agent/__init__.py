@@ -6,6 +6,10 @@
     outbox         pure: journal lines and the agent's own events → Kafka messages
     state_file     the marks on disk, and the lock that keeps a second agent away
     relay          the thread that does it: read, send, wait for the acknowledgements, store the marks
+    restart        a new start of Asterisk: told, and the calls that died with the one before closed
+    open_calls     pure: the calls that the journal opened and never closed
+    estimates      pure: the closings of such a call
+    last_heartbeat which calls were last seen, on disk for each start of Asterisk
     ami_events     pure: what Asterisk's manager says → events, ended calls, the calls that are really there
     ami_client     a session with Asterisk's manager, with a time limit on everything
     cuts           pure: which calls are to be cut, and when

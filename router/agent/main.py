@@ -50,7 +50,8 @@ async def _serve(settings: AgentSettings) -> None:
         agent_id=agent_id,
         put=relay.put,
         journal=lambda: (relay.journal_offset, relay.journal_waiting_bytes),
-        known_epoch=lambda: relay.epoch,
+        begin=relay.begin,
+        known_start=lambda: relay.known_start,
     )
     stop = threading.Event()
     stopped = asyncio.Event()

@@ -28,11 +28,16 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class AgentState(msgspec.Struct, frozen=True):
-    """What an agent keeps on disk. `epoch`: the last one that Kafka was told of (0: none)."""
+    """What an agent keeps on disk.
+
+    `epoch`: the last one that Kafka was told of, with all that died before it (0: none); `started`: when that Asterisk
+    started, by its own word.
+    """
 
     epoch: int = 0
     files: tuple[Mark, ...] = ()
     v: int = STATE_VERSION
+    started: str = ""
 
 
 class Found(NamedTuple):

@@ -21,11 +21,11 @@ from schemas.events import (
     encode_event,
 )
 from schemas.frame import pack_frames, partition_of
-from schemas.journal import JournalError, decode_line
+from schemas.journal import JournalError, read_line
 from schemas.topics import CALLS, DEAD_LETTERS, NODES
 from sinks.dead_letters import dead_letter_messages
 
-OwnEvent = LegRinging | NodeHeartbeat | NodeRestarted
+OwnEvent = LegRinging | NodeHeartbeat | NodeRestarted | LegEnded | CallEnded
 CallEvent = LegStarted | LegAnswered | LegEnded | CallEnded | LegRinging
 
 
@@ -53,17 +53,17 @@ def fill_outbox(node: str, lines: Iterable[Line], own: Sequence[OwnEvent], parti
     events = 0
     for line in lines:
         try:
-            event = decode_line(line.raw)
+            event, raw = read_line(line.raw)
         except JournalError as error:
             letters.append(_letter(node, line, error, now_ms))
             continue
-        calls.setdefault(partition_of(event.call_id, partitions), []).append(encode_event(event))
+        calls.setdefault(partition_of(event.call_id, partitions), []).append(raw)
         events += 1
     for one in own:
-        if isinstance(one, LegRinging):
-            calls.setdefault(partition_of(one.call_id, partitions), []).append(encode_event(one))
-        else:
+        if isinstance(one, NodeHeartbeat | NodeRestarted):
             nodes.append(encode_event(one))
+        else:
+            calls.setdefault(partition_of(one.call_id, partitions), []).append(encode_event(one))
         events += 1
     messages = [Message(CALLS.name, partition, frame) for partition in calls for frame in pack_frames(calls[partition])]
     messages += [Message(NODES.name, partition_of(node, partitions), frame) for frame in pack_frames(nodes)]

@@ -10,16 +10,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 import structlog
 
 from router.agent.journal_files import known_again, look, read_batch, waiting_bytes
 from router.agent.marks import AgentState
 from router.agent.outbox import OwnEvent, fill_outbox
+from router.agent.restart import NewStart, Restart
 from router.agent.sender import KafkaAwayError, Sender
 from router.agent.settings import AgentSettings
 from router.agent.state_file import load_state, store_state
-from schemas.events import LegRinging, NodeHeartbeat, NodeRestarted
+from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
 from sinks.beat import send_beat
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,8 @@ class Relay:
         self._health = health
         self._ringing: deque[LegRinging] = deque(maxlen=_RINGING_LIMIT)
         self._heartbeat: NodeHeartbeat | None = None
-        self._restarted: NodeRestarted | None = None
+        self._restart: Restart | None = None
+        self._new_start: NewStart | None = None
         self._beat_at = 0.0
         self._reached = False  # whether the broker has been spoken to since the last failure
         stored = load_state(settings.directory)
@@ -48,20 +49,24 @@ class Relay:
         self.journal_waiting_bytes = 0
         self.sent_events = 0
         self.undecodable = 0
+        self.estimated = 0
 
-    def put(self, event: OwnEvent) -> None:
+    def put(self, event: LegRinging | NodeHeartbeat) -> None:
         """An event of the agent's own, from any thread; it goes with the next batch. Of heartbeats only the newest."""
         if isinstance(event, LegRinging):
             self._ringing.append(event)
-        elif isinstance(event, NodeHeartbeat):
-            self._heartbeat = event
         else:
-            self._restarted = event
+            self._heartbeat = event
+
+    def begin(self, start: NewStart) -> None:
+        """Asterisk has started anew; from any thread. The newest start stands for those before it."""
+        self._new_start = start
 
     @property
-    def epoch(self) -> int:
-        """The last epoch that Kafka was told of, or is being told of."""
-        return self._restarted.epoch if self._restarted is not None else self.state.epoch
+    def known_start(self) -> tuple[int, str]:
+        """(epoch, start by Asterisk's word) that Kafka was told of, or is being told of."""
+        new, state = self._new_start, self.state
+        return (state.epoch, state.started) if new is None else (new.epoch, new.started)
 
     def run(self, stop: threading.Event) -> None:
         """Rounds until `stop`. Raises OSError: a disk that cannot be read or written is none of Kafka's matters."""
@@ -79,27 +84,34 @@ class Relay:
             except KafkaAwayError as error:
                 log.warning("the journal's last lines wait for the next start", error=str(error))
         finally:
+            if self._restart is not None:
+                self._restart.end()
             self._sender.close()
 
     def round(self) -> bool:
         """One batch, if there is one; whether more waits. Raises KafkaAwayError, and OSError of the disk."""
         found = look(self._journal)
         batch = read_batch(self._journal, found, self.state, self._settings.batch_bytes)
-        heartbeat, restarted = self._heartbeat, self._restarted
+        heartbeat, restart = self._heartbeat, self._restart_at_work()
+        of_restart = restart.next_events() if restart is not None else []
         ringing = [self._ringing[number] for number in range(min(len(self._ringing), _RINGING_BATCH))]
-        own: list[OwnEvent] = [event for event in (restarted, heartbeat, *ringing) if event is not None]
+        own: list[OwnEvent] = [event for event in (*of_restart, heartbeat, *ringing) if event is not None]
         partitions = self._settings.kafka.partitions
         outbox = fill_outbox(self._settings.node, batch.lines, own, partitions, time.time_ns() // 1_000_000)
         if outbox.messages or not self._reached:
             self._sender.send(outbox.messages)
             self._reached = True
         state = batch.state
-        if restarted is not None:
-            state = msgspec.structs.replace(state, epoch=restarted.epoch)
+        if restart is not None:
+            restart.acknowledged(of_restart)
+            state = restart.stored(state) if restart.is_done else state
         if state != self.state:
             store_state(self._settings.directory, state)
             self.state = state
-        self._forget_sent(heartbeat, restarted, ringing)
+        if restart is not None:
+            self._go_on(restart, caught_up=not batch.full)
+        self.estimated += sum(isinstance(event, LegEnded | CallEnded) for event in of_restart)
+        self._forget_sent(heartbeat, ringing)
         self.sent_events += outbox.events
         self.undecodable += outbox.undecodable
         if outbox.undecodable:
@@ -108,14 +120,28 @@ class Relay:
         self._beat()
         return batch.full
 
-    def _forget_sent(
-        self, heartbeat: NodeHeartbeat | None, restarted: NodeRestarted | None, ringing: list[LegRinging]
-    ) -> None:
+    def _restart_at_work(self) -> Restart | None:
+        """The new start that is being told of; a newer one takes its place, and what was not stored is made again."""
+        new = self._new_start
+        if new is None or (self._restart is not None and self._restart.start is new):
+            return self._restart
+        if self._restart is not None:
+            self._restart.end()
+        self._restart = Restart(self._settings.node, self._settings.directory, new, self.state.epoch)
+        return self._restart
+
+    def _go_on(self, restart: Restart, *, caught_up: bool) -> None:
+        if restart.is_done:
+            self._restart = None
+            if self._new_start is restart.start:
+                self._new_start = None
+        elif caught_up:
+            restart.caught_up()
+
+    def _forget_sent(self, heartbeat: NodeHeartbeat | None, ringing: list[LegRinging]) -> None:
         """Take out what was sent, and nothing that came in its place meanwhile."""
         if self._heartbeat is heartbeat:
             self._heartbeat = None
-        if self._restarted is restarted:
-            self._restarted = None
         for event in ringing:
             if self._ringing and self._ringing[0] is event:
                 self._ringing.popleft()
@@ -124,7 +150,9 @@ class Relay:
         if time.monotonic() - self._beat_at < _BEAT_SECONDS:
             return
         self._beat_at = time.monotonic()
-        detail = f"{self.sent_events} events sent, {self.journal_waiting_bytes} bytes wait, {self._health()}"
+        estimated = f", {self.estimated} legs closed by estimate" if self.estimated else ""
+        waiting = f"{self.journal_waiting_bytes} bytes wait"
+        detail = f"{self.sent_events} events sent, {waiting}{estimated}, {self._health()}"
         send_beat(self._settings.beat, detail=detail)
 
     def _kafka_away(self, error: KafkaAwayError) -> None:

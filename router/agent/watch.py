@@ -26,10 +26,11 @@ from router.agent.ami_events import (
 )
 from router.agent.counters import Counters
 from router.agent.cuts import Cuts
-from router.agent.outbox import OwnEvent
+from router.agent.last_heartbeat import LastHeartbeat, load_heartbeat, next_heartbeat, store_heartbeat
+from router.agent.restart import NewStart
 from router.agent.settings import AgentSettings
 from router.agent.state_file import AgentError, read_epoch
-from schemas.events import LegRinging, NodeHeartbeat, NodeRestarted
+from schemas.events import ActiveChannel, LegRinging, NodeHeartbeat, NodeRestarted
 from schemas.refusals import CUT_CAUSE
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,9 @@ MAX_HEARTBEAT_CALLS: Final = 6_000  # of about 100 bytes: so many fit into a mes
 
 
 class Watch:
-    """`put` takes events for Kafka; `journal` gives (offset, bytes that wait); `known_epoch` the last one announced."""
+    """`put` takes events for Kafka, `begin` a new start of Asterisk; `journal` gives (offset, bytes that wait),
+    `known_start` the (epoch, start) that was told of last.
+    """
 
     def __init__(
         self,
@@ -45,16 +48,19 @@ class Watch:
         counters: Counters,
         *,
         agent_id: str,
-        put: Callable[[OwnEvent], None],
+        put: Callable[[LegRinging | NodeHeartbeat], None],
+        begin: Callable[[NewStart], None],
         journal: Callable[[], tuple[int, int]],
-        known_epoch: Callable[[], int],
+        known_start: Callable[[], tuple[int, str]],
     ) -> None:
         self._settings = settings
         self._counters = counters
         self._agent_id = agent_id
         self._put = put
         self._journal = journal
-        self._known_epoch = known_epoch
+        self._begin = begin
+        self._known_start = known_start
+        self._kept: LastHeartbeat | None = None
         self._booted = asyncio.Event()
         self._last: Seen | None = None
         self._cuts = Cuts()
@@ -93,11 +99,12 @@ class Watch:
         try:
             self.health = "AMI waits for Asterisk to be booted"
             await self._until_booted(session)
+            started = await self._started(session)
             cutting = asyncio.create_task(self._cut(session))
             either: set[asyncio.Future[Any]] = {session.ended, cutting}
             try:
                 while not cutting.done():
-                    await self._heartbeat(session)
+                    await self._heartbeat(session, started)
                     self.health = "AMI is there"
                     await asyncio.wait(either, timeout=settings.heartbeat_seconds)
                 cutting.result()
@@ -149,10 +156,36 @@ class Watch:
             except TimeoutError:
                 continue
 
-    async def _heartbeat(self, session: AmiSession) -> None:
+    async def _started(self, session: AmiSession) -> str:
+        """When this Asterisk started, by its own word: the same text as long as it is the same process."""
+        answer = (await session.ask({"Action": "CoreStatus"}))[0]
+        if not answer.success:
+            raise AmiError(f"AMI refuses CoreStatus: {answer.get('message', '')}")
+        started = f"{answer.get('corestartupdate', '')} {answer.get('corestartuptime', '')}"[:64].strip()
+        if not started:
+            raise AmiError("AMI's CoreStatus does not say when Asterisk started")
+        return started
+
+    def _epoch(self, started: str) -> int:
+        """The epoch of the Asterisk that started so. Raises AgentError where it has none of its own.
+
+        Calls of two starts with one epoch could get the same ids: such an Asterisk is not served.
+        """
+        epoch, (known, known_started) = read_epoch(self._settings.directory), self._known_start()
+        if epoch == known and known_started and started != known_started:
+            raise AgentError(
+                f"Asterisk has started anew ({started}, before: {known_started}) without an epoch of its own: it must "
+                f"be started by `streamco`, which issues one ({self._settings.directory / 'epoch'} still says {epoch})"
+            )
+        if epoch < known:
+            raise AgentError(f"{self._settings.directory / 'epoch'}: {epoch} is older than {known}, which was used")
+        # An epoch that was issued while the same Asterisk goes on is that of a start which has failed.
+        return known if started and started == known_started else epoch
+
+    async def _heartbeat(self, session: AmiSession, started: str) -> None:
         """Ask for the status, and tell Kafka and PostgreSQL of it."""
         asked_at_ms = _now_ms()
-        epoch = self._announce_epoch(asked_at_ms)
+        epoch = self._epoch(started)
         pong = await session.ask({"Action": "Ping"})
         monotonic_ms, node_clock_ms = _monotonic_ms(), stamp_ms(pong[0].get("timestamp"), asked_at_ms)
         names = STATUS_VARIABLES + (FACTS_VARIABLES if self._counters.unheld else ())
@@ -162,6 +195,8 @@ class Watch:
         seen = fold_status(self._settings.node, status_channels(answer), self._last, node_clock_ms, monotonic_ms)
         self._last = seen
         self._cuts.seen(seen)
+        self._announce(epoch, started, frozenset(call.call_id for call in seen.calls), asked_at_ms)
+        await asyncio.to_thread(self._keep, epoch, node_clock_ms, seen.calls)
         # A call's moment of admission is one of its node's clock: what is too young for this status is judged by it.
         self._counters.seen(seen, epoch, node_clock_ms)
         self._put(self._beat(seen, epoch, asked_at_ms))
@@ -182,18 +217,29 @@ class Watch:
             calls=seen.calls[:MAX_HEARTBEAT_CALLS],
         )
 
-    def _announce_epoch(self, at_ms: int) -> int:
-        """The node's epoch; one that Kafka has not been told of is a new start of Asterisk."""
+    def _keep(self, epoch: int, at_ms: int, calls: list[ActiveChannel]) -> None:
+        """Keep the heartbeat on disk, for the closing of its calls should Asterisk crash now."""
+        if not epoch:
+            return
+        directory = self._settings.directory
+        if self._kept is None or self._kept.epoch != epoch:
+            self._kept = load_heartbeat(directory, epoch)
+        self._kept = next_heartbeat(self._kept, epoch, at_ms, time.monotonic_ns() // 1_000_000, calls)
+        store_heartbeat(directory, self._kept)
+
+    def _announce(self, epoch: int, started: str, alive: frozenset[str], at_ms: int) -> None:
+        """A start that Kafka has not been told of is told of."""
         node = self._settings.node
-        epoch, known = read_epoch(self._settings.directory), self._known_epoch()
-        if epoch != known and epoch:
-            log.info("Asterisk has started anew", node=node, epoch=epoch, previous_epoch=known)
-            self._put(
-                NodeRestarted(
-                    event_id=f"{node}:{epoch}:node_restarted", node=node, epoch=epoch, previous_epoch=known, at_ms=at_ms
-                )
+        known, known_started = self._known_start()
+        if not epoch or (epoch == known and started == known_started):
+            return
+        event = None
+        if epoch != known:
+            log.info("Asterisk has started anew", node=node, epoch=epoch, previous_epoch=known, started=started)
+            event = NodeRestarted(
+                event_id=f"{node}:{epoch}:node_restarted", node=node, epoch=epoch, previous_epoch=known, at_ms=at_ms
             )
-        return epoch
+        self._begin(NewStart(event, epoch, started, alive))
 
 
 def _now_ms() -> int:

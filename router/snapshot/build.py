@@ -5,7 +5,6 @@ NOTIFY announces a new generation and when a future price comes into force. Post
 go on with the snapshot that they have. A configuration that cannot be built leaves the last good one live.
 """
 
-import os
 import sys
 import time
 from typing import Any, Final
@@ -113,9 +112,9 @@ def settings_text(settings: SnapshotSettings) -> str:
     return msgspec.json.encode({**values, "dsn": settings.postgres.dsn.get_secret_value()}).decode()
 
 
-def main() -> None:
-    """Entry of the process: settings from standard input; ends with its parent."""
-    end_with_parent(os.getppid())
+def main(parent_pid: int) -> None:
+    """Entry of the process: settings from standard input; ends with its parent, also one that has ended already."""
+    end_with_parent(parent_pid)
     structlog.configure(
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         processors=[
@@ -130,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

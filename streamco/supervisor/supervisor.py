@@ -12,11 +12,13 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from sinks.metrics import SUFFIX
 from streamco.embedded.server import Progress, ServerError
 from streamco.pidfile import end_process, living, read_pid, write_pid
 from streamco.places import Places
 from streamco.supervisor.component import Component, State, Status
 from streamco.supervisor.keeper import Keeper
+from streamco.supervisor.metrics import tell
 
 log = structlog.get_logger(__name__)
 STATUS_SECONDS: Final = 0.5
@@ -120,6 +122,8 @@ class Supervisor:
     def _write_status_often(self) -> None:
         while not self._ending.wait(STATUS_SECONDS):
             self._write_status()
+            ends = {name: keeper.recent_ends(time.monotonic()) for name, keeper in dict(self._keepers).items()}
+            tell(self.statuses(), ends, self._places.run / f"supervisor{SUFFIX}")
 
     def _write_status(self) -> None:
         with self._status_guard:

@@ -53,10 +53,11 @@ def is_over(call: LiveCall, now_ms: int) -> bool:
     """Whether the call may leave the table: ended some time ago, or started so long ago that no call lasts so long."""
     if call.ended_at_ms is not None:
         return now_ms - call.ended_at_ms > LINGER_MS
-    started = call.call_started_at_ms or max(
-        (at for leg in call.legs for at in (leg.started_at_ms, leg.ringing_at_ms, leg.answered_at_ms) if at), default=0
-    )
-    return now_ms - started > ABANDONED_MS
+    if call.call_started_at_ms is not None:
+        return now_ms - call.call_started_at_ms > ABANDONED_MS
+    # Nothing but what AMI saw, or the rest of a repeat: the call itself is not known yet, or has been let go already.
+    known = max((at for leg in call.legs for at in (leg.ringing_at_ms, leg.answered_at_ms) if at), default=0)
+    return now_ms - known > LINGER_MS
 
 
 def _apply_to_leg(

@@ -1,12 +1,14 @@
 """Rating: a message of `calls` in, rated legs and dead letters out. Billing's whole arithmetic, without a server."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from schemas import events, ids
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID
 from streams.folds.reading import Origin, dead_letter, read_message
 from tariffs.rating import NOTHING, rate
 
+ESTIMATED_REVISION: Final = 0
+TRUE_REVISION: Final = 1  # every later one is a leg that was rated again
 UNIDENTIFIED_CURRENCY = "USD"  # of the system account of unknown callers; its legs are always zero
 
 
@@ -22,11 +24,14 @@ def rate_message(message: bytes | None, origin: Origin, now_ms: int) -> Rated:
     read = read_message(message, origin, now_ms)
     legs: list[events.RatedLeg] = []
     dead = read.dead
-    for place, raw, event in read.good:
+    for place in read.good:
+        event = place.event
         if isinstance(event, events.LegEnded | events.CallEnded):
             legs.append(rate_leg(event))
         elif not isinstance(event, events.LegStarted | events.LegRinging | events.LegAnswered):
-            dead.append(dead_letter(place, raw, f"{type(event).__name__}: not an event of a call or leg", now_ms))
+            dead.append(
+                dead_letter(place.origin, place.raw, f"{type(event).__name__}: not an event of a call or leg", now_ms)
+            )
     return Rated(legs, dead)
 
 
@@ -40,9 +45,11 @@ def rate_leg(ended: events.LegEnded | events.CallEnded) -> events.RatedLeg:
         linked_leg_id = ids.make_leg_id(ended.call_id, ended.legs) if ended.legs else ""
     else:
         linked_leg_id = ids.make_leg_id(ended.call_id, 0)
+    revision = ESTIMATED_REVISION if ended.estimated else TRUE_REVISION
     return events.RatedLeg(
-        event_id=f"{leg_id}:rated_leg:0",
+        event_id=f"{leg_id}:rated_leg:{revision}",
         leg_id=leg_id,
+        revision=revision,
         side="receivable" if inbound else "payable",
         account_id=(facts.account_id if facts is not None else 0) or UNIDENTIFIED_ACCOUNT_ID,
         currency=facts.currency if facts is not None and facts.account_id else UNIDENTIFIED_CURRENCY,

@@ -3,8 +3,11 @@
 import base64
 from typing import Final, NamedTuple
 
-from schemas import events
+import msgspec
+
+from schemas import events, ids
 from schemas.frame import FrameError, unpack_frame
+from sinks.dead_letters import CUT_MARK
 
 # Of a dead letter. An event has about a thousand bytes; what is longer is kept up to here, and its reason says so.
 MAX_RAW_BYTES: Final = 262_144
@@ -24,9 +27,15 @@ class Origin(NamedTuple):
 class Numbered(NamedTuple):
     """An event with its place, so that a later refusal can still say where it came from."""
 
-    origin: str
-    raw: bytes
+    message: Origin
+    position: int  # in the message
+    raw: msgspec.Raw
     event: events.AnyEvent
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, as a dead letter says it."""
+        return f"{self.message}/{self.position}"
 
 
 class Message(NamedTuple):
@@ -45,18 +54,46 @@ def read_message(message: bytes | None, origin: Origin, now_ms: int) -> Message:
     good: list[Numbered] = []
     dead: list[events.DeadLetter] = []
     for index, raw in enumerate(raws):
-        place = f"{origin}/{index}"
         try:
-            good.append(Numbered(place, bytes(raw), events.decode_event(raw)))
+            good.append(Numbered(origin, index, raw, events.decode_event(raw)))
         except events.EventError as error:
-            dead.append(dead_letter(place, bytes(raw), str(error), now_ms))
+            dead.append(dead_letter(f"{origin}/{index}", raw, str(error), now_ms, leg_told(bytes(raw))))
     return Message(good, dead)
 
 
-def dead_letter(origin: str, raw: bytes, reason: str, now_ms: int, leg_id: str = "") -> events.DeadLetter:
+class _Told(msgspec.Struct):
+    """The little that is looked for in an event that cannot be read."""
+
+    type: str = ""
+    call_id: str = ""
+    leg: int = 0
+    leg_id: str = ""
+
+
+_told_decoder: Final = msgspec.json.Decoder(_Told)
+
+
+def leg_told(raw: bytes) -> str:
+    """The id of the leg that an unreadable event closes or bills, where it can still be told; else empty."""
+    try:
+        told = _told_decoder.decode(raw)
+        if told.type == "rated_leg":
+            ids.split_leg_id(told.leg_id)
+            return told.leg_id[:64]
+        if told.type in ("leg_ended", "call_ended"):
+            return ids.make_leg_id(ids.check_call_id(told.call_id), told.leg if told.type == "leg_ended" else 0)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ids.IdError):
+        return ""
+    return ""
+
+
+def dead_letter(
+    origin: str, content: bytes | msgspec.Raw, reason: str, now_ms: int, leg_id: str = ""
+) -> events.DeadLetter:
     """A dead letter that keeps the raw bytes, the reason and the origin."""
+    raw = bytes(content)
     if len(raw) > MAX_RAW_BYTES:
-        reason = f"[first {MAX_RAW_BYTES} of {len(raw)} bytes kept] {reason}"
+        reason = f"{CUT_MARK}{MAX_RAW_BYTES} of {len(raw)} bytes kept] {reason}"
     return events.DeadLetter(
         event_id=origin[:96],
         origin=origin[:256],

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -25,8 +25,17 @@ def test_every_type_has_a_golden_example() -> None:
     assert tags == {path.stem.split(".")[0] for path in GOLDEN}
 
 
+def golden(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((EXAMPLES / f"{name}.json").read_text())
+    return found
+
+
 def example(name: str, **changes: object) -> bytes:
-    return json.dumps({**json.loads((EXAMPLES / f"{name}.json").read_text()), **changes}).encode()
+    return json.dumps({**golden(name), **changes}).encode()
+
+
+def with_facts(name: str, field: str = "facts", **changes: object) -> bytes:
+    return example(name, **{field: {**golden(name)[field], **changes}})
 
 
 @pytest.mark.parametrize(
@@ -47,6 +56,25 @@ def example(name: str, **changes: object) -> bytes:
         (example("rated_leg", leg_id="nonsense"), "leg_id"),
         (example("rated_leg", leg_id="ast1-1795609861-1795609900.12/1"), "leg_id"),
         (example("rated_leg", side="receivable"), "side"),
+        (example("rated_leg", currency="us$"), "currency"),
+        (example("rated_leg", currency="ÄÖÜ"), "currency"),
+        (with_facts("leg_ended", callee="44x"), "callee"),
+        (with_facts("leg_ended", callee="٣٤"), "callee"),
+        (with_facts("leg_ended", callee="1" * 21), "callee"),
+        (with_facts("leg_started", caller="+44"), "caller"),
+        (with_facts("leg_started", "call_facts", currency="usd"), "currency"),
+        (with_facts("leg_started", "call_facts", side="payable"), "call_facts.side"),
+        (with_facts("call_ended", "last_facts", code=" "), "code"),
+        (with_facts("call_ended", "last_facts", side="receivable"), "last_facts.side"),
+        (example("leg_started", call_id="ast1-1-2.3"), "call_id"),
+        (example("leg_ringing", call_id="ast1-1795609861-1795609900.12 "), "call_id"),
+        (example("leg_answered", call_id="AST1-1795609861-1795609900.12"), "call_id"),
+        (example("call_routed", call_id="x"), "call_id"),
+        (example("call_routed", callee="4a"), "callee"),
+        (example("call_routed", currency="$$$"), "currency"),
+        (example("call_routed", candidates=[{**golden("call_routed")["candidates"][0], "code": "x"}]), "candidates"),
+        (example("call_routed", candidates=[{**golden("call_routed")["candidates"][0], "currency": "e"}]), "currency"),
+        (example("node_heartbeat", calls=[{**golden("node_heartbeat")["calls"][0], "call_id": "1"}]), "call_id"),
         (b"\xff\x00", "JSON"),
         (b"{}", "type"),
         (b"[" * 100_000, "array"),

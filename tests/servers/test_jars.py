@@ -60,7 +60,7 @@ def test_a_wrong_sum_is_refused_and_never_kept(tmp_path: Path) -> None:
 
     with pytest.raises(ServerError, match=r"org\.example:two:1\.0: its SHA-256 is .*, the lock says"):
         fetch(JARS, tmp_path, print, forged)
-    assert sorted(file.name for file in tmp_path.glob("*.jar")) == ["one-1.0.jar", "three-1.0.jar"]
+    assert not (tmp_path / "two-1.0.jar").exists()
 
 
 def test_a_download_that_fails_is_tried_again_and_then_explained(tmp_path: Path) -> None:

@@ -28,11 +28,12 @@ from schemas.events import DeadLetter, RatedLeg
 from schemas.journal import decode_line
 from schemas.topics import DEAD_LETTERS, RATED_LEGS
 from sinks.audit import AuditReport, audit, compare, report_json
-from sinks.audit_sources import AuditSettings, Ledger, Money, Stores, read_stores
+from sinks.audit_sources import AuditSettings, Ledger, Money, Stores, read_stores, unclosed_legs
 from sinks.cdrs import write_legs
 from sinks.clickhouse import connect
 from sinks.dead_letters import dead_letter_messages
 from sinks.ledger import Ledger as Posting
+from sinks.letter_store import keep_letters
 from streams.folds.rating import rate_leg
 
 CALL = "ast1-1795609861-1795609900.1"
@@ -45,6 +46,8 @@ def equal_stores() -> Stores:
     legs = {INBOUND: SOLD, OUTBOUND: BOUGHT}
     return Stores(
         journal={INBOUND: None, OUTBOUND: None},
+        unclosed=frozenset(),
+        estimated=frozenset(),
         undecodable=0,
         unreported=[],
         rated=dict(legs),
@@ -84,7 +87,9 @@ def test_equal_stores_are_ok_and_the_report_has_its_shape() -> None:
         "as_of": "2026-11-25T12:00:00Z",
         "calls": 1,
         "nodes": {"ast1": 2},
-        "legs": {"journal": 2, "rated": 2, "cdr": 2, "ledger": 2, "dead_letters": 0, "undecodable": 0},
+        "legs": {
+            "journal": 2, "rated": 2, "cdr": 2, "ledger": 2, "dead_letters": 0, "undecodable": 0, "estimated": 0,
+        },
         "money": [
             {"currency": "USD", "side": "payable", "rated_micros": 400, "cdr_micros": 400, "ledger_micros": 400,
              "balance_micros": 400},
@@ -123,6 +128,10 @@ def test_equal_stores_are_ok_and_the_report_has_its_shape() -> None:
         (lambda s: of_ledger(s, balances={1001: (-701, -700)}), "balance is not the sum of its entries", ""),
         (lambda s: of_ledger(s, held={1001: (5, 0)}), "held is not the sum of its holds", ""),
         (lambda s: of_ledger(s, leg_sums_by_balance={("USD", "payable"): 400}), "money", ""),
+        (
+            lambda s: replace(s, unclosed=frozenset({OUTBOUND}), rated=without(s.rated)),
+            "leg of a call that died with its node not closed", OUTBOUND,
+        ),
         (lambda s: replace(s, unreported=["ast1:Master.csv:0"]), "journal line neither read nor a dead letter", ""),
     ],
 )  # fmt: skip
@@ -131,6 +140,24 @@ def test_each_difference_is_named(change: Callable[[Stores], Stores], kind: str,
     assert not report.ok
     assert (kind, leg_id) in kinds(report)
     assert report.differences_total == len(report.differences)
+
+
+def test_an_estimated_leg_needs_no_closing_line_and_its_money_is_compared_all_the_same() -> None:
+    stores = equal_stores()
+    crashed = replace(stores, journal={}, estimated=frozenset({INBOUND, OUTBOUND}), unclosed=frozenset({INBOUND}))
+    report = compare(crashed, "now")
+    assert report.ok, report.differences
+    assert report.legs.estimated == 2
+    dearer = replace(crashed, cdrs={**stores.cdrs, INBOUND: SOLD._replace(amount_micros=701)})
+    assert kinds(compare(dearer, "now")) == {("rated leg and CDR differ", INBOUND), ("money", "")}
+
+
+def test_legs_opened_before_the_newest_start_of_their_node_and_not_closed() -> None:
+    old, new = "ast1-1795609861-1795609900.7", "ast1-1795609999-1795610000.0"
+    other = "ast2-1795600000-1795600000.0"  # another node, which has not started anew
+    opened = [f"{old}/0", f"{old}/1", f"{new}/0", f"{new}/1", f"{other}/0"]
+    assert unclosed_legs(opened, {f"{old}/1"}) == {f"{old}/0"}
+    assert unclosed_legs([f"{old}/0"], ()) == frozenset()
 
 
 def test_a_difference_of_an_account_names_the_account() -> None:
@@ -183,6 +210,11 @@ class World:
             connection.execute("SET session_replication_role = replica")
             for statement in statements:
                 connection.execute(statement.encode())
+
+    async def keep(self, *letters: DeadLetter) -> None:
+        """Put dead letters into their table, as the stream does."""
+        async with await psycopg.AsyncConnection.connect(self.settings.postgres.dsn.get_secret_value()) as connection:
+            await keep_letters(connection, letters)
 
     def clickhouse(self, statement: str) -> None:
         with connect(self.settings.clickhouse, query_settings={"mutations_sync": "2"}) as client:
@@ -262,7 +294,7 @@ def test_real_stores_tampered_with_one_by_one(world: World) -> None:
 
 
 @pytest.mark.servers
-def test_holds_payments_journals_and_topics_that_do_not_agree(world: World, tmp_path: Path) -> None:
+async def test_holds_payments_journals_and_topics_that_do_not_agree(world: World, tmp_path: Path) -> None:
     inbound = next(leg for leg in world.rated if leg.side == "receivable" and leg.amount_micros)
     call_id, account = inbound.ended.call_id, inbound.account_id
     hold = (
@@ -302,9 +334,15 @@ def test_holds_payments_journals_and_topics_that_do_not_agree(world: World, tmp_
         raw_base64=base64.b64encode(b"garbage\n").decode(), at_ms=NOON_MS,
     )  # fmt: skip
     produce(world.settings.kafka, DEAD_LETTERS, dead_letter_messages([letter, letter], 8))
-    report = world.audit()
-    assert report.ok, report.differences
-    assert (report.legs.undecodable, report.legs.dead_letters) == (1, 1)
+    assert ("dead letter not in the table", "") in kinds(world.audit())
+    await world.keep(letter)
+    for state in ("open", "discarded", "replayed"):
+        world.sql(
+            f"UPDATE dead_letters SET state = '{state}', decided_by = 'me', decided_why = 'so', decided_at = now()"
+        )
+        report = world.audit()
+        assert report.ok, report.differences
+        assert (report.legs.undecodable, report.legs.dead_letters) == (1, state != "replayed")
     lines = whole.splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[1:]))
     (journal.parent / "Master.csv.1").write_bytes(lines[0])
@@ -313,12 +351,34 @@ def test_holds_payments_journals_and_topics_that_do_not_agree(world: World, tmp_
     missing = rate_leg(world.ended[0]).leg_id
     assert kinds(world.audit()) == {("rated leg not in the journals", missing)}
     journal.write_bytes(whole)
-    again = msgspec.structs.replace(inbound, revision=1, amount_micros=inbound.amount_micros + 5)
+    again = msgspec.structs.replace(inbound, revision=2, amount_micros=inbound.amount_micros + 5)
     produce_events(world.settings.kafka, RATED_LEGS, [again])
     produce(world.settings.kafka, RATED_LEGS, [(0, b"not a frame"), (1, b'[1,[{"type":"rated_leg"}]]')])
     assert kinds(world.audit()) == {
         ("rated leg and CDR differ", inbound.leg_id), ("rated leg and ledger differ", inbound.leg_id), ("money", ""),
     }  # fmt: skip
+
+
+@pytest.mark.servers
+async def test_only_open_and_discarded_letters_excuse_a_leg_that_is_missing(world: World) -> None:
+    leg = next(leg for leg in world.rated if leg.side == "payable" and leg.amount_micros)
+    world.sql(
+        f"DELETE FROM ledger_entries WHERE reference = '{leg.leg_id}'",
+        f"UPDATE account_balances SET balance = balance - {leg.amount_micros} * 0.000001"
+        f" WHERE account_id = {leg.account_id}",
+    )
+    missing = {("rated leg not in the ledger", leg.leg_id), ("money", "")}
+    assert kinds(world.audit()) == missing
+    origin = "rated-legs/0/0/0"
+    await world.keep(
+        DeadLetter(event_id=origin, origin=origin, reason="no", raw_base64="", at_ms=NOON_MS, leg_id=leg.leg_id)
+    )
+    assert world.audit().ok
+    decided = "decided_by = 'me', decided_why = 'so', decided_at = now()"
+    world.sql(f"UPDATE dead_letters SET state = 'discarded', {decided}")
+    assert world.audit().ok
+    world.sql(f"UPDATE dead_letters SET state = 'replayed', {decided}")
+    assert kinds(world.audit()) == missing
 
 
 @pytest.mark.servers

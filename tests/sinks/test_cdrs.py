@@ -99,6 +99,7 @@ def wanted_row(leg: RatedLeg) -> dict[str, Any]:
         "release_side": ended.release_side,
         "reason": inbound.reason if inbound else "",
         "clock_disagreement": ended.clock_disagreement,
+        "estimated": ended.estimated,
         "legs_hunted": inbound.legs if inbound else 0,
         "endpoint": inbound.endpoint if inbound else "",
         "remote_address": inbound.remote_address if inbound else "",
@@ -138,7 +139,7 @@ def test_a_repeat_replaces_itself_and_a_revision_its_predecessor(client: Client)
     legs = rated(seed=2)
     for batch in (legs, legs[::-1], legs[10:30], legs):  # cut otherwise, so that ClickHouse does not know the insert
         write_legs(client, batch, NAMES)
-    corrected = [msgspec.structs.replace(leg, revision=1, amount_micros=leg.amount_micros + 1) for leg in legs[:5]]
+    corrected = [msgspec.structs.replace(leg, revision=2, amount_micros=leg.amount_micros + 1) for leg in legs[:5]]
     write_legs(client, corrected, NAMES)
     write_legs(client, legs[:5], NAMES)  # the old one again, late
     wanted = {leg.leg_id: Decimal(leg.amount_micros).scaleb(-6) for leg in [*legs, *corrected]}

@@ -11,9 +11,13 @@ import msgspec
 import psycopg
 import pytest
 from made_legs import NOON_MS, Parties, insert_parties, make_legs
+from made_traffic import NAMES
 
+from schemas.connections import ClickHouse
 from schemas.events import RatedLeg
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID
+from sinks.cdrs import write_legs
+from sinks.clickhouse import connect
 from sinks.holds import Hold, Outcome, Terms, admit
 from sinks.ledger import Ledger
 from streams.folds.rating import rate_leg
@@ -154,12 +158,78 @@ async def test_a_corrected_leg_posts_once_more_by_its_revision(
     connection: psycopg.Connection[Any], asynchronous: psycopg.AsyncConnection[Any], parties: Parties
 ) -> None:
     leg = next(leg for leg in rated(parties) if leg.amount_micros)
-    corrected = msgspec.structs.replace(leg, revision=1, amount_micros=leg.amount_micros + 7)
+    corrected = msgspec.structs.replace(leg, revision=2, amount_micros=leg.amount_micros + 7)
     ledger = Ledger(asynchronous)
-    for _ in range(2):
-        await ledger.post([leg, corrected])
-    assert entries(connection) == wanted_entries([leg, corrected])
-    assert balances(connection) == wanted_balances([leg, corrected])
+    for batch in ([leg], [corrected, leg], [leg], [corrected]):
+        await ledger.post(batch)
+    difference = signed_micros(corrected) - signed_micros(leg)
+    assert entries(connection) == {
+        **wanted_entries([leg]), (leg.leg_id, leg.account_id, 2): (difference, leg.billed_seconds),
+    }  # fmt: skip
+    assert kinds(connection) == {"leg": 1, "correction": 1}
+    assert balances(connection) == {leg.account_id: signed_micros(corrected)}
+
+
+def kinds(connection: psycopg.Connection[Any]) -> dict[str, int]:
+    return dict(connection.execute("SELECT kind, count(*) FROM ledger_entries GROUP BY kind").fetchall())
+
+
+def estimate_of(leg: RatedLeg, chosen: random.Random) -> RatedLeg:
+    """The same leg as a crash might have closed it: shorter, longer, or by chance the same."""
+    ended = msgspec.structs.replace(leg.ended, estimated=True)
+    if ended.answered_at_ms is not None:
+        ended = msgspec.structs.replace(
+            ended, duration_ms=max(0, ended.duration_ms + chosen.choice([-9_000, 0, 7_000]))
+        )
+    return rate_leg(ended)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_estimates_and_true_ends_in_any_order_end_in_the_true_amount(
+    connection: psycopg.Connection[Any], postgres_dsn: str, clickhouse: ClickHouse, parties: Parties, seed: int
+) -> None:
+    """Every leg gets estimates, true ends, or both, each up to three times, in any order, by two writers."""
+    chosen = random.Random(seed)
+    final: list[RatedLeg] = []
+    arrivals: list[RatedLeg] = []
+    for true in rated(parties, seed, 60):
+        estimate = estimate_of(true, chosen)
+        what = chosen.choice(["estimate", "true", "both", "both"])
+        arrivals += [estimate] * (chosen.randint(1, 3) if what != "true" else 0)
+        arrivals += [true] * (chosen.randint(1, 3) if what != "estimate" else 0)
+        final.append(estimate if what == "estimate" else true)
+    chosen.shuffle(arrivals)
+    most = chosen.choice([1, 5, 300])
+    await asyncio.gather(
+        post_in_cuts(postgres_dsn, arrivals, seed, most),
+        post_in_cuts(postgres_dsn, chosen.sample(arrivals, len(arrivals)), seed + 1, 40),
+    )
+    sums: dict[str, int] = {}
+    billed: dict[str, int] = {}
+    for (leg_id, _, _), (micros, _) in entries(connection).items():
+        sums[leg_id] = sums.get(leg_id, 0) + micros
+        billed[leg_id] = billed.get(leg_id, 0) + 1
+    assert sums == {leg.leg_id: signed_micros(leg) for leg in final}
+    assert max(billed.values()) == 2  # an estimate, and its correction
+    assert balances(connection) == wanted_balances(final)
+    assert kinds(connection)["leg"] == len(final)  # never a second bill
+    with connect(clickhouse) as client:
+        while arrivals:
+            cut = chosen.randint(1, most)
+            write_legs(client, arrivals[:cut], NAMES)
+            arrivals = arrivals[cut:]
+        rows = client.query("SELECT leg_id, toInt64(amount * 1000000), estimated FROM legs FINAL").result_rows
+    assert sorted(rows) == sorted((leg.leg_id, leg.amount_micros, leg.ended.estimated) for leg in final)
+
+
+async def test_ordinary_legs_never_look_for_other_revisions_in_the_ledger(
+    connection: psycopg.Connection[Any], asynchronous: psycopg.AsyncConnection[Any], parties: Parties
+) -> None:
+    legs = rated(parties)
+    await Ledger(asynchronous).post(legs)
+    assert connection.execute("SELECT count(*) FROM revised_legs").fetchone() == (0,)
+    await Ledger(asynchronous).post([estimate_of(legs[0], random.Random(1))])  # too late: the truth is there
+    assert connection.execute("SELECT count(*) FROM revised_legs").fetchone() == (0,)
 
 
 async def test_legs_of_many_months_and_of_a_batch_across_midnight_at_new_year(
@@ -297,7 +367,7 @@ async def test_a_refused_call_of_nobody_posts_at_zero(
     nobody = msgspec.structs.replace(leg, account_id=UNIDENTIFIED_ACCOUNT_ID)
     posted = await Ledger(asynchronous).post([nobody])
     assert (posted.inserted, posted.rejected) == (1, [])
-    assert entries(connection) == {(leg.leg_id, UNIDENTIFIED_ACCOUNT_ID, 0): (0, 0)}
+    assert entries(connection) == {(leg.leg_id, UNIDENTIFIED_ACCOUNT_ID, 1): (0, 0)}
     assert balances(connection) == {}
 
 

@@ -76,6 +76,9 @@ def test_started_killed_and_started_again(settings: Settings, supervisor: Superv
     assert second.pid not in (None, first.pid)
     until(lambda: control.read_status(settings)["ok"])
     assert control.read_status(settings)["components"][0]["pid"] == second.pid
+    metrics = Places(settings).run / "supervisor.prom"
+    told = {'streamco_component_restarts{name="one"} 1.0', 'streamco_component_up{name="one"} 1.0'}
+    until(lambda: metrics.exists() and told <= set(metrics.read_text().splitlines()), seconds=30)
 
 
 def test_what_it_needs_comes_first_also_after_a_crash(supervisor: Supervisor, tmp_path: Path) -> None:

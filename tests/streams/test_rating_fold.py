@@ -57,6 +57,7 @@ def closed(draw: st.DrawFn) -> LegEnded | CallEnded:
         "call_id": f"{CALL}.{draw(st.integers(1, 999))}",
         "answered_at_ms": ended.ended_at_ms if answered else None,
         "duration_ms": draw(st.integers(0, 400_000)) if answered else 0,
+        "estimated": draw(st.booleans()),
     }
     if ended.facts is not None:
         changes["facts"] = msgspec.structs.replace(ended.facts, **draw(_terms))
@@ -101,7 +102,8 @@ def test_a_leg_is_billed_to_its_account_and_linked(ended: LegEnded | CallEnded) 
     known = ended.facts.account_id if ended.facts else 0
     assert leg.account_id == (known or UNIDENTIFIED_ACCOUNT_ID)
     assert leg.ended is ended
-    assert leg.event_id == f"{leg.leg_id}:rated_leg:0"
+    assert leg.revision == (0 if ended.estimated else 1)
+    assert leg.event_id == f"{leg.leg_id}:rated_leg:{leg.revision}"
     assert decode_event(encode_event(leg)) == leg  # what rating makes can always be read
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas import events
 from schemas.events import decode_event, encode_event
-from streams.folds.reading import MAX_RAW_BYTES, Origin, dead_letter, read_message
+from streams.folds.reading import MAX_RAW_BYTES, Origin, dead_letter, leg_told, read_message
 
 EXAMPLES = Path(events.__file__).parent / "examples"
 GOOD = [path.read_bytes().strip() for path in sorted(EXAMPLES.glob("*.json"))]
@@ -47,7 +47,7 @@ def test_each_event_of_a_frame_stands_by_itself(items: list[tuple[bool, bytes]])
     message = b"[1,[" + b",".join(raw for _, raw in items) + b"]]"
     read = read_message(message, ORIGIN, NOW_MS)
     wanted = {f"calls/3/1234/{index}": (is_event, raw) for index, (is_event, raw) in enumerate(items)}
-    assert {place.origin: (True, place.raw) for place in read.good} == {
+    assert {place.origin: (True, bytes(place.raw)) for place in read.good} == {
         origin: item for origin, item in wanted.items() if item[0]
     }
     assert {letter.origin: (False, base64.b64decode(letter.raw_base64)) for letter in read.dead} == {
@@ -87,3 +87,27 @@ def test_what_is_too_long_is_cut_and_says_so() -> None:
     assert letter.reason.startswith(f"[first {MAX_RAW_BYTES} of {MAX_RAW_BYTES + 1} bytes kept]")
     assert letter.leg_id == "a-leg"
     assert decode_event(encode_event(letter)) == letter
+
+
+def test_the_leg_of_an_unreadable_event_is_told_where_it_can_be() -> None:
+    for path in sorted(EXAMPLES.glob("*.json")):
+        event: Any = decode_event(path.read_bytes())
+        closed = isinstance(event, events.LegEnded | events.CallEnded | events.RatedLeg)
+        wanted = "" if not closed else getattr(event, "leg_id", "") or f"{event.call_id}/{getattr(event, 'leg', 0)}"
+        assert leg_told(broken(path.read_bytes(), "version")) == wanted
+        (letter,) = read_message(b"[1,[" + broken(path.read_bytes(), "version") + b"]]", ORIGIN, NOW_MS).dead
+        assert letter.leg_id == wanted
+    for raw in (
+        b"7",
+        b"\xff",
+        b"{}",
+        b'{"type":"leg_ended","call_id":"x","leg":1}',
+        b'{"type":"rated_leg","leg_id":"/"}',
+    ):
+        assert leg_told(raw) == ""
+    assert leg_told(b'{"type":"leg_ended","call_id":"ast1-1795609861-1795609900.1","leg":99}') == ""
+
+
+@given(st.binary(max_size=100) | _json.map(lambda value: json.dumps(value).encode()))
+def test_telling_the_leg_never_raises(raw: bytes) -> None:
+    assert isinstance(leg_told(raw), str)

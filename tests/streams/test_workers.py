@@ -109,6 +109,11 @@ class Line:
         )
         return audit(settings, settle_seconds=30)
 
+    def kept(self) -> set[str]:
+        """Origins in the table of dead letters."""
+        with psycopg.connect(self.dsn) as connection:
+            return {origin for (origin,) in connection.execute("SELECT origin FROM dead_letters").fetchall()}
+
     def letters(self) -> dict[str, DeadLetter]:
         return {letter.origin: letter for letter in read_topic(self.kafka, DEAD_LETTERS)}
 
@@ -181,7 +186,8 @@ def test_events_in_rated_posted_written_and_shown(line: Line) -> None:
     decisions = [call.decision for call in make_traffic(1, now_ms - 3_600_000, now_ms, 50)]
     for role in ("billing", "cdrs", "live"):
         line.start(role)
-    produce_events(line.kafka, CALLS, [*starts, *ended, live, over])
+    produce_events(line.kafka, CALLS, starts)  # frames of their own: these calls are seen before their ends come
+    produce_events(line.kafka, CALLS, [*ended, live, over])
     produce_events(line.kafka, NODES, beats)
     produce_events(line.kafka, DECISIONS, decisions)
     ended.append(over)
@@ -195,7 +201,8 @@ def test_events_in_rated_posted_written_and_shown(line: Line) -> None:
         accounts = {leg.account_id for leg in rated.values() if partition_of(str(leg.account_id), 8) == partition}
         assert accounts
     line.until(lambda: line.written("decisions") == len(decisions))
-    # Live: the old calls were in the table and have gone; the two others are there, one of them as ended.
+    # Live: the old calls that were seen to begin have gone again, those that nobody saw were never shown; the two
+    # others are there, one of them as ended.
     line.until(lambda: NODE_STATE_DECODER.decode(latest(line.kafka, NODE_STATES).get(b"ast1", b"{}")).at_ms == now_ms
                if latest(line.kafka, NODE_STATES) else False)  # fmt: skip
 
@@ -213,8 +220,12 @@ def test_events_in_rated_posted_written_and_shown(line: Line) -> None:
     assert calls[going.call_id].legs[0].facts == going.facts
     assert calls[going.call_id].call_facts == going_inbound.facts
     assert calls[over.call_id].ended_at_ms == now_ms
-    gone = {key for key, value, _ in raw_messages(line.kafka, ACTIVE_CALLS) if value is None}
-    assert {leg.call_id.encode() for leg in ended[:-1]} <= gone
+    messages = raw_messages(line.kafka, ACTIVE_CALLS)
+    begun = {event.call_id.encode() for event in starts}
+    assert begun <= {key for key, value, _ in messages if value is None}
+    unseen = {leg.call_id.encode() for leg in ended[:-1]} - begun
+    assert unseen
+    assert not unseen & {key for key, _, _ in messages}
     assert line.letters() == {}
     for role in ("billing", "cdrs", "live"):
         assert json.loads((line.directory / f"{role}.beat").read_text())["ok"]
@@ -264,16 +275,19 @@ def test_poison_is_a_dead_letter_and_the_next_leg_posts(line: Line) -> None:
     produce(line.kafka, CALLS, [(partition, raw) for partition, raw in enumerate(poison)])
     produce(line.kafka, RATED_LEGS, [(0, b"poison"), (1, b"[1,[" + unknown + b"," + encode_event(paid) + b"]]")])
     produce(line.kafka, DECISIONS, [(3, b"poison")])
+    produce(line.kafka, NODES, [(4, b"poison")])
+    produce(line.kafka, DEAD_LETTERS, [(5, b"poison")])
     line.start("billing")
     line.start("cdrs")
     line.start("live")
     produce_events(line.kafka, CALLS, [*ended[:20], stranger, *ended[20:]], in_a_frame=1)
     line.until(lambda: line.posted() == len(ended) and line.written() == len(ended) + 1)
-    letters = line.until(lambda: found if len(found := line.letters()) == 10 else None)
+    letters = line.until(lambda: found if len(found := line.letters()) == 11 else None)
     raw = {origin: base64.b64decode(letter.raw_base64) for origin, letter in letters.items()}
     stranger_rated = rate_leg(stranger)
     assert stranger_rated.amount_micros
-    (refused,) = (letter for letter in letters.values() if letter.leg_id)
+    (refused,) = (letter for letter in letters.values() if "no such account" in letter.reason)
+    assert {letter.leg_id for letter in letters.values()} == {rate_leg(stranger).leg_id, rate_leg(paid).leg_id, ""}
     assert refused.leg_id == stranger_rated.leg_id
     assert refused.reason == "account_id 999999: there is no such account"
     assert refused.origin.startswith("rated-legs/")
@@ -288,14 +302,16 @@ def test_poison_is_a_dead_letter_and_the_next_leg_posts(line: Line) -> None:
         "rated-legs/1/0/0": (unknown, "$.v"),
         "rated-legs/1/0/1": (encode_event(paid), "LegEnded: not a rated leg"),
         "decisions/3/0/frame": (b"poison", "not a frame"),
+        "nodes/4/0/frame": (b"poison", "not a frame"),
     }
     assert letters.keys() == wanted.keys() | {refused.origin}
     for origin, (bytes_, reason) in wanted.items():
         assert raw[origin] == bytes_
         assert reason in letters[origin].reason
+    line.until(lambda: line.kept() == letters.keys() | {"dead-letters/5/0/frame"})
     report = line.audit([*ended, stranger])
     assert report.ok, report.differences
-    assert (report.legs.ledger, report.legs.rated, report.legs.dead_letters) == (len(ended), len(ended) + 1, 10)
+    assert (report.legs.ledger, report.legs.rated, report.legs.dead_letters) == (len(ended), len(ended) + 1, 12)
     line.end()
 
 
@@ -303,7 +319,7 @@ def test_more_dead_letters_than_are_allowed_stop_the_worker_and_nothing_is_ackno
     process = line.start("billing", max_dead_letters=3)
     produce(line.kafka, CALLS, [(0, b"[1,[1,2,3,4,5]]")])
     assert process.wait(60) not in (0, None)
-    assert "5 dead letters more, 3 allowed: the first is calls/0/0/0" in line.said()
+    assert "5 dead letters more with 0 open, 3 allowed: the first is calls/0/0/0" in line.said()
     assert line.letters() == {}
     line.start("billing", max_dead_letters=5)  # the same message again, and now it may
     line.until(lambda: len(line.letters()) == 5)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from router.agent.journal_files import look
 from router.agent.marks import head_of
 from router.agent.relay import Relay
+from router.agent.restart import NewStart
 from router.agent.state_file import load_state
 from schemas.events import LegRinging, NodeRestarted
 
@@ -213,12 +214,14 @@ def test_a_line_without_end_does_not_stop_the_tail(make_history: Any, tmp_path: 
 def test_an_epoch_is_stored_when_its_event_has_arrived(make_history: Any, tmp_path: Path, away: Any) -> None:
     history = make_history(tmp_path / "sim1")
     event = NodeRestarted(event_id="sim1:5:node_restarted", node="sim1", epoch=5, previous_epoch=0, at_ms=1)
-    history.relay.put(event)
-    assert history.relay.epoch == 5  # it is not announced twice
+    history.relay.begin(NewStart(event, 5, "then", frozenset()))
+    assert history.relay.known_start == (5, "then")  # it is not announced twice
     history.step("away", 0, away, away)
     assert load_state(history.directory).epoch == 0
-    history.relay.round()
-    assert load_state(history.directory).epoch == 5
+    while load_state(history.directory).epoch == 0:
+        history.relay.round()
+    assert (load_state(history.directory).epoch, load_state(history.directory).started) == (5, "then")
+    assert history.relay.known_start == (5, "then")
     assert history.broker.events("nodes") == [event]
     history.relay.round()
     assert history.broker.events("nodes") == [event]

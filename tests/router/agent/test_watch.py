@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
+from router.agent.last_heartbeat import LastHeartbeat, load_heartbeat
+from router.agent.restart import NewStart
 from router.agent.watch import Watch
-from schemas.events import NodeHeartbeat, NodeRestarted
+from schemas.events import NodeHeartbeat
 from simulator import ami_messages
 from simulator.ami_messages import Channel
 from simulator.ami_server import AmiServer
 
 CALL = "sim1-1795609861-1795609900.12"
 HOUR_MS = 3_600_000
+EPOCH_MS = 1_795_609_861_000
 RIGHT = "right-secret"
 
 
@@ -48,7 +51,8 @@ class Stage:
         )  # fmt: skip
         self.counters = FakeCounters()
         self.events: list[Any] = []
-        self.known_epoch = 0
+        self.known_start = (0, "")
+        self.starts: list[NewStart] = []
         self.server = self.make_server()
         self.port = 0
 
@@ -56,10 +60,10 @@ class Stage:
     def node_now_ms() -> int:
         return time.time_ns() // 1_000_000 - HOUR_MS
 
-    def make_server(self) -> AmiServer:
+    def make_server(self, started_ms: int = EPOCH_MS) -> AmiServer:
         return AmiServer(
             node="sim1", user="agent", secret="right-secret", channels=lambda: [self.channel],
-            hang_up=lambda _name, _cause: True, now_ms=self.node_now_ms,
+            hang_up=lambda _name, _cause: True, now_ms=self.node_now_ms, started_ms=started_ms,
         )  # fmt: skip
 
     def watch(self, secret: str = RIGHT) -> Watch:
@@ -70,21 +74,21 @@ class Stage:
             settings,
             self.counters,  # type: ignore[arg-type]
             agent_id="host-1",
-            put=self.put,
+            put=self.events.append,
+            begin=self.begin,
             journal=lambda: (10, 20),
-            known_epoch=lambda: self.known_epoch,
+            known_start=lambda: self.known_start,
         )
 
-    def put(self, event: Any) -> None:
-        self.events.append(event)
-        if isinstance(event, NodeRestarted):
-            self.known_epoch = event.epoch
+    def begin(self, start: NewStart) -> None:
+        self.starts.append(start)
+        self.known_start = (start.epoch, start.started)
 
     def heartbeats(self) -> list[NodeHeartbeat]:
         return [event for event in self.events if isinstance(event, NodeHeartbeat)]
 
     def restarts(self) -> list[tuple[int, int]]:
-        return [(event.previous_epoch, event.epoch) for event in self.events if isinstance(event, NodeRestarted)]
+        return [(one.event.previous_epoch, one.event.epoch) for one in self.starts if one.event is not None]
 
 
 @pytest.fixture
@@ -130,11 +134,61 @@ async def test_a_restart_of_asterisk_is_told_once_with_both_epochs(stage: Stage)
     await stage.server.stop()
     (stage.directory / "epoch").write_text("1795609999\n")
     await until(lambda: "not reached" in watch.health)
-    stage.server = stage.make_server()
+    stage.server = stage.make_server(EPOCH_MS + 138_000)
     await stage.server.start("127.0.0.1", stage.port)
     await until(lambda: stage.heartbeats()[-1].epoch == 1_795_609_999)
+    assert [(one.epoch, one.started, one.alive) for one in stage.starts] == [
+        (1_795_609_861, "2026-11-25 12:31:01", {CALL}), (1_795_609_999, "2026-11-25 12:33:19", {CALL}),
+    ]  # fmt: skip
     assert stage.restarts() == [(0, 1_795_609_861), (1_795_609_861, 1_795_609_999)]
     assert watch.health == "AMI is there"
+    await end(task)
+
+
+async def test_asterisk_started_anew_without_an_epoch_of_its_own_is_refused(stage: Stage) -> None:
+    watch = stage.watch()
+    task = asyncio.create_task(watch.run())
+    await until(stage.heartbeats)
+    await stage.server.stop()
+    stage.server = stage.make_server(EPOCH_MS + 5_000)
+    await stage.server.start("127.0.0.1", stage.port)
+    await until(lambda: "without an epoch of its own" in watch.health)
+    assert "2026-11-25 12:31:06, before: 2026-11-25 12:31:01" in watch.health
+    beats = len(stage.heartbeats())
+    await asyncio.sleep(0.2)
+    assert len(stage.heartbeats()) == beats  # it is not said to be well
+    (stage.directory / "epoch").write_text("1795609866\n")
+    await until(lambda: len(stage.heartbeats()) > beats)
+    assert stage.restarts() == [(0, 1_795_609_861), (1_795_609_861, 1_795_609_866)]
+    await end(task)
+
+
+async def test_an_epoch_of_a_start_that_failed_is_not_the_running_asterisks(stage: Stage) -> None:
+    watch = stage.watch()
+    task = asyncio.create_task(watch.run())
+    await until(stage.heartbeats)
+    (stage.directory / "epoch").write_text("1795609870\n")
+    beats = len(stage.heartbeats())
+    await until(lambda: len(stage.heartbeats()) > beats + 2)
+    assert stage.heartbeats()[-1].epoch == 1_795_609_861
+    assert len(stage.starts) == 1
+    (stage.directory / "epoch").write_text("1795609000\n")
+    await until(lambda: "1795609000 is older than 1795609861" in watch.health)
+    await end(task)
+
+
+async def test_the_last_heartbeat_is_kept_for_a_crash(stage: Stage) -> None:
+    task = asyncio.create_task(stage.watch().run())
+
+    def kept() -> LastHeartbeat | None:
+        return load_heartbeat(stage.directory, 1_795_609_861)
+
+    await until(lambda: kept() is not None)
+    heartbeat = kept()
+    assert heartbeat is not None
+    assert heartbeat.calls.keys() == {CALL}
+    assert heartbeat.calls[CALL] is not None
+    assert abs(heartbeat.at_ms - stage.node_now_ms()) < 5_000  # on the node's clock, as the journal's moments are
     await end(task)
 
 

@@ -1,0 +1,159 @@
+"""The table of dead letters: kept once each, under one limit for all workers, with what people decided about them."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import psycopg
+from psycopg.rows import class_row
+
+from schemas.events import DeadLetter
+from sinks.locks import DEAD_LETTERS
+
+State = Literal["open", "replayed", "discarded"]
+STATES: Final[tuple[State, ...]] = ("open", "replayed", "discarded")
+
+# In the order of origins, so that two writers of the same letters never wait for each other in a circle.
+_KEEP: Final = """
+    INSERT INTO dead_letters (origin, source, reason, raw, leg_id, at, replay_of, replays)
+    SELECT letters.origin, letters.source, letters.reason, letters.raw, letters.leg_id, letters.at,
+           coalesce(earlier.origin, ''), coalesce(earlier.replays, 0)
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::timestamptz[])
+        AS letters (origin, source, reason, raw, leg_id, at)
+    LEFT JOIN LATERAL (
+        SELECT sent.origin, sent.replays FROM dead_letters AS sent
+        WHERE sent.replays > 0 AND md5(sent.raw) = md5(letters.raw) AND sent.raw = letters.raw
+          AND sent.source = letters.source AND sent.origin <> letters.origin
+        ORDER BY sent.replays DESC, sent.at DESC LIMIT 1
+    ) AS earlier ON true
+    ORDER BY letters.origin
+    ON CONFLICT (origin) DO NOTHING
+    RETURNING origin
+"""
+_COLUMNS: Final = (
+    "SELECT origin, source, reason, raw, leg_id, at, state, replays, replay_of, decided_by, decided_why, decided_at"
+    " FROM dead_letters"
+)
+
+
+class TooManyDeadLettersError(RuntimeError):
+    """So many dead letters are open that nothing more may be refused: the worker stops, and drops nothing."""
+
+
+class LetterError(Exception):
+    """What was asked of a dead letter cannot be done. The text is for the user."""
+
+
+@dataclass(frozen=True)
+class KeptLetter:
+    """A row of the table. `replays`: how often its bytes were sent again; `replay_of`: the letter it was before."""
+
+    origin: str
+    source: str
+    reason: str
+    raw: bytes
+    leg_id: str
+    at: datetime
+    state: State
+    replays: int
+    replay_of: str
+    decided_by: str
+    decided_why: str
+    decided_at: datetime | None
+
+
+def source_of(origin: str) -> str:
+    """The topic that a letter's bytes were read from, or `journal`."""
+    return "journal" if origin.startswith("journal:") else origin.split("/", 1)[0]
+
+
+async def keep_letters(connection: psycopg.AsyncConnection[Any], letters: Sequence[DeadLetter]) -> list[str]:
+    """Insert those that are not there yet; their origins. Raises psycopg.Error."""
+    rows = [_row(letter) for letter in letters]
+    cursor = await connection.execute(_KEEP, [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * 6)
+    return [origin for (origin,) in await cursor.fetchall()]
+
+
+async def keep_letters_within(
+    connection: psycopg.AsyncConnection[Any], letters: Sequence[DeadLetter], limit: int
+) -> list[str]:
+    """The same under the limit on open letters, which all workers share and a restart does not reset.
+
+    Must be in a transaction, which holds the limit's lock to its end. Raises TooManyDeadLettersError: roll back then.
+    """
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (DEAD_LETTERS,))
+    new = await keep_letters(connection, letters)
+    if new:
+        count = await count_open(connection)
+        if count > limit:
+            first = next(letter for letter in letters if letter.origin in new)
+            raise TooManyDeadLettersError(
+                f"{len(new)} dead letters more with {count - len(new)} open, {limit} allowed: the first is "
+                f"{first.origin}: {first.reason}"
+            )
+    return new
+
+
+async def count_open(connection: psycopg.AsyncConnection[Any]) -> int:
+    """How many letters nobody has decided about."""
+    row = await (await connection.execute("SELECT count(*) FROM dead_letters WHERE state = 'open'")).fetchone()
+    return row[0] if row else 0
+
+
+def list_letters(connection: psycopg.Connection[Any], state: State | None, limit: int) -> list[KeptLetter]:
+    """The newest first, of one state or of all."""
+    with connection.cursor(row_factory=class_row(KeptLetter)) as cursor:
+        where = " WHERE %s::text IS NULL OR state = %s ORDER BY at DESC, origin LIMIT %s"
+        return cursor.execute(_COLUMNS + where, (state, state, limit)).fetchall()
+
+
+def open_origins(connection: psycopg.Connection[Any], most_replays: int) -> list[str]:
+    """The open letters, oldest first, that have been replayed less than `most_replays` times."""
+    rows = connection.execute(
+        "SELECT origin FROM dead_letters WHERE state = 'open' AND replays < %s ORDER BY at, origin", (most_replays,)
+    )
+    return [origin for (origin,) in rows.fetchall()]
+
+
+def find_letter(connection: psycopg.Connection[Any], origin: str, *, lock: bool = False) -> KeptLetter:
+    """One letter; `lock` keeps everybody else from deciding about it till the transaction ends. Raises LetterError."""
+    with connection.cursor(row_factory=class_row(KeptLetter)) as cursor:
+        ending = " WHERE origin = %s" + (" FOR UPDATE" if lock else "")
+        letter = cursor.execute(_COLUMNS + ending, (origin,)).fetchone()
+    if letter is None:
+        raise LetterError(f"{origin}: there is no such dead letter")
+    return letter
+
+
+def count_replay(connection: psycopg.Connection[Any], origin: str) -> None:
+    """Before it is sent: what comes back then finds that it was sent. The letter stays as it is until `decide`."""
+    connection.execute("UPDATE dead_letters SET replays = replays + 1 WHERE origin = %s", (origin,))
+
+
+def decide(connection: psycopg.Connection[Any], letter: KeptLetter, state: State, by: str, why: str) -> None:
+    """Record a decision about a letter that was found with its lock. An earlier one stays in the words of the new."""
+    if letter.decided_at is not None:
+        why += f" (before: {letter.state} by {letter.decided_by} at {letter.decided_at:%Y-%m-%dT%H:%M:%SZ}"
+        why += f": {letter.decided_why})"
+    connection.execute(
+        "UPDATE dead_letters SET state = %s, decided_by = %s, decided_why = %s, decided_at = now() WHERE origin = %s",
+        (state, by, why, letter.origin),
+    )
+
+
+def _row(letter: DeadLetter) -> tuple[str, str, str, bytes, str, datetime]:
+    try:
+        raw = base64.b64decode(letter.raw_base64, validate=True)
+    except (binascii.Error, ValueError):
+        raw = letter.raw_base64.encode()  # then what it was is not known: what stands there is kept
+    origin = _storable(letter.origin)
+    at = datetime.fromtimestamp(letter.at_ms / 1000, UTC)
+    return origin, source_of(origin), _storable(letter.reason), raw, _storable(letter.leg_id), at
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL's text holds no NUL and no half of a surrogate pair; a hostile message may."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
