@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     expected_call_seconds: Annotated[int, Field(ge=1, le=3600)] = 180
 
     audit_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    # A journal's file is rotated at this size (or after a day); posted, it is deleted after so many days.
+    journal_megabytes: Annotated[int, Field(ge=1, le=65_536)] = 512
+    journal_days: Annotated[int, Field(ge=1, le=3_660)] = 7
     simulator_cps: Annotated[float, Field(gt=0, le=5_000)] = 60.0
     simulator_seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 1
     simulator_talk_seconds: Annotated[float, Field(ge=1, le=3_600)] = 35.0

@@ -51,7 +51,7 @@ def test_f5_answers_lost_after_the_insert_and_a_replay_from_the_beginning(line: 
         line.reach["clickhouse"] = proxy.address
         line.keep("streams-2", "cdrs", insert_seconds=0.2)
         line.until(lambda: line.working("streams-1", "streams-2"))
-        feeder = Feeder(line.kafka, ended, 8, in_a_frame=5)
+        feeder = Feeder(line.kafka, ended, 5, in_a_frame=5)
         lost = 0
         for _ in range(3):
             trap = proxy.trap(Trap("up", b"INSERT", "answer"))
