@@ -53,7 +53,7 @@ async def test_login_status_and_events(fake: Fake) -> None:
     events: list[Any] = []
     session = await log_in(fake.port, events)
     answer = await session.ask({"Action": "Status", "Variables": "CALL_ID,LEG_N"})
-    seen = fold_status("sim1", status_channels(answer), {})
+    seen = fold_status("sim1", status_channels(answer), None, 1_800_000_000_000, 1_000)
     assert [(call.call_id, call.leg, call.answered, call.seconds) for call in seen.calls] == [(CALL, 2, True, 9)]
     fake.server.send_event(ami_messages.channel_event("Hangup", "sim1", fake.channels[0], 1_795_609_909_000, 16))
     await session.ask({"Action": "Ping"})  # its answer comes behind the event
