@@ -20,6 +20,7 @@ ROWS: Final = {
     "P6": "bench.p6_freshness",
     "P10": "bench.p10_memory",
     "CHAIN": "bench.chain",
+    "AUDIT": "bench.audit",
 }
 
 
