@@ -15,6 +15,7 @@ from schemas.topics import RATED_LEGS
 from sinks.audit_range import Range
 from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores
 from sinks.auditor.fold import add_hash, leg_hash
+from sinks.auditor.hours import REPEATED_CDR
 
 MAX_DIFFERENCES: Final = 200  # listed; `differences_total` counts them all
 POLL_SECONDS: Final = 1.0
@@ -93,12 +94,16 @@ def audit(
 
 def compare(stores: Stores, as_of: str) -> AuditReport:
     """The report of what the stores hold. Pure."""
-    differences = [*_leg_differences(stores), *_ledger_differences(stores.ledger)]
+    # What concerns whole ranges comes first: the list of legs has an end.
+    differences = [*_seal_differences(stores), *_leg_differences(stores), *_ledger_differences(stores.ledger)]
     differences += [
         Difference(kind="journal line neither read nor a dead letter", detail=it) for it in stores.unreported
     ]
     differences += [Difference(kind="dead letter not in the table", detail=origin) for origin in stores.unkept]
-    differences += _seal_differences(stores)
+    differences += [
+        Difference(kind=REPEATED_CDR, leg_id=leg_id, detail=f"{times} CDRs")
+        for leg_id, times in sorted(stores.repeated_cdrs.items())
+    ]
     money = _money_rows(stores)
     refused = _refused_micros(stores)
     for row in money:

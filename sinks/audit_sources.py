@@ -85,6 +85,7 @@ class Stores:
     sealed: Mapping[str, "Sealed"] = field(default_factory=dict)  # by node: journals that are deleted
     unkept: Sequence[str] = ()  # origins of dead letters that are in their topic and not in their table
     seals: Mapping[int, Sealing] = field(default_factory=dict)  # of rated-legs, by partition
+    repeated_cdrs: Mapping[str, int] = field(default_factory=dict)  # legs with several, and how many
     unsealed: Sequence[str] = ()  # partitions that begin behind all of their manifests
     range: Range = field(default_factory=Range)
 
@@ -100,7 +101,7 @@ def read_stores(settings: AuditSettings) -> Stores:
 def _read_stores(settings: AuditSettings) -> Stores:
     kept = read_letters(settings.postgres)
     ledger = read_ledger(settings.postgres, settings.kafka.partitions)
-    cdrs = read_cdrs(settings.clickhouse)
+    cdrs, repeated_cdrs = read_cdrs(settings.clickhouse)
     manifests = ledger.manifests
     starts = beginnings(settings.kafka, manifests)
     written = {one.origin for one in read_topic(settings.kafka, DEAD_LETTERS) if isinstance(one, DeadLetter)}
@@ -125,6 +126,7 @@ def _read_stores(settings: AuditSettings) -> Stores:
         dead_letters=len(excused),
         dead_legs=frozenset(letter.leg_id for letter in excused if letter.leg_id),
         cdrs=cdrs,
+        repeated_cdrs=repeated_cdrs,
         ledger=ledger,
         unkept=sorted(written - {letter.origin for letter in kept}),
         seals=seals,
@@ -249,8 +251,8 @@ def _events(message: bytes | None) -> Iterator[Any]:
             continue
 
 
-def read_cdrs(clickhouse: ClickHouse) -> dict[str, Money]:
-    """Each leg once, at its newest revision."""
+def read_cdrs(clickhouse: ClickHouse) -> tuple[dict[str, Money], dict[str, int]]:
+    """Each leg at its newest revision; and those that have more than one such row, with their number."""
     client = connect(clickhouse, answer_seconds=300)
     try:
         rows = client.query(
@@ -258,4 +260,10 @@ def read_cdrs(clickhouse: ClickHouse) -> dict[str, Money]:
         ).result_rows
     finally:
         client.close()
-    return {row[0]: Money(row[1], row[2], row[3], row[4]) for row in rows}
+    cdrs: dict[str, Money] = {}
+    repeated: dict[str, int] = {}
+    for leg_id, *money in rows:
+        if leg_id in cdrs:
+            repeated[leg_id] = repeated.get(leg_id, 1) + 1
+        cdrs[leg_id] = Money(*money)
+    return cdrs, repeated
