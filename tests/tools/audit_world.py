@@ -8,7 +8,7 @@ from kafka.admin import KafkaAdminClient
 from made_legs import insert_parties, make_legs, produce_events
 from made_traffic import NAMES
 
-from schemas.connections import Kafka
+from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import RatedLeg
 from schemas.topics import RATED_LEGS, SEALED, Topic
 from sinks.auditor.main import Auditor, Run
@@ -117,3 +117,13 @@ def commit_all(kafka: Kafka) -> None:
 def rated_legs(world: World, seed: int = 1, calls: int = 60) -> list[RatedLeg]:
     """Legs whose parties are in the ledger."""
     return [rate_leg(leg) for leg in make_legs(insert_parties(world.dsn), seed, calls)]
+
+
+def seal_everything(postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> None:
+    """An auditor for whom all is past its retention: what the workers have done with is sealed and deleted."""
+    settings = AuditorSettings(postgres=postgres, kafka=kafka, clickhouse=clickhouse, cdr_seconds=0, topic_seconds=0)
+    auditor = Auditor(settings, lambda: datetime.now(UTC) + timedelta(hours=2))
+    assert auditor.run().differences == []
+    while auditor.seal():
+        pass
+    auditor.close()
