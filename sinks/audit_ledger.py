@@ -17,7 +17,8 @@ _LEGS: Final = """
            bool_or(before_offset IS NOT NULL AND (rated_offset IS NULL OR rated_offset < before_offset)),
            bool_or(entries.kind = 'leg' AND rated_offset IS NOT NULL),
            bool_or(entries.kind = 'leg' AND (rated_offset IS NULL OR rated_offset < before_offset)),
-           (abs(sum(amount) FILTER (WHERE rated_offset IS NULL OR rated_offset < before_offset)) * 1000000)::bigint
+           (sum(CASE split_part(contra.name, ' ', 1) WHEN 'revenue' THEN -amount ELSE amount END)
+                FILTER (WHERE rated_offset IS NULL OR rated_offset < before_offset) * 1000000)::bigint
     FROM ledger_entries AS entries JOIN accounts AS contra ON contra.account_id = contra_account_id
     LEFT JOIN unnest(%s::int[], %s::bigint[]) AS sealed (account_id, before_offset)
         ON sealed.account_id = entries.account_id

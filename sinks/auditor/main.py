@@ -164,6 +164,7 @@ class Auditor:
     def seal(self) -> bool:
         """Seal and delete one old range of a topic; whether there may be more. Raises what the stores' clients do."""
         connection, _, client = self._servers()
+        posted.summarize(connection)
         return self._sealer.step(connection, client, self._clock())
 
     def close(self) -> None:
