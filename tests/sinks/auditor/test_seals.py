@@ -1,15 +1,22 @@
 """Sealing on real servers: settled ranges go with their manifest; what anybody still needs stays, whatever its age."""
 
+import json
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
 from audit_world import World, commit, commit_all, offsets_of
+from kafka import KafkaProducer
 from made_legs import produce, produce_events
 
-from schemas.events import DeadLetter, NodeHeartbeat, RatedLeg
+from schemas.events import DeadLetter, NodeHeartbeat, RatedLeg, encode_event
+from schemas.frame import pack_frames
 from schemas.topics import CALLS, DEAD_LETTERS, DECISIONS, NODES, RATED_LEGS, Topic
 from sinks.auditor import seal_rows
 from sinks.auditor.main import Auditor
@@ -20,6 +27,9 @@ from sinks.letter_store import keep_letters
 pytestmark = pytest.mark.servers
 DAYS_LATER = timedelta(days=8)
 RETRIED = timedelta(minutes=6)
+BEAT = NodeHeartbeat(
+    event_id="ast1:1", node="ast1", epoch=1, at_ms=1, agent_id="a", journal_offset=0, journal_waiting_bytes=0, calls=[]
+)
 OF_RATED = "FROM topic_segments WHERE topic = 'rated-legs'"
 
 
@@ -58,17 +68,7 @@ async def settle(world: World, legs: Sequence[RatedLeg]) -> None:
 async def test_what_is_settled_and_old_is_sealed_and_deleted(world: World, legs: list[RatedLeg]) -> None:
     kafka = world.settings.kafka
     produce_events(kafka, CALLS, [leg.ended for leg in legs])
-    beat = NodeHeartbeat(
-        event_id="ast1:1",
-        node="ast1",
-        epoch=1,
-        at_ms=1,
-        agent_id="a",
-        journal_offset=0,
-        journal_waiting_bytes=0,
-        calls=[],
-    )
-    produce_events(kafka, NODES, [beat])
+    produce_events(kafka, NODES, [BEAT])
     world.run()
     await settle(world, [*legs[:40], *legs[:40]])  # rated twice: counted once
     world.now = datetime.now(UTC)
@@ -236,3 +236,51 @@ async def test_killed_between_manifest_and_deletion_or_after_it(
     assert world.sql(sums) == [(len(legs), hash_of(leg.leg_id for leg in legs), 0)]
     for topic in (CALLS, DECISIONS):
         assert left(world, topic) == 0
+
+
+PROGRAM = """
+import sys
+from sinks.auditor.main import run
+from sinks.auditor.settings import AuditorSettings
+run(AuditorSettings.model_validate_json(sys.stdin.read()))
+"""
+
+
+def test_the_auditor_s_process_seals_between_its_runs(world: World, tmp_path: Path) -> None:
+    settings = world.settings
+    values = {
+        "postgres": {"dsn": world.dsn},
+        "kafka": settings.kafka.model_dump(),
+        "clickhouse": {
+            **settings.clickhouse.model_dump(mode="json"),
+            "password": settings.clickhouse.password.get_secret_value(),
+        },
+        "topic_seconds": 3_600,
+        "beat": str(tmp_path / "auditor.beat"),
+    }
+    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap)
+    (frame,) = pack_frames([encode_event(BEAT)])
+    for hours in (9, 0):
+        at_ms = int((datetime.now(UTC) - timedelta(hours=hours)).timestamp() * 1000)
+        producer.send(NODES.name, frame, partition=0, timestamp_ms=at_ms)
+    producer.flush(30)
+    producer.close()
+    commit_all(settings.kafka)
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=log, stderr=log)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(values).encode())
+    process.stdin.close()
+    try:
+        deadline = time.monotonic() + 60
+        while left(world, NODES) > 1:
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+    assert world.sql("SELECT topic, to_offset, messages, legs FROM topic_segments") == [("nodes", 1, 1, 0)]
+    assert left(world, NODES) == 1
+    assert json.loads((tmp_path / "auditor.beat").read_text())["detail"] == "equal; 0 legs on their way"
