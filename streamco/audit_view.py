@@ -48,9 +48,13 @@ def _print_range(retained: Range) -> None:
             f"before that {journal.sealed_legs:,} legs by manifests"
         )
     for topic, partitions in retained.topics.items():
-        sealed = sum(one.sealed_legs for one in partitions)
+        if not any(one.first_offset for one in partitions):
+            first = min((one.first_at for one in partitions if one.first_at), default="none yet")
+            click.echo(f"recounted: {topic} from its first message ({first})")
+            continue
         starts = ", ".join(f"{one.partition}: {one.first_offset} ({one.first_at or 'empty'})" for one in partitions)
-        click.echo(f"recounted: {topic} from {starts}; before that {sealed:,} legs by manifests")
+        sealed = sum(one.sealed_legs for one in partitions)
+        click.echo(f"recounted: {topic} from offsets {starts}; before that {sealed:,} legs by manifests")
 
 
 def _nodes(report: AuditReport) -> str:
