@@ -21,6 +21,7 @@ ROWS: Final = {
     "P10": "bench.p10_memory",
     "CHAIN": "bench.chain",
     "BACKLOG": "bench.backlog",
+    "AUDIT": "bench.audit",
 }
 
 

@@ -17,6 +17,7 @@ from sinks.clickhouse import connect
 
 PAST_NODE: Final = "past1"
 _AT_ONCE: Final = 1_000_000
+_CDRS_AT_ONCE: Final = 200_000  # a query of the embedded engine has a gigabyte
 _DAYS: Final = 30
 # Leg n of the past: its call's start, its account (customers and vendors take turns), its amount in micros.
 _LEDGER: Final = """
@@ -85,7 +86,9 @@ def load_past(stack: LineStack, parties: Parties, legs: int) -> None:
                     "first": first, "last": first + count - 1, "all": legs, "seconds": seconds,
                 },
             )  # fmt: skip
-            client.command(_CDRS.format(node=PAST_NODE, seconds=seconds, all=legs, first=first, count=count))
+            for part in range(first, first + count, _CDRS_AT_ONCE):
+                some = min(_CDRS_AT_ONCE, first + count - part)
+                client.command(_CDRS.format(node=PAST_NODE, seconds=seconds, all=legs, first=part, count=some))
             say(f"{first + count:,} legs of the past loaded")
         connection.execute(
             "UPDATE account_balances SET balance = entries FROM (SELECT account_id, sum(amount) AS entries"

@@ -1,10 +1,12 @@
 """The Kafka topics: name, what is in it, key, partitions, retention. All are made before any process uses them.
 
-All topics have the same number of partitions (Faust joins need it). Retention is for ever for now: nothing that the
-audit counts may be deleted before it is sealed.
+All topics have the same number of partitions (Faust joins need it). No message is deleted by its age alone: the auditor
+deletes ranges that it has sealed (SEALED), Kafka compacts the rest.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 DEFAULT_PARTITIONS: Final = 8
@@ -38,3 +40,14 @@ ACTIVE_CALLS: Final = Topic("active-calls", "the state of each call that is goin
 NODE_STATES: Final = Topic("node-states", "the last heartbeat of each node", "node", False, True)
 
 TOPICS: Final = (CALLS, DECISIONS, NODES, RATED_LEGS, DEAD_LETTERS, ACTIVE_CALLS, NODE_STATES)
+
+# The topics whose old ranges are sealed and deleted, and the consumer groups of ours that must have done with them.
+SEALED: Final[Mapping[Topic, tuple[str, ...]]] = MappingProxyType(
+    {
+        CALLS: ("streamco-billing", "streamco-live"),
+        DECISIONS: ("streamco-cdrs",),
+        NODES: ("streamco-live",),
+        RATED_LEGS: ("streamco-billing", "streamco-cdrs"),
+        DEAD_LETTERS: ("streamco-billing",),
+    }
+)

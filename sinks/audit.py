@@ -11,8 +11,11 @@ from typing import Any, Final
 import msgspec
 
 from schemas.ids import node_of
+from schemas.topics import RATED_LEGS
+from sinks.audit_range import Range
 from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores
 from sinks.auditor.fold import add_hash, leg_hash
+from sinks.auditor.hours import REPEATED_CDR
 
 MAX_DIFFERENCES: Final = 200  # listed; `differences_total` counts them all
 POLL_SECONDS: Final = 1.0
@@ -40,7 +43,7 @@ class MoneyRow(msgspec.Struct, frozen=True):
 
 class LegCounts(msgspec.Struct, frozen=True, omit_defaults=True):
     """Distinct legs in each store. `estimated` of `rated` were closed by estimate; `sealed` of `journal` are in files
-    that were deleted, by their manifests. These two are told where there are any.
+    that were deleted, by their manifests; `sealed_rated` of `rated` in messages that were. Told where there are any.
     """
 
     journal: int
@@ -51,6 +54,7 @@ class LegCounts(msgspec.Struct, frozen=True, omit_defaults=True):
     undecodable: int
     estimated: int = 0
     sealed: int = 0
+    sealed_rated: int = 0
 
 
 class AuditReport(msgspec.Struct, frozen=True):
@@ -65,6 +69,7 @@ class AuditReport(msgspec.Struct, frozen=True):
     holds_open: int
     differences_total: int
     differences: list[Difference]
+    range: Range  # what was recounted; before it, manifests
 
 
 def audit(
@@ -89,11 +94,16 @@ def audit(
 
 def compare(stores: Stores, as_of: str) -> AuditReport:
     """The report of what the stores hold. Pure."""
-    differences = [*_leg_differences(stores), *_ledger_differences(stores.ledger)]
+    # What concerns whole ranges comes first: the list of legs has an end.
+    differences = [*_seal_differences(stores), *_leg_differences(stores), *_ledger_differences(stores.ledger)]
     differences += [
         Difference(kind="journal line neither read nor a dead letter", detail=it) for it in stores.unreported
     ]
     differences += [Difference(kind="dead letter not in the table", detail=origin) for origin in stores.unkept]
+    differences += [
+        Difference(kind=REPEATED_CDR, leg_id=leg_id, detail=f"{times} CDRs")
+        for leg_id, times in sorted(stores.repeated_cdrs.items())
+    ]
     money = _money_rows(stores)
     refused = _refused_micros(stores)
     for row in money:
@@ -120,11 +130,13 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
             undecodable=stores.undecodable,
             estimated=len(stores.estimated),
             sealed=sum(sealed.legs for sealed in stores.sealed.values()),
+            sealed_rated=sum(seal.manifest.legs for seal in stores.seals.values()),
         ),
         money=money,
         holds_open=stores.ledger.holds_open,
         differences_total=len(differences),
         differences=differences[:MAX_DIFFERENCES],
+        range=stores.range,
     )
 
 
@@ -171,6 +183,18 @@ def _sealed(legs: Iterable[str]) -> Sealed:
     for leg_id in legs:
         count, total = count + 1, add_hash(total, leg_hash(leg_id))
     return Sealed(count, total)
+
+
+def _seal_differences(stores: Stores) -> list[Difference]:
+    """Sealed legs whose count, hash or money is not the manifests', and messages that went without one."""
+    found = []
+    for partition, seal in sorted(stores.seals.items()):
+        if seal.manifest != seal.ledger:
+            where = seal.where or f"sealed {seal.manifest}, now {seal.ledger}"
+            detail = f"{RATED_LEGS.name}/{partition}: {where}"
+            found.append(Difference(kind="sealed rated legs and ledger differ", detail=detail))
+    found += [Difference(kind="messages deleted without a seal", detail=one) for one in stores.unsealed]
+    return found
 
 
 def _ledger_differences(ledger: Ledger) -> list[Difference]:

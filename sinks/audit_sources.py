@@ -1,20 +1,40 @@
-"""What the audit reads: each store's own account of the legs, whole."""
+"""What the audit reads: each store's own account of the legs, whole; of what was deleted, its manifests."""
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import psycopg
 from kafka import KafkaConsumer, TopicPartition
 
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
-from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, LegStarted, RatedLeg, decode_event
+from schemas.events import DeadLetter, EventError, RatedLeg, decode_event
 from schemas.frame import FrameError, unpack_frame
-from schemas.ids import epoch_of, make_leg_id, node_of, split_leg_id
-from schemas.journal import JournalError, decode_line
 from schemas.topics import DEAD_LETTERS, RATED_LEGS, Topic
+from sinks.audit_journals import read_all, read_journals, unclosed_legs
+from sinks.audit_ledger import Ledger, Money, read_ledger
+from sinks.audit_range import (
+    JournalRange,
+    Manifests,
+    Range,
+    Sums,
+    beginnings,
+    recount,
+    text_of,
+    topic_ranges,
+    unequal_segments,
+)
+from sinks.auditor import seal_fold
+from sinks.auditor.seal_rows import entries_of
+from sinks.auditor.store import moment_of
 from sinks.clickhouse import connect
+
+__all__ = [
+    "AuditSettings", "Ledger", "Letter", "Money", "Sealed", "Sealing", "Stores", "read_journals", "read_letters",
+    "read_stores", "read_topic", "unclosed_legs",
+]  # fmt: skip
 
 
 class AuditSettings(Frozen):
@@ -26,66 +46,11 @@ class AuditSettings(Frozen):
     journals: Mapping[str, Path]
 
 
-_LEGS: Final = """
-    SELECT reference, CASE split_part(contra.name, ' ', 1) WHEN 'revenue' THEN 'receivable' ELSE 'payable' END,
-           contra.currency, ledger_entries.account_id, (abs(sum(amount)) * 1000000)::bigint
-    FROM ledger_entries JOIN accounts AS contra ON contra.account_id = contra_account_id
-    WHERE ledger_entries.kind = 'leg' OR (ledger_entries.kind = 'correction' AND contra.name ~ '^(revenue|cost) ')
-    GROUP BY 1, 2, 3, 4
-"""
-_REPEATED: Final = """
-    SELECT reference, max(times) FROM (
-        SELECT reference, count(*) AS times FROM ledger_entries WHERE kind = 'leg' GROUP BY reference
-        UNION ALL
-        SELECT reference, count(*) FROM ledger_entries WHERE kind = 'correction' GROUP BY reference, revision
-    ) AS counted WHERE times > 1 GROUP BY reference
-"""
-_BALANCES: Final = """
-    SELECT account_id, (balance * 1000000)::bigint, (coalesce(entries, 0) * 1000000)::bigint,
-           (held * 1000000)::bigint, (coalesce(holds, 0) * 1000000)::bigint
-    FROM account_balances
-    LEFT JOIN (SELECT account_id, sum(amount) AS entries FROM ledger_entries GROUP BY 1) AS e USING (account_id)
-    LEFT JOIN (SELECT account_id, sum(amount) AS holds FROM holds GROUP BY 1) AS h USING (account_id)
-"""
-_LEG_SUMS_BY_BALANCE: Final = """
-    SELECT currency, side, (sum(sign * (balance - coalesce(other, 0))) * 1000000)::bigint
-    FROM account_balances
-    JOIN (SELECT account_id, currency, CASE kind WHEN 'vendor' THEN 'payable' ELSE 'receivable' END AS side,
-                 CASE kind WHEN 'vendor' THEN 1 ELSE -1 END AS sign
-          FROM accounts WHERE kind <> 'system') AS parties USING (account_id)
-    LEFT JOIN (SELECT ledger_entries.account_id, sum(amount) AS other
-               FROM ledger_entries JOIN accounts AS contra ON contra.account_id = contra_account_id
-               WHERE ledger_entries.kind <> 'leg' AND contra.name !~ '^(revenue|cost) ' GROUP BY 1) AS o
-        USING (account_id)
-    GROUP BY 1, 2
-"""
+_FROM_THE_BEGINNING: Final[Mapping[int, int]] = MappingProxyType({})
 _SEALED: Final = """
     SELECT node, sum(legs)::bigint, wrapped(sum(leg_hash))
     FROM journal_segments WHERE deleted_at IS NOT NULL GROUP BY node
 """
-_HOLDS_OF_ENDED: Final = "SELECT call_id FROM holds JOIN ledger_entries ON reference = call_id || '/0'"
-
-
-class Money(NamedTuple):
-    """What a store says of one leg's money."""
-
-    side: str
-    currency: str
-    account_id: int
-    amount_micros: int
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """PostgreSQL's account."""
-
-    legs: Mapping[str, Money]
-    repeated_legs: Mapping[str, int]  # billed more often than once, or corrected so at one revision
-    balances: Mapping[int, tuple[int, int]]  # account: (balance, Σ entries), micros
-    held: Mapping[int, tuple[int, int]]  # account: (held, Σ holds), micros
-    leg_sums_by_balance: Mapping[tuple[str, str], int]  # (currency, side): Σ balances − payments − corrections
-    holds_open: int
-    holds_of_ended_calls: Sequence[str]
 
 
 class Sealed(NamedTuple):
@@ -93,6 +58,14 @@ class Sealed(NamedTuple):
 
     legs: int
     leg_hash: int
+
+
+class Sealing(NamedTuple):
+    """The manifests of a partition of rated-legs together, and what the ledger has of the same legs."""
+
+    manifest: Sums
+    ledger: Sums
+    where: str  # the ranges that differ
 
 
 @dataclass(frozen=True)
@@ -111,99 +84,110 @@ class Stores:
     ledger: Ledger
     sealed: Mapping[str, "Sealed"] = field(default_factory=dict)  # by node: journals that are deleted
     unkept: Sequence[str] = ()  # origins of dead letters that are in their topic and not in their table
+    seals: Mapping[int, Sealing] = field(default_factory=dict)  # of rated-legs, by partition
+    repeated_cdrs: Mapping[str, int] = field(default_factory=dict)  # legs with several, and how many
+    unsealed: Sequence[str] = ()  # partitions that begin behind all of their manifests
+    range: Range = field(default_factory=Range)
 
 
 def read_stores(settings: AuditSettings) -> Stores:
     """Read every store, the last one on the line first: a leg in flight is then missing downstream, never a surplus."""
+    stores = _read_stores(settings)
+    if stores.unsealed:  # sealed and deleted while it was read: read again with the new manifests
+        stores = _read_stores(settings)
+    return stores
+
+
+def _read_stores(settings: AuditSettings) -> Stores:
     kept = read_letters(settings.postgres)
-    ledger = read_ledger(settings.postgres)
-    cdrs = read_cdrs(settings.clickhouse)
+    ledger = read_ledger(settings.postgres, settings.kafka.partitions)
+    cdrs, repeated_cdrs = read_cdrs(settings.clickhouse)
+    manifests = ledger.manifests
+    starts = beginnings(settings.kafka, manifests)
     written = {one.origin for one in read_topic(settings.kafka, DEAD_LETTERS) if isinstance(one, DeadLetter)}
-    rated: dict[str, Money] = {}
-    estimated: set[str] = set()
-    revisions: dict[str, int] = {}
-    for leg in read_topic(settings.kafka, RATED_LEGS):
-        if isinstance(leg, RatedLeg) and leg.revision >= revisions.get(leg.leg_id, 0):
-            rated[leg.leg_id] = Money(leg.side, leg.currency, leg.account_id, leg.amount_micros)
-            revisions[leg.leg_id] = leg.revision
-            (estimated.add if leg.ended.estimated else estimated.discard)(leg.leg_id)
-    journal: dict[str, None] = {}
-    opened: dict[str, None] = {}
-    unreadable = list(_read_lines(settings.journals, journal, opened))
+    rated, estimated = read_rated(settings.kafka, manifests)
+    seals, behind = _read_seals(settings, ledger, rated, kept)
+    for leg_id in behind - rated.keys():  # what was sealed is told by the ledger; what was refused, by its CDR
+        if (money := ledger.legs.get(leg_id) or cdrs.get(leg_id)) is not None:
+            rated[leg_id] = money
+            estimated |= ledger.estimated & {leg_id}
+    read = read_all(settings.journals)
     reported = {(node_of_letter(letter.origin), letter.raw.rstrip(b"\r\n")) for letter in kept}
     excused = [letter for letter in kept if letter.state in ("open", "discarded")]
+    sealed = read_sealed(settings.postgres)
     return Stores(
-        journal=journal,
-        sealed=read_sealed(settings.postgres),
-        unclosed=unclosed_legs(opened, journal),
+        journal=read.closed,
+        sealed=sealed,
+        unclosed=unclosed_legs(read.opened, read.closed),
         estimated=frozenset(estimated),
-        undecodable=len(unreadable),
-        unreported=[line.place for line in unreadable if (line.node, line.raw) not in reported],
+        undecodable=len(read.unreadable),
+        unreported=[line.place for line in read.unreadable if (line.node, line.raw) not in reported],
         rated=rated,
         dead_letters=len(excused),
         dead_legs=frozenset(letter.leg_id for letter in excused if letter.leg_id),
         cdrs=cdrs,
+        repeated_cdrs=repeated_cdrs,
         ledger=ledger,
         unkept=sorted(written - {letter.origin for letter in kept}),
+        seals=seals,
+        unsealed=[
+            f"{topic}/{partition}: begins at {first}, sealed before {manifests.ends.get((topic, partition), 0)}"
+            for (topic, partition), (first, _) in sorted(starts.items())
+            if first > manifests.ends.get((topic, partition), 0)
+        ],
+        range=Range(
+            journals={
+                node: JournalRange(
+                    text_of(moment_of(read.first_ms[node])) if node in read.first_ms else None,
+                    sealed[node].legs if node in sealed else 0,
+                )
+                for node in sorted({*settings.journals, *sealed})
+            },
+            topics=topic_ranges(starts, manifests),
+        ),
     )
+
+
+def read_rated(kafka: Kafka, manifests: Manifests) -> tuple[dict[str, Money], set[str]]:
+    """The rated legs that no manifest covers, each at its highest revision, and those of them that are estimates."""
+    rated: dict[str, Money] = {}
+    estimated: set[str] = set()
+    revisions: dict[str, int] = {}
+    first = {partition: manifests.rated_end(partition) for partition in range(kafka.partitions)}
+    for leg in read_topic(kafka, RATED_LEGS, first):
+        if isinstance(leg, RatedLeg) and leg.revision >= revisions.get(leg.leg_id, 0):
+            rated[leg.leg_id] = Money(leg.side, leg.currency, leg.account_id, leg.amount_micros)
+            revisions[leg.leg_id] = leg.revision
+            (estimated.add if leg.ended.estimated else estimated.discard)(leg.leg_id)
+    return rated, estimated
+
+
+def _read_seals(
+    settings: AuditSettings, ledger: Ledger, rated: Mapping[str, Money], kept: Sequence["Letter"]
+) -> tuple[dict[int, Sealing], set[str]]:
+    """Manifests beside what is there now, and the legs that they are about."""
+    manifests, partitions = ledger.manifests, settings.kafka.partitions
+    if not manifests.rated:
+        return {}, set()
+    letters = [
+        seal_fold.Letter(letter.origin, letter.state, letter.leg_id)
+        for letter in kept
+        if letter.leg_id and letter.origin.startswith(f"{RATED_LEGS.name}/")
+    ]
+    seals: dict[int, Sealing] = {}
+    with psycopg.connect(settings.postgres.dsn.get_secret_value(), connect_timeout=5) as connection:
+        entries = entries_of(connection, (), [letter.leg_id for letter in letters], partitions)
+        found, behind = recount(manifests, ledger.sealed, rated, letters, seal_fold.first_places(entries))
+        for partition, sums in sorted(manifests.rated.items()):
+            where = "" if found[partition] == sums else unequal_segments(connection, partition, partitions)
+            seals[partition] = Sealing(sums, found[partition], where)
+    return seals, behind
 
 
 def read_sealed(postgres: Postgres) -> dict[str, Sealed]:
     """By node, the manifests of the journals that were deleted."""
     with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=5) as connection:
         return {node: Sealed(legs, leg_hash) for node, legs, leg_hash in connection.execute(_SEALED).fetchall()}
-
-
-class Unreadable(NamedTuple):
-    """A whole line of a journal that is no event."""
-
-    node: str
-    place: str
-    raw: bytes
-
-
-def read_journals(journals: Mapping[str, Path]) -> tuple[dict[str, None], int]:
-    """Distinct legs closed in all journals, and how many whole lines could not be read. A torn line is none yet."""
-    legs: dict[str, None] = {}
-    return legs, sum(1 for _ in _read_lines(journals, legs, {}))
-
-
-def unclosed_legs(opened: Iterable[str], closed: Container[str]) -> frozenset[str]:
-    """The legs of calls that died with their node: opened before the newest start that the node's calls tell of."""
-    newest: dict[str, int] = {}
-    calls = {leg_id: split_leg_id(leg_id)[0] for leg_id in opened}
-    for call_id in calls.values():
-        newest[node_of(call_id)] = max(newest.get(node_of(call_id), 0), epoch_of(call_id))
-    return frozenset(
-        leg_id
-        for leg_id, call_id in calls.items()
-        if leg_id not in closed and epoch_of(call_id) < newest[node_of(call_id)]
-    )
-
-
-def _read_lines(journals: Mapping[str, Path], legs: dict[str, None], opened: dict[str, None]) -> Iterator[Unreadable]:
-    """Put the closed legs of all journals into `legs`, those dialled into `opened`; what cannot be read comes out."""
-    for node, directory in journals.items():
-        for path in sorted(directory.glob("Master.csv*")):
-            offset = 0
-            with path.open("rb") as lines:
-                for line in lines:
-                    place = f"{node}:{path.name}:{offset}"
-                    offset += len(line)
-                    if not line.endswith(b"\n"):
-                        continue
-                    try:
-                        event = decode_line(line)
-                    except JournalError:
-                        yield Unreadable(node, place, line.rstrip(b"\r\n"))
-                        continue
-                    if isinstance(event, LegEnded):
-                        legs[make_leg_id(event.call_id, event.leg)] = None
-                    elif isinstance(event, CallEnded):
-                        legs[make_leg_id(event.call_id, 0)] = None
-                    elif isinstance(event, LegStarted):
-                        opened[make_leg_id(event.call_id, event.leg)] = None
-                        opened[make_leg_id(event.call_id, 0)] = None
 
 
 class Letter(NamedTuple):
@@ -229,8 +213,11 @@ def node_of_letter(origin: str) -> str:
     return origin.split(":")[1] if origin.startswith("journal:") else ""
 
 
-def read_topic(kafka: Kafka, topic: Topic) -> Iterator[Any]:
-    """The events of a framed topic from its beginning to its end as it is now; the unreadable is passed over."""
+def read_topic(kafka: Kafka, topic: Topic, first: Mapping[int, int] = _FROM_THE_BEGINNING) -> Iterator[Any]:
+    """The events of a framed topic from its beginning to its end as it is now; the unreadable is passed over.
+
+    `first`: offset before which messages of a partition are passed over.
+    """
     consumer = KafkaConsumer(
         bootstrap_servers=kafka.bootstrap.split(","),
         enable_auto_commit=False,
@@ -246,7 +233,8 @@ def read_topic(kafka: Kafka, topic: Topic) -> Iterator[Any]:
         while any(consumer.position(partition) < end for partition, end in ends.items()):
             for messages in consumer.poll(timeout_ms=500, max_records=5_000).values():
                 for message in messages:
-                    yield from _events(message.value)
+                    if message.offset >= first.get(message.partition, 0):
+                        yield from _events(message.value)
     finally:
         consumer.close()
 
@@ -263,8 +251,8 @@ def _events(message: bytes | None) -> Iterator[Any]:
             continue
 
 
-def read_cdrs(clickhouse: ClickHouse) -> dict[str, Money]:
-    """Each leg once, at its newest revision."""
+def read_cdrs(clickhouse: ClickHouse) -> tuple[dict[str, Money], dict[str, int]]:
+    """Each leg at its newest revision; and those that have more than one such row, with their number."""
     client = connect(clickhouse, answer_seconds=300)
     try:
         rows = client.query(
@@ -272,32 +260,10 @@ def read_cdrs(clickhouse: ClickHouse) -> dict[str, Money]:
         ).result_rows
     finally:
         client.close()
-    return {row[0]: Money(row[1], row[2], row[3], row[4]) for row in rows}
-
-
-def read_ledger(postgres: Postgres) -> Ledger:
-    """Entries, balances and holds, in one snapshot of the database."""
-    with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=5) as connection:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
-        legs: dict[str, Money] = {}
-        with connection.cursor(name="audit_legs") as cursor:
-            cursor.itersize = 50_000
-            cursor.execute(_LEGS)
-            for reference, *money in cursor:
-                legs[reference] = Money(*money)
-        rows = connection.execute
-        repeated: dict[str, int] = dict(rows(_REPEATED).fetchall())
-        balances = rows(_BALANCES).fetchall()
-        by_balance = rows(_LEG_SUMS_BY_BALANCE).fetchall()
-        ended = rows(_HOLDS_OF_ENDED).fetchall()
-        holds_open = rows("SELECT count(*) FROM holds").fetchone()
-    return Ledger(
-        legs=legs,
-        repeated_legs=repeated,
-        balances={row[0]: (row[1], row[2]) for row in balances},
-        held={row[0]: (row[3], row[4]) for row in balances},
-        leg_sums_by_balance={(row[0], row[1]): row[2] for row in by_balance if row[2]},
-        holds_open=holds_open[0] if holds_open else 0,
-        holds_of_ended_calls=[row[0] for row in ended],
-    )
+    cdrs: dict[str, Money] = {}
+    repeated: dict[str, int] = {}
+    for leg_id, *money in rows:
+        if leg_id in cdrs:
+            repeated[leg_id] = repeated.get(leg_id, 1) + 1
+        cdrs[leg_id] = Money(*money)
+    return cdrs, repeated

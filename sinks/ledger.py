@@ -12,6 +12,7 @@ ledger: `revised_legs` names the others.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -20,6 +21,8 @@ from schemas.events import RatedLeg
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID
 from schemas.ids import split_leg_id
 
+Places = Mapping[tuple[str, int], int]  # (leg, revision): offset of the message in rated-legs
+_NOWHERE: Final[Places] = MappingProxyType({})
 ORDINARY_REVISION: Final = 1  # of a leg that the journal closed
 _KIND_OF_SIDE: Final = {"receivable": "customer", "payable": "vendor"}
 _CONTRA_OF_SIDE: Final = {"receivable": "revenue", "payable": "cost"}
@@ -36,9 +39,10 @@ _LOCK: Final = """
 _LEGS: Final = """
     legs AS MATERIALIZED (
         SELECT reference, account_id, revision, timestamptz 'epoch' + occurred_at_ms * interval '1 millisecond'
-               AS occurred_at, contra_account_id, amount_micros * 0.000001 AS amount, billed_seconds
-        FROM unnest(%s::text[], %s::int[], %s::int2[], %s::int8[], %s::int[], %s::int8[], %s::int[])
-            AS legs (reference, account_id, revision, occurred_at_ms, contra_account_id, amount_micros, billed_seconds)
+               AS occurred_at, contra_account_id, amount_micros * 0.000001 AS amount, billed_seconds, rated_offset
+        FROM unnest(%s::text[], %s::int[], %s::int2[], %s::int8[], %s::int[], %s::int8[], %s::int[], %s::int8[])
+            AS legs (reference, account_id, revision, occurred_at_ms, contra_account_id, amount_micros, billed_seconds,
+                     rated_offset)
     )
 """
 _MOVED: Final = """
@@ -50,7 +54,7 @@ _MOVED: Final = """
 """
 _INSERT: Final = """
     INSERT INTO ledger_entries
-        (reference, account_id, revision, occurred_at, kind, contra_account_id, amount, billed_seconds)
+        (reference, account_id, revision, occurred_at, kind, contra_account_id, amount, billed_seconds, rated_offset)
 """
 # Legs of revision 1. Comes out: how many were inserted, and which have other revisions and were left alone.
 _POST: Final = f"""
@@ -58,7 +62,8 @@ _POST: Final = f"""
         SELECT leg_id FROM revised_legs WHERE leg_id IN (SELECT reference FROM legs)
     ), inserted AS (
         {_INSERT}
-        SELECT reference, account_id, revision, occurred_at, 'leg', contra_account_id, amount, billed_seconds
+        SELECT reference, account_id, revision, occurred_at, 'leg', contra_account_id, amount, billed_seconds,
+               rated_offset
         FROM legs WHERE reference NOT IN (SELECT leg_id FROM revised)
         ON CONFLICT DO NOTHING
         RETURNING account_id, amount
@@ -74,7 +79,7 @@ _REVISE: Final = f"""
     ), inserted AS (
         {_INSERT}
         SELECT reference, account_id, revision, occurred_at, CASE WHEN highest IS NULL THEN 'leg' ELSE 'correction' END,
-               contra_account_id, legs.amount - coalesce(posted.amount, 0), billed_seconds
+               contra_account_id, legs.amount - coalesce(posted.amount, 0), billed_seconds, rated_offset
         FROM legs LEFT JOIN posted USING (reference, account_id)
         WHERE highest IS NULL OR revision > highest
         RETURNING reference, account_id, amount
@@ -116,8 +121,11 @@ class Ledger:
         self._months: set[tuple[int, int]] = set()
         self._contra: dict[tuple[str, str], int] = {}
 
-    async def post(self, legs: Sequence[RatedLeg]) -> Posted:
-        """Post a batch in one transaction. Raises psycopg.Error when the database cannot: nothing is posted then."""
+    async def post(self, legs: Sequence[RatedLeg], places: Places = _NOWHERE) -> Posted:
+        """Post a batch in one transaction. Raises psycopg.Error when the database cannot: nothing is posted then.
+
+        `places`: the offsets of the messages of rated-legs, by leg and revision; kept with the entries.
+        """
         if not legs:
             return Posted(0, 0, [])
         await self._prepare(legs)
@@ -129,18 +137,18 @@ class Ledger:
             )
             accounts = {row[0]: Account(row[1], row[2]) for row in await cursor.fetchall()}
             good, rejected = sort_out(legs, accounts)
-            inserted = await self._insert(good)
+            inserted = await self._insert(good, places)
             if ended:
                 await self._connection.execute("SELECT release_holds(%s::text[])", (_text_array(ended),))
         return Posted(inserted, len(good) - inserted, rejected)
 
-    async def _insert(self, legs: Sequence[RatedLeg]) -> int:
+    async def _insert(self, legs: Sequence[RatedLeg], places: Places) -> int:
         """Entries and balances, under the accounts' lock; how many entries were new."""
         other = {leg.leg_id for leg in legs if leg.revision != ORDINARY_REVISION}
         ordinary = [leg for leg in legs if leg.leg_id not in other] if other else legs
         inserted = 0
         if ordinary:
-            cursor = await self._connection.execute(_POST, self._columns(ordinary))
+            cursor = await self._connection.execute(_POST, self._columns(ordinary, places))
             inserted, revised = await cursor.fetchone() or (0, [])
             other.update(revised)
         if other:
@@ -149,7 +157,7 @@ class Ledger:
                 known = highest.get((leg.leg_id, leg.account_id))
                 if leg.leg_id in other and (known is None or known.revision < leg.revision):
                     highest[leg.leg_id, leg.account_id] = leg
-            cursor = await self._connection.execute(_REVISE, self._columns([*highest.values()]))
+            cursor = await self._connection.execute(_REVISE, self._columns([*highest.values()], places))
             row = await cursor.fetchone()
             inserted += row[0] if row else 0
         return inserted
@@ -168,7 +176,7 @@ class Ledger:
                 await self._connection.execute("SELECT ledger_partition(%s)", (moment,))
                 self._months.add((moment.year, moment.month))
 
-    def _columns(self, legs: Sequence[RatedLeg]) -> tuple[str, ...]:
+    def _columns(self, legs: Sequence[RatedLeg], places: Places) -> tuple[str, ...]:
         sign = {"receivable": -1, "payable": 1}
         return (
             _text_array(leg.leg_id for leg in legs),
@@ -178,6 +186,7 @@ class Ledger:
             _array(self._contra[_CONTRA_OF_SIDE[leg.side], leg.currency] for leg in legs),
             _array(sign[leg.side] * leg.amount_micros for leg in legs),
             _array(leg.billed_seconds for leg in legs),
+            _array(places.get((leg.leg_id, leg.revision), "NULL") for leg in legs),
         )
 
 
@@ -204,7 +213,7 @@ def sort_out(legs: Iterable[RatedLeg], accounts: Mapping[int, Account]) -> tuple
     return good, rejected
 
 
-def _array(values: Iterable[int]) -> str:
+def _array(values: Iterable[int | str]) -> str:
     """A PostgreSQL array literal: three times faster to send than a list, measured."""
     return "{" + ",".join(map(str, values)) + "}"
 

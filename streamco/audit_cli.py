@@ -15,10 +15,14 @@ from streamco.settings import read_settings
 @click.option(
     "--settle", default=0.0, type=click.FloatRange(0, 3600), help="Wait so many seconds for what is in flight."
 )
+@click.option("--full", is_flag=True, help="Recount everything that is retained (so it does without --last).")
 @click.option("--last", is_flag=True, help="What the continuous audit found in its last run, instead of a recount.")
-def audit(as_json: bool, settle: float, last: bool) -> None:
+def audit(as_json: bool, settle: float, full: bool, last: bool) -> None:
     """Compare journals, rated legs, CDRs and ledger. Exit code 1 on any difference."""
     from streamco import rooms
+
+    if full and last:
+        raise click.UsageError("--full and --last: one of them")
 
     settings = with_secrets(read_settings())
     if last:

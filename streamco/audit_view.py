@@ -8,6 +8,7 @@ import psycopg
 
 from schemas.money import decimal_from_micros
 from sinks.audit import AuditReport
+from sinks.audit_range import Range
 from sinks.auditor.store import LastRun, last_run
 
 _NAMED: Final = 200
@@ -30,12 +31,30 @@ def print_report(report: AuditReport) -> None:
             f"{row.currency} {row.side:<10} rated {rated}  CDRs {cdr}  ledger {ledger}  balances {balance}  {mark}"
         )
     click.echo(f"holds open: {report.holds_open}")
+    _print_range(report.range)
     for one in report.differences:
         click.echo(click.style(f"{one.kind}: {one.leg_id or one.account_id or ''} {one.detail or ''}", fg="red"))
     if report.differences_total > len(report.differences):
         click.echo(f"… {report.differences_total - len(report.differences)} more")
     verdict = ("equal to the last micro-unit", "green") if report.ok else ("NOT EQUAL", "red")
     click.echo(click.style(verdict[0], fg=verdict[1]))
+
+
+def _print_range(retained: Range) -> None:
+    """From where on everything was recounted; what was before, by its manifests."""
+    for node, journal in retained.journals.items():
+        click.echo(
+            f"recounted: journals of {node} from {journal.first_at or 'now'}; "
+            f"before that {journal.sealed_legs:,} legs by manifests"
+        )
+    for topic, partitions in retained.topics.items():
+        if not any(one.first_offset for one in partitions):
+            first = min((one.first_at for one in partitions if one.first_at), default="none yet")
+            click.echo(f"recounted: {topic} from its first message ({first})")
+            continue
+        starts = ", ".join(f"{one.partition}: {one.first_offset} ({one.first_at or 'empty'})" for one in partitions)
+        sealed = sum(one.sealed_legs for one in partitions)
+        click.echo(f"recounted: {topic} from offsets {starts}; before that {sealed:,} legs by manifests")
 
 
 def _nodes(report: AuditReport) -> str:

@@ -162,6 +162,7 @@ def auditor(settings: Settings) -> "AuditorSettings":
         clickhouse=clickhouse(settings),
         beat=Places(settings).beat("auditor"),
         every_seconds=settings.audit_seconds,
+        topic_seconds=settings.topic_days * 86_400.0,
     )
 
 

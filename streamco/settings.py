@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     # A journal's file is rotated at this size (or after a day); posted, it is deleted after so many days.
     journal_megabytes: Annotated[int, Field(ge=1, le=65_536)] = 512
     journal_days: Annotated[int, Field(ge=1, le=3_660)] = 7
+    # Ranges of Kafka's topics are sealed and deleted so many days after their legs were settled.
+    topic_days: Annotated[int, Field(ge=1, le=3_660)] = 7
     simulator_cps: Annotated[float, Field(gt=0, le=5_000)] = 60.0
     simulator_seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 1
     simulator_talk_seconds: Annotated[float, Field(ge=1, le=3_600)] = 35.0

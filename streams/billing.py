@@ -63,7 +63,10 @@ def add_billing(app: faust.App, settings: StreamsSettings) -> None:
 
 async def post(ledger: Ledger, numbered: list[tuple[Numbered, RatedLeg]]) -> list[DeadLetter]:
     """Post legs in one transaction; a dead letter for each that the ledger refuses. Raises psycopg.Error."""
-    posted = await ledger.post([leg for _, leg in numbered])
+    offsets: dict[tuple[str, int], int] = {}
+    for place, leg in numbered:
+        offsets.setdefault((leg.leg_id, leg.revision), place.message.offset)
+    posted = await ledger.post([leg for _, leg in numbered], offsets)
     if posted.repeated:
         log.info("legs that were posted before: nothing changed", legs=posted.repeated)
     places = {id(leg): place for place, leg in numbered}

@@ -22,7 +22,7 @@ from streams.watch import Watch
 log = structlog.get_logger(__name__)
 BEAT_SECONDS: Final = 1.0
 _ROLES: Final = {"billing": add_billing, "cdrs": add_cdrs, "live": add_live}
-_READ: Final[dict[Role, set[str]]] = {
+READ: Final[dict[Role, set[str]]] = {
     "billing": {CALLS.name, RATED_LEGS.name, DEAD_LETTERS.name},
     "cdrs": {RATED_LEGS.name, DECISIONS.name},
     "live": {CALLS.name, NODES.name},
@@ -64,7 +64,7 @@ def assigned(app: faust.App, role: Role) -> set[Partition]:
     """The partitions that this worker reads now, without its tables' changelogs; none while they are given out."""
     if app.consumer is None or app.rebalancing or app.in_recovery:
         return set()
-    return {Partition(one.topic, one.partition) for one in app.consumer.assignment() if one.topic in _READ[role]}
+    return {Partition(one.topic, one.partition) for one in app.consumer.assignment() if one.topic in READ[role]}
 
 
 def run(settings: StreamsSettings) -> None:

@@ -40,11 +40,12 @@ _HOUR: Final = """
     GROUP BY node
 """
 _LEGS: Final = """
-    SELECT leg_id, toInt64(toDecimal128(amount, 6) * 1000000)
+    SELECT leg_id, toInt64(toDecimal128(sum(amount), 6) * 1000000), count()
     FROM legs FINAL
     WHERE start_time >= {hour:DateTime64(3, 'UTC')} AND start_time < {hunted:DateTime64(3, 'UTC')}
       AND call_start_time >= {hour:DateTime64(3, 'UTC')} AND call_start_time < {end:DateTime64(3, 'UTC')}
       AND node = {node:String}
+    GROUP BY leg_id
 """
 
 
@@ -74,10 +75,10 @@ def hour_sums(client: Client, hour_ms: int) -> dict[str, Sums]:
     return {node: Sums(legs, leg_hash, micros) for node, legs, leg_hash, micros in rows}
 
 
-def hour_legs(client: Client, hour_ms: int, node: str) -> dict[str, int]:
-    """The CDRs of a node's calls that began in that hour: micros by leg."""
+def hour_legs(client: Client, hour_ms: int, node: str) -> dict[str, tuple[int, int]]:
+    """The CDRs of a node's calls that began in that hour: micros by leg, and how many CDRs it has."""
     rows = client.query(_LEGS, parameters={"node": node, **_of_hour(hour_ms)}).result_rows
-    return {leg_id: micros for leg_id, micros in rows}  # noqa: C416 - rows are no tuples to the type checker
+    return {leg_id: (micros, times) for leg_id, micros, times in rows}
 
 
 def _of_hour(hour_ms: int) -> dict[str, str]:

@@ -9,8 +9,10 @@ from clickhouse_connect.driver.client import Client
 from sinks.auditor import store
 from sinks.auditor.cdrs import hour_legs, hour_sums
 from sinks.auditor.fold import Difference, Sums
+from sinks.auditor.posted import dead_letters_of
 
 MOST_NAMED: Final = 100
+REPEATED_CDR: Final = "leg with more than one CDR"
 _LEGS: Final = """
     SELECT reference, (sum(CASE WHEN contra.name LIKE 'revenue %%' THEN -amount ELSE amount END) * 1000000)::bigint
     FROM ledger_entries AS entries JOIN accounts AS contra ON contra.account_id = contra_account_id
@@ -32,8 +34,10 @@ def compare_hours(
         ]
         if not nodes:
             equal.append(hour_ms)
-        for node in nodes:
-            found += _named(connection, client, hour_ms, node, now_ms)
+        named = [one for node in nodes for one in _named(connection, client, hour_ms, node, now_ms)]
+        if nodes and not named:  # but for what the ledger refused
+            equal.append(hour_ms)
+        found += named
     store.set_compared(connection, equal)
     return found
 
@@ -45,16 +49,23 @@ def _named(
     hour = store.moment_of(hour_ms)
     posted: dict[str, int] = dict(connection.execute(_LEGS, (hour, hour + timedelta(hours=1), node)).fetchall())
     written = hour_legs(client, hour_ms, node)
+    # What the ledger has refused is rated and has its CDR: it waits among the dead letters, or was discarded.
+    refused = dead_letters_of(connection, sorted(written.keys() - posted.keys()))
+    for leg_id in refused:
+        del written[leg_id]
     found = []
     for leg_id in sorted(posted.keys() | written.keys()):
-        if posted.get(leg_id) != written.get(leg_id):
+        micros, times = written.get(leg_id, (None, 0))
+        if times > 1:
+            found.append(Difference(REPEATED_CDR, leg_id, now_ms, f"{times} CDRs"))
+        elif posted.get(leg_id) != micros:
             kind = (
                 "CDR of no posted leg" if leg_id not in posted
-                else "posted leg without CDR" if leg_id not in written
+                else "posted leg without CDR" if not times
                 else "CDR and ledger differ"
             )  # fmt: skip
-            found.append(Difference(kind, leg_id, now_ms, f"posted {posted.get(leg_id)}, CDR {written.get(leg_id)}"))
-    if not found:
+            found.append(Difference(kind, leg_id, now_ms, f"posted {posted.get(leg_id)}, CDR {micros}"))
+    if not found and not refused:
         text = hour.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
         found = [Difference("sums of an hour differ, though no leg does", f"{node} {text}", now_ms)]
     return found[:MOST_NAMED]

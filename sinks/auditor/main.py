@@ -20,6 +20,7 @@ from sinks.auditor import fold, hours, journals, posted, store
 from sinks.auditor.cdrs import wrong_cdrs
 from sinks.auditor.fold import Difference, Waiting
 from sinks.auditor.rated import RatedReader
+from sinks.auditor.sealer import Sealer
 from sinks.auditor.settings import AuditorSettings
 from sinks.beat import send_beat
 from sinks.clickhouse import connect
@@ -31,6 +32,7 @@ MOST_ENTRIES: Final = 200_000  # of the ledger that one run counts; the rest is 
 _EXPIRED: Final = timedelta(minutes=10)  # a hold past its expiry is swept before
 _REST: Final = timedelta(minutes=2)  # an hour that has not changed for so long is compared with its CDRs
 _BEAT_SECONDS: Final = 1.0
+_SEAL_SECONDS: Final = 60.0  # between two looks for something to seal
 OK: Final = gauge("audit_ok", "1: the last run found all stores equal; 0: it did not.")
 DIFFERENCES: Final = gauge("audit_differences", "Differences that the last run found.")
 AT: Final = gauge("audit_run_at_seconds", "When the last run was made, in unix seconds.")
@@ -59,6 +61,7 @@ class Auditor:
         self._rated: RatedReader | None = None
         self._client: Client | None = None
         self._waiting = 0
+        self._sealer = Sealer(settings)
         WAITING.watch(settings.most_waiting, lambda: self._waiting)
 
     def run(self) -> Run:
@@ -158,8 +161,15 @@ class Auditor:
         row = connection.execute("SELECT pg_try_advisory_lock(%s)", (AUDITOR,)).fetchone()
         return bool(row and row[0])
 
+    def seal(self) -> bool:
+        """Seal and delete one old range of a topic; whether there may be more. Raises what the stores' clients do."""
+        connection, _, client = self._servers()
+        posted.summarize(connection)
+        return self._sealer.step(connection, client, self._clock())
+
     def close(self) -> None:
         """Let go of the servers; the next run connects anew."""
+        self._sealer.close()
         connection, rated, client = self._connection, self._rated, self._client
         self._connection = self._rated = self._client = None
         for held in (connection, rated, client):
@@ -178,7 +188,7 @@ def run(settings: AuditorSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     auditor = Auditor(settings)
-    detail, locked, next_at = "has not run yet", False, 0.0
+    detail, locked, next_at, seal_at = "has not run yet", False, 0.0, 0.0
     while not stop.is_set():
         if time.monotonic() >= next_at:
             try:
@@ -193,9 +203,21 @@ def run(settings: AuditorSettings) -> None:
                 log.warning("no audit: a store is away", error=repr(error)[:300])
                 detail, locked, next_at = f"no audit: {error!r}"[:300], False, time.monotonic() + settings.retry_seconds
                 auditor.close()
+        elif locked and time.monotonic() >= seal_at:  # between two runs, a range at a time
+            seal_at = time.monotonic() + (0.0 if _seal(auditor) else _SEAL_SECONDS)
         send_beat(settings.beat, detail=detail)
-        stop.wait(min(_BEAT_SECONDS, max(0.05, next_at - time.monotonic())))
+        wake_at = min(next_at, seal_at) if locked else next_at
+        stop.wait(min(_BEAT_SECONDS, max(0.05, wake_at - time.monotonic())))
     auditor.close()
+
+
+def _seal(auditor: Auditor) -> bool:
+    """Whether there may be more to seal. A failure costs nothing but time: nothing is deleted without its manifest."""
+    try:
+        return auditor.seal()
+    except Exception as error:  # any store's client; a connection that is lost is the next run's to make anew
+        log.warning("nothing sealed: a store is away", error=repr(error)[:300])
+        return False
 
 
 def _said(made: Run) -> str:

@@ -4,7 +4,8 @@ All of a run is read in one snapshot. What lies below the snapshot's xmin is com
 ended. What lies above and can be seen already is the next run's; only the balances know of it now.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -21,11 +22,14 @@ _SLICE: Final = """
     SELECT posted_xact FROM ledger_entries WHERE posted_xact >= %(first)s AND posted_xact < %(horizon)s
     ORDER BY posted_xact OFFSET %(most)s LIMIT 1
 """
+# The revenue accounts are few, one a currency; a join would compare every new entry with every account there is.
 _NEW: Final = """
-    SELECT reference, ledger_entries.account_id, (amount * 1000000)::bigint,
-           ledger_entries.kind <> 'payment' AND reference ~ '^[a-z0-9]+-[0-9]+-[0-9.]+/[0-9]+$',
-           ledger_entries.kind = 'leg', contra.name LIKE 'revenue %%', (extract(epoch FROM occurred_at) * 1000)::bigint
-    FROM ledger_entries JOIN accounts AS contra ON contra.account_id = contra_account_id
+    SELECT reference, account_id, (amount * 1000000)::bigint,
+           kind <> 'payment' AND reference ~ '^[a-z0-9]+-[0-9]+-[0-9.]+/[0-9]+$', kind = 'leg',
+           contra_account_id = ANY ((SELECT array_agg(account_id) FROM accounts
+                                     WHERE kind = 'system' AND name LIKE 'revenue %%')::int[]),
+           (extract(epoch FROM occurred_at) * 1000)::bigint
+    FROM ledger_entries
     WHERE posted_xact >= %(first)s AND posted_xact < %(horizon)s
 """
 _FOUND: Final = """
@@ -63,6 +67,14 @@ _DEAD: Final = """
 """
 
 
+_SUMMARIZE: Final = """
+    SELECT brin_summarize_new_values(indexrelid) FROM pg_index
+    JOIN pg_class AS indexes ON indexes.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
+    JOIN pg_inherits ON inhrelid = indrelid
+    WHERE inhparent = 'ledger_entries'::regclass AND amname = 'brin' AND relkind = 'i'
+"""
+
+
 class Window(NamedTuple):
     """New entries: from a position (inclusive) to a horizon (exclusive), complete. `more`: it was cut at the limit."""
 
@@ -81,13 +93,30 @@ def horizon_of(connection: psycopg.Connection[Any]) -> int:
     return int(_one(connection, _HORIZON))
 
 
+@contextlib.contextmanager
+def _by_position(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """In a transaction: the index by position is used, whatever the planner believes of the newest rows.
+
+    It knows little of what came after its statistics were made; guessing wrong, it would read the whole ledger.
+    """
+    connection.execute("SET LOCAL enable_seqscan = off")
+    yield
+    connection.execute("SET LOCAL enable_seqscan = on")
+
+
+def summarize(connection: psycopg.Connection[Any]) -> None:
+    """Have the index by position say what the newest pages hold: it reads all of those of which it does not know."""
+    connection.execute(_SUMMARIZE)
+
+
 def new_entries(connection: psycopg.Connection[Any], first: int, most: int) -> Window:
-    """The entries from a position on; about `most`, whole transactions only."""
+    """The entries from a position on; about `most`, whole transactions only. In a transaction."""
     horizon = horizon_of(connection)
-    cut = connection.execute(_SLICE, {"first": first, "horizon": horizon, "most": most}).fetchone()
-    # A transaction that alone has more than the limit is taken whole: the ledger's batches are small.
-    end = horizon if cut is None else max(int(cut[0]), first + 1)
-    rows = connection.execute(_NEW, {"first": first, "horizon": end}).fetchall()
+    with _by_position(connection):
+        cut = connection.execute(_SLICE, {"first": first, "horizon": horizon, "most": most}).fetchone()
+        # A transaction that alone has more than the limit is taken whole: the ledger's batches are small.
+        end = horizon if cut is None else max(int(cut[0]), first + 1)
+        rows = connection.execute(_NEW, {"first": first, "horizon": end}).fetchall()
     return Window([Posted(*row) for row in rows], end, end < horizon)
 
 
@@ -110,7 +139,8 @@ def dead_letters_of(connection: psycopg.Connection[Any], legs: Sequence[str]) ->
 
 def balance_differences(connection: psycopg.Connection[Any], first: int, now_ms: int) -> list[Difference]:
     """Accounts whose balance is not the sum of their entries. `first`: the position up to which entries are counted."""
-    rows = connection.execute(_BALANCES, {"first": first}).fetchall()
+    with _by_position(connection):
+        rows = connection.execute(_BALANCES, {"first": first}).fetchall()
     return [
         Difference("balance is not the sum of its entries", f"account {account}", now_ms, f"{balance} {entries}")
         for account, balance, entries in rows

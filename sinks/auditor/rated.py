@@ -45,7 +45,8 @@ class RatedReader:
 
     def posted_offsets(self) -> list[int]:
         """Of each partition the first message that may not have been posted yet."""
-        return [self._consumer.committed(partition) or 0 for partition in self._partitions]
+        first = self._consumer.beginning_offsets(self._partitions)
+        return [max(first[one], self._consumer.committed(one) or 0) for one in self._partitions]
 
     def read(self, offsets: Sequence[int], most_messages: int) -> Batch:
         """From these positions on to the topic's end as it is now, or until there are that many messages."""

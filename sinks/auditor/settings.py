@@ -13,7 +13,7 @@ class AuditorSettings(Frozen):
 
     `settle_seconds`: what is still missing on a side after so long is a difference. `cdr_seconds`: a leg is looked for
     among the CDRs so long after it was rated. `most_messages`: of rated legs
-    that one run reads; the rest is the next's.
+    that one run reads; the rest is the next's. `topic_seconds`: how long topics keep what is settled.
     """
 
     postgres: Postgres
@@ -26,4 +26,5 @@ class AuditorSettings(Frozen):
     most_messages: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     most_waiting: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
     retry_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+    topic_seconds: Annotated[float, Field(ge=0)] = 7 * 86_400.0
     keep_runs_days: Annotated[int, Field(ge=1, le=3650)] = 90

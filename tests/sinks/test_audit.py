@@ -100,6 +100,7 @@ def test_equal_stores_are_ok_and_the_report_has_its_shape() -> None:
         "holds_open": 0,
         "differences_total": 0,
         "differences": [],
+        "range": {"journals": {}, "topics": {}},
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from audit_world import seal_everything
 from kafka import KafkaConsumer, TopicPartition
 from made_legs import Ended, Parties, insert_parties, make_legs, produce, produce_events, write_journals
 from made_traffic import make_traffic
@@ -21,11 +22,12 @@ from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import CallEnded, DeadLetter, LegEnded, LegStarted, RatedLeg, decode_event, encode_event
 from schemas.frame import partition_of
 from schemas.live import LIVE_CALL_DECODER, NODE_STATE_DECODER
-from schemas.topics import ACTIVE_CALLS, CALLS, DEAD_LETTERS, DECISIONS, NODE_STATES, NODES, RATED_LEGS, Topic
+from schemas.topics import ACTIVE_CALLS, CALLS, DEAD_LETTERS, DECISIONS, NODE_STATES, NODES, RATED_LEGS, SEALED, Topic
 from sinks.audit import AuditReport, audit
 from sinks.audit_sources import AuditSettings, read_topic
 from sinks.clickhouse import connect
 from streams.folds.rating import rate_leg
+from streams.worker import READ
 
 pytestmark = pytest.mark.servers
 EXAMPLES = Path(events.__file__).parent / "examples"
@@ -230,6 +232,19 @@ def test_events_in_rated_posted_written_and_shown(line: Line) -> None:
     for role in ("billing", "cdrs", "live"):
         assert json.loads((line.directory / f"{role}.beat").read_text())["ok"]
     line.end()
+    # All that the workers have done with may be sealed and deleted, and is counted all the same.
+    seal_everything(line.postgres, line.kafka, line.clickhouse)
+    assert [raw_messages(line.kafka, topic) for topic in SEALED] == [[]] * len(SEALED)
+    again = line.audit(ended)
+    assert again.ok, again.differences
+    assert (again.legs.rated, again.legs.sealed_rated) == (len(ended), len(ended))
+
+
+def test_what_is_sealed_waits_for_every_worker_that_reads_it() -> None:
+    readers = {
+        topic.name: {f"streamco-{role}" for role, topics in READ.items() if topic.name in topics} for topic in SEALED
+    }
+    assert readers == {topic.name: set(groups) for topic, groups in SEALED.items()}
 
 
 def test_kill_9_in_the_middle_loses_and_doubles_nothing(line: Line) -> None:

@@ -1,84 +1,18 @@
 """The auditor over real stores: equal is ok, in flight and repeated too; what is spoilt is named, and seen mended."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import psycopg
 import pytest
-from made_legs import Ended, insert_parties, make_legs, produce_events
-from made_traffic import NAMES
+from audit_world import START, World, said
+from made_legs import make_legs
 
-from schemas.connections import ClickHouse, Kafka, Postgres
+from schemas.connections import Kafka
 from schemas.events import RatedLeg
-from schemas.topics import RATED_LEGS
-from sinks.auditor.main import Auditor, Run
-from sinks.auditor.settings import AuditorSettings
-from sinks.cdrs import write_legs
-from sinks.clickhouse import connect
-from sinks.ledger import Ledger
+from sinks.auditor.main import Auditor
 from sinks.topics import TopicError
 from streams.folds.rating import rate_leg
 
 pytestmark = pytest.mark.servers
-START = datetime(2026, 11, 25, 20, 0, tzinfo=UTC)
-
-
-class World:
-    """Real stores, and an auditor whose clock stands where the test sets it."""
-
-    def __init__(self, settings: AuditorSettings) -> None:
-        self.settings = settings
-        self.now = START
-        self.auditor = Auditor(settings, lambda: self.now)
-        self.ended: list[Ended] = []
-
-    def rate(self, legs: list[RatedLeg]) -> None:
-        produce_events(self.settings.kafka, RATED_LEGS, legs)
-
-    async def post(self, legs: list[RatedLeg]) -> None:
-        async with await psycopg.AsyncConnection.connect(self.dsn, autocommit=True) as connection:
-            await Ledger(connection).post(legs)
-
-    def write(self, legs: list[RatedLeg]) -> None:
-        with connect(self.settings.clickhouse) as client:
-            write_legs(client, legs, NAMES)
-
-    def run(self, later_seconds: float = 61) -> Run:
-        self.now += timedelta(seconds=later_seconds)
-        assert self.auditor.lock()
-        return self.auditor.run()
-
-    @property
-    def dsn(self) -> str:
-        return self.settings.postgres.dsn.get_secret_value()
-
-    def sql(self, *statements: str) -> list[tuple[object, ...]]:
-        """Tamper as only a superuser could: without triggers."""
-        with psycopg.connect(self.dsn) as connection:
-            connection.execute("SET session_replication_role = replica")
-            for statement in statements:
-                cursor = connection.execute(statement.encode())
-            return cursor.fetchall() if cursor.description else []
-
-    def clickhouse(self, statement: str) -> None:
-        with connect(self.settings.clickhouse, query_settings={"mutations_sync": "2"}) as client:
-            client.command(statement)
-
-
-def said(run: Run) -> set[tuple[str, str]]:
-    return {(one.kind, one.subject) for one in run.differences}
-
-
-@pytest.fixture
-def world(postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> Iterator[World]:
-    world = World(AuditorSettings(postgres=postgres, kafka=kafka, clickhouse=clickhouse, cdr_seconds=0))
-    yield world
-    world.auditor.close()
-
-
-@pytest.fixture
-def legs(world: World) -> list[RatedLeg]:
-    return [rate_leg(leg) for leg in make_legs(insert_parties(world.dsn), 1, 60)]
 
 
 async def test_what_flows_is_equal_in_flight_repeated_and_at_rest(world: World, legs: list[RatedLeg]) -> None:
@@ -175,8 +109,8 @@ async def test_holds_that_are_wrong_are_named(world: World, legs: list[RatedLeg]
     await world.post(legs)
     world.write(legs)
     inbound = next(leg for leg in legs if leg.side == "receivable")
-    columns = "call_id, node, peer_id, account_id, amount, covered_seconds, quantum, quantum_seconds"
-    values = f"'sim1', 1, {inbound.account_id}, 1, 60, 1, 60"
+    columns = "call_id, node, peer_id, account_id, amount, covered_seconds, quantum_seconds"
+    values = f"'sim1', 1, {inbound.account_id}, 1, 60, 60"
     going, over = "sim1-1795000000-1795608000.99", inbound.ended.call_id
     for call_id, expires in ((going, START - timedelta(hours=1)), (over, START + timedelta(days=1))):
         world.sql(

@@ -1,0 +1,84 @@
+"""What the audit reads in the nodes' journals: every line, decoded again."""
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
+from schemas.ids import epoch_of, make_leg_id, node_of, split_leg_id
+from schemas.journal import JournalError, JournalEvent, decode_line
+
+
+class Unreadable(NamedTuple):
+    """A whole line of a journal that is no event."""
+
+    node: str
+    place: str
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class Journals:
+    """Legs closed, legs dialled, what cannot be read, and the first moment that each node's journals tell of (ms)."""
+
+    closed: dict[str, None] = field(default_factory=dict)
+    opened: dict[str, None] = field(default_factory=dict)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    first_ms: dict[str, int] = field(default_factory=dict)
+
+
+def read_journals(journals: Mapping[str, Path]) -> tuple[dict[str, None], int]:
+    """Distinct legs closed in all journals, and how many whole lines could not be read. A torn line is none yet."""
+    read = read_all(journals)
+    return read.closed, len(read.unreadable)
+
+
+def unclosed_legs(opened: Iterable[str], closed: Container[str]) -> frozenset[str]:
+    """The legs of calls that died with their node: opened before the newest start that the node's calls tell of."""
+    newest: dict[str, int] = {}
+    calls = {leg_id: split_leg_id(leg_id)[0] for leg_id in opened}
+    for call_id in calls.values():
+        newest[node_of(call_id)] = max(newest.get(node_of(call_id), 0), epoch_of(call_id))
+    return frozenset(
+        leg_id
+        for leg_id, call_id in calls.items()
+        if leg_id not in closed and epoch_of(call_id) < newest[node_of(call_id)]
+    )
+
+
+def read_all(journals: Mapping[str, Path]) -> Journals:
+    """All files of all journals."""
+    read = Journals()
+    for node, directory in journals.items():
+        for path in sorted(directory.glob("Master.csv*")):
+            offset = 0
+            with path.open("rb") as lines:
+                for line in lines:
+                    place = f"{node}:{path.name}:{offset}"
+                    offset += len(line)
+                    if not line.endswith(b"\n"):
+                        continue
+                    try:
+                        event = decode_line(line)
+                    except JournalError:
+                        read.unreadable.append(Unreadable(node, place, line.rstrip(b"\r\n")))
+                        continue
+                    _take(read, node, event)
+    return read
+
+
+def _take(read: Journals, node: str, event: JournalEvent) -> None:
+    if isinstance(event, LegEnded):
+        read.closed[make_leg_id(event.call_id, event.leg)] = None
+        at_ms = event.ended_at_ms
+    elif isinstance(event, CallEnded):
+        read.closed[make_leg_id(event.call_id, 0)] = None
+        at_ms = event.ended_at_ms
+    elif isinstance(event, LegStarted):
+        read.opened[make_leg_id(event.call_id, event.leg)] = None
+        read.opened[make_leg_id(event.call_id, 0)] = None
+        at_ms = event.started_at_ms
+    elif isinstance(event, LegAnswered):
+        at_ms = event.answered_at_ms
+    read.first_ms[node] = min(at_ms, read.first_ms.get(node, at_ms))
