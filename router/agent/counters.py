@@ -24,6 +24,7 @@ from router.agent.state_file import AgentError
 from schemas.facts import FactsError, decode_facts
 from schemas.ids import started_seconds_of
 from sinks import holds
+from sinks.disk import LOOK_SECONDS, Disk
 
 log = structlog.get_logger(__name__)
 _GONE_LIMIT: Final = 50_000
@@ -41,6 +42,13 @@ _CLAIM: Final = """
           OR nodes.last_seen_at < now() - make_interval(secs => %(silent)s)
 """
 
+_DISK: Final = """
+    INSERT INTO nodes (name, agent_id, disk_low_since) VALUES (%(node)s, %(agent)s, CASE WHEN %(low)s THEN now() END)
+    ON CONFLICT (name) DO UPDATE
+    SET disk_low_since = CASE WHEN %(low)s THEN coalesce(nodes.disk_low_since, now()) END
+    WHERE nodes.agent_id IS NULL OR nodes.agent_id = excluded.agent_id
+"""
+
 
 class Counters:
     """Takes what AMI saw, from any thread; `run` tells PostgreSQL.
@@ -53,6 +61,8 @@ class Counters:
         self._settings = settings
         self._agent_id = agent_id
         self._swept_at = time.monotonic()
+        self.disk = Disk("journal", settings.directory / "journal", settings.disk_reserve_bytes)
+        self._told_low: bool | None = None  # what this connection has told of the disk
         self._unheld_last: frozenset[str] = frozenset()
         self.unheld: frozenset[str] = frozenset()  # without a hold at two statuses: their FACTS are wanted
         self.on_unpaid: Callable[[Mapping[str, int]], None] = lambda _unpaid: None
@@ -80,9 +90,10 @@ class Counters:
         """Until `stop`. Raises AgentError where another agent holds the node's name."""
         try:
             while not stop.is_set():
-                self._wake.wait()
+                woken = self._wake.wait(LOOK_SECONDS)
                 self._wake.clear()
-                self._round(stop)
+                if self.disk.look() is not self._told_low or woken:
+                    self._round(stop)
         finally:
             self._disconnect()
 
@@ -104,6 +115,7 @@ class Counters:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+        self._told_low = None
 
     def _connect(self) -> psycopg.Connection[Any]:
         seconds = self._settings.postgres_seconds
@@ -117,6 +129,9 @@ class Counters:
         )
 
     def _tell(self, connection: psycopg.Connection[Any]) -> None:
+        if (low := self.disk.look()) is not self._told_low:
+            connection.execute(_DISK, {"node": self._settings.node, "agent": self._agent_id, "low": low})
+            self._told_low = low
         gone = [self._gone[number] for number in range(min(len(self._gone), _GONE_BATCH))]
         if gone:
             holds.uncount(connection, gone)

@@ -32,6 +32,7 @@ from router.agent.settings import AgentSettings
 from router.agent.state_file import AgentError, read_epoch
 from schemas.events import ActiveChannel, LegRinging, NodeHeartbeat, NodeRestarted
 from schemas.refusals import CUT_CAUSE
+from sinks.disk import is_full
 
 log = structlog.get_logger(__name__)
 MAX_HEARTBEAT_CALLS: Final = 6_000  # of about 100 bytes: so many fit into a message of the broker's size
@@ -225,7 +226,13 @@ class Watch:
         if self._kept is None or self._kept.epoch != epoch:
             self._kept = load_heartbeat(directory, epoch)
         self._kept = next_heartbeat(self._kept, epoch, at_ms, time.monotonic_ns() // 1_000_000, calls)
-        store_heartbeat(directory, self._kept)
+        try:
+            store_heartbeat(directory, self._kept)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            # Should Asterisk crash now, its calls are closed at the last heartbeat that was kept.
+            log.error("the heartbeat is not kept: the disk is full", error=str(error))  # noqa: TRY400
 
     def _announce(self, epoch: int, started: str, alive: frozenset[str], at_ms: int) -> None:
         """A start that Kafka has not been told of is told of."""
