@@ -25,10 +25,12 @@ from schemas.facts import FactsError, decode_facts
 from schemas.ids import started_seconds_of
 from sinks import holds
 from sinks.disk import LOOK_SECONDS, Disk
+from sinks.metrics import Bounded
 
 log = structlog.get_logger(__name__)
 _GONE_LIMIT: Final = 50_000
 _GONE_BATCH: Final = 1_000
+GONE: Final = Bounded("agent_gone_waiting", "Ends of calls that PostgreSQL has not been told of.")
 _WAIT_SECONDS: Final = 0.1
 _CLAIM_SECONDS: Final = 15  # an agent that has been silent so long no longer holds its node's name
 # A call is in Status before the router is asked for it; this is for what is on its way.
@@ -67,6 +69,7 @@ class Counters:
         self.unheld: frozenset[str] = frozenset()  # without a hold at two statuses: their FACTS are wanted
         self.on_unpaid: Callable[[Mapping[str, int]], None] = lambda _unpaid: None
         self._gone: deque[str] = deque(maxlen=_GONE_LIMIT)
+        GONE.watch(_GONE_LIMIT, lambda: len(self._gone))
         self._seen: tuple[Seen, int, int] | None = None
         self._wake = threading.Event()
         self._connection: psycopg.Connection[Any] | None = None
@@ -74,6 +77,8 @@ class Counters:
 
     def gone(self, call_id: str) -> None:
         """A call has ended."""
+        if len(self._gone) == _GONE_LIMIT:
+            GONE.lose()
         self._gone.append(call_id)
         self._wake.set()
 

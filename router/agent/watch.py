@@ -33,9 +33,11 @@ from router.agent.state_file import AgentError, read_epoch
 from schemas.events import ActiveChannel, LegRinging, NodeHeartbeat, NodeRestarted
 from schemas.refusals import CUT_CAUSE
 from sinks.disk import is_full
+from sinks.metrics import Bounded
 
 log = structlog.get_logger(__name__)
 MAX_HEARTBEAT_CALLS: Final = 6_000  # of about 100 bytes: so many fit into a message of the broker's size
+LISTED: Final = Bounded("agent_calls_listed", "Calls that the last heartbeat lists.")
 
 
 class Watch:
@@ -62,6 +64,8 @@ class Watch:
         self._begin = begin
         self._known_start = known_start
         self._kept: LastHeartbeat | None = None
+        self._listed = 0
+        LISTED.watch(MAX_HEARTBEAT_CALLS, lambda: self._listed)
         self._booted = asyncio.Event()
         self._last: Seen | None = None
         self._cuts = Cuts()
@@ -205,6 +209,8 @@ class Watch:
     def _beat(self, seen: Seen, epoch: int, at_ms: int) -> NodeHeartbeat:
         if len(seen.calls) > MAX_HEARTBEAT_CALLS:
             log.error("more calls than a heartbeat can hold", calls=len(seen.calls), limit=MAX_HEARTBEAT_CALLS)
+            LISTED.lose(len(seen.calls) - MAX_HEARTBEAT_CALLS)
+        self._listed = min(len(seen.calls), MAX_HEARTBEAT_CALLS)
         offset, waiting = self._journal()
         node = self._settings.node
         return NodeHeartbeat(
