@@ -1,4 +1,4 @@
-"""docs/bounds.md: every row says what, how much, by which metric and what then; none is there twice; the code agrees."""
+"""docs/bounds.md: every row says what, how much, by which metric and what then; none twice; the code agrees."""
 
 import re
 from pathlib import Path
