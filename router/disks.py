@@ -28,6 +28,7 @@ class Disks:
         self._own = Disk("router", settings.spool.parent, settings.disk_reserve_bytes)
         self._read_nodes = read_nodes
         self._nodes: frozenset[str] = frozenset()
+        self._away = False
 
     def refusal(self, node: str) -> Refusal | None:
         """Why no call from this node may begin now; None: there is room."""
@@ -58,8 +59,11 @@ class Disks:
         try:
             nodes = await self._read_nodes()
         except (psycopg.Error, TimeoutError, OSError) as error:
-            log.warning("the nodes' disks are not known: what was last known stands", error=repr(error)[:200])
+            if not self._away:
+                log.warning("the nodes' disks are not known: what was last known stands", error=repr(error)[:200])
+            self._away = True
             return
+        self._away = False
         for node in sorted(nodes - self._nodes):
             log.error("the disk of a node's journal is nearly full: its new calls are refused", node=node)
         for node in sorted(self._nodes - nodes):

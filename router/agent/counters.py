@@ -135,8 +135,9 @@ class Counters:
 
     def _tell(self, connection: psycopg.Connection[Any]) -> None:
         if (low := self.disk.look()) is not self._told_low:
-            connection.execute(_DISK, {"node": self._settings.node, "agent": self._agent_id, "low": low})
-            self._told_low = low
+            # Told anew until the row is ours: what an agent elsewhere has left there must not stand.
+            values = {"node": self._settings.node, "agent": self._agent_id, "low": low}
+            self._told_low = low if connection.execute(_DISK, values).rowcount == 1 else None
         gone = [self._gone[number] for number in range(min(len(self._gone), _GONE_BATCH))]
         if gone:
             holds.uncount(connection, gone)

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import psycopg
+import pytest
 from pydantic import SecretStr
 
+from router.agent.counters import Counters
+from router.agent.settings import AgentSettings
 from router.disks import Disks
 from router.settings import RouterSettings, SnapshotSettings
 from schemas.connections import Kafka, Postgres
@@ -58,3 +61,34 @@ async def test_a_router_without_room_refuses_every_call(tmp_path: Path) -> None:
     await disks.look()
     assert disks.refusal("ast1") is Refusal.ROUTER_DISK_FULL
     assert disks.said.startswith("DISK NEARLY FULL under the router: ")
+
+
+@pytest.mark.servers
+def test_an_agent_takes_back_what_an_agent_elsewhere_has_left(postgres: Postgres, tmp_path: Path) -> None:
+    """Its row is told anew until it is its own."""
+    dsn = postgres.dsn.get_secret_value()
+    agent = AgentSettings(
+        node="ast1",
+        directory=tmp_path,
+        kafka=Kafka(bootstrap="127.0.0.1:9"),
+        postgres=postgres,
+        ami_secret=SecretStr("right-secret"),
+        disk_reserve_bytes=1 << 20,
+    )
+    with psycopg.connect(dsn, autocommit=True) as connection:
+
+        def row() -> tuple[str | None, bool]:
+            found = connection.execute("SELECT agent_id, disk_low_since IS NOT NULL FROM nodes").fetchone()
+            assert found is not None
+            return found[0], found[1]
+
+        connection.execute("INSERT INTO nodes (name, agent_id, disk_low_since) VALUES ('ast1', 'other', now())")
+        counters = Counters(agent, "mine")
+        counters._tell(connection)
+        assert row() == ("other", True)
+        connection.execute("UPDATE nodes SET agent_id = 'mine'")  # as it is when the name was claimed
+        counters._tell(connection)
+        assert row() == ("mine", False)
+        full = Counters(agent.model_copy(update={"disk_reserve_bytes": 1 << 50}), "mine")
+        full._tell(connection)
+        assert row() == ("mine", True)
