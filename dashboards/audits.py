@@ -45,6 +45,7 @@ _JOURNALS: Final = """
            coalesce(bytes, 0) AS bytes, coalesce(legs, 0) AS legs, coalesce(posted_legs, 0) AS posted_legs, first_at
     FROM audit_journals FULL JOIN files USING (node) FULL JOIN ledger USING (node) ORDER BY node
 """
+_LOW: Final = "SELECT name, disk_low_since FROM nodes WHERE disk_low_since IS NOT NULL ORDER BY name"
 _HOURS: Final = "SELECT count(DISTINCT hour) FILTER (WHERE compared), count(DISTINCT hour) FROM audit_hours"
 
 
@@ -90,7 +91,10 @@ class Journal:
 
 @dataclass(frozen=True)
 class AuditState:
-    """All that the page shows. `runs`: the newest first. `away`: why nothing is known; empty if it is."""
+    """All that the page shows. `runs`: the newest first. `away`: why nothing is known; empty if it is.
+
+    `low_disks`: nodes whose journal's disk is nearly full, and since when.
+    """
 
     runs: Sequence[Run] = ()
     open: Sequence[Difference] = ()
@@ -99,6 +103,7 @@ class AuditState:
     hours_compared: int = 0
     hours: int = 0
     away: str = ""
+    low_disks: Sequence[tuple[str, datetime]] = ()
 
 
 class AuditStore:
@@ -132,5 +137,6 @@ class AuditStore:
                 mended = cursor.execute(_MENDED, (MENDED,)).fetchall()
             with connection.cursor(row_factory=class_row(Journal)) as cursor:
                 journals = cursor.execute(_JOURNALS).fetchall()
+            low = connection.execute(_LOW).fetchall()
             runs = [Run(*row) for row in connection.execute(_RUNS, (RUNS,)).fetchall()]
-        return AuditState(runs, differing, mended, journals, *hours)
+        return AuditState(runs, differing, mended, journals, hours[0], hours[1], low_disks=low)

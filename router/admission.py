@@ -77,6 +77,12 @@ class Admission:
         """Close the connections."""
         await self._pool.close(timeout=2)
 
+    async def low_disks(self) -> frozenset[str]:
+        """The nodes whose journal's disk is nearly full. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
+        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT name FROM nodes WHERE disk_low_since IS NOT NULL")
+            return frozenset(row[0] for row in await cursor.fetchall())
+
     async def ask(self, decision: Decision, facts: Facts, call_id: str, started_at_ms: int) -> Answer:
         """The answer to a routed call: admitted with its longest length, or refused. Never raises for the database."""
         peer = decision.peer

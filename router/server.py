@@ -16,12 +16,13 @@ import uvloop
 from router.admission import Admission
 from router.agi import AgiApplication, AgiError, AgiRequest
 from router.answer import Answer, Attempt, call_facts, routed_event, variables
+from router.disks import Disks
 from router.holder import SnapshotHolder
 from router.routing import Request, decide
 from router.settings import RouterSettings
 from router.spool import Spool
 from schemas.agi import AGI_ARGUMENTS, AGI_SCRIPT
-from schemas.ids import IdError, check_call_id
+from schemas.ids import IdError, check_call_id, node_of
 from sinks.beat import send_beat
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ class Router:
         """Nothing is opened yet: see run()."""
         self._settings = settings
         self._admission = Admission(settings)
+        self._disks = Disks(settings, self._admission.low_disks)
         self._snapshots = SnapshotHolder(settings.snapshot)
         self._spool = Spool(settings.spool, settings.kafka, settings.spool_limit)
         self.decided = 0
@@ -54,12 +56,15 @@ class Router:
             loop.add_signal_handler(number, stop.set)
         await self._snapshots.look()
         await self._admission.open()
+        await self._disks.look()  # before the first call
         self._spool.start()
         server = await asyncio.start_server(
             application.handler, settings.host, settings.port, limit=settings.max_header_bytes, backlog=_BACKLOG
         )
         log.info("router listens", host=settings.host, port=settings.port)
-        background = [asyncio.create_task(self._snapshots.run()), asyncio.create_task(self._beat(application))]
+        background = [
+            asyncio.create_task(work) for work in (self._snapshots.run(), self._disks.run(), self._beat(application))
+        ]
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
         server.close()
@@ -90,7 +95,7 @@ class Router:
                     self._settings.beat,
                     detail=f"generation {current.config.generation}, {self.decided} decided, "
                     f"{application.sessions} open, {application.shed} shed, {application.broken} broken, "
-                    f"{self._spool.waiting} decisions wait",
+                    f"{self._spool.waiting} decisions wait" + (f", {self._disks.said}" if self._disks.said else ""),
                 )
             await asyncio.sleep(BEAT_SECONDS)
 
@@ -109,10 +114,11 @@ class Router:
         decision = decide(snapshot, asked, expected_seconds=self._settings.snapshot.expected_call_seconds)
         micros = (time.perf_counter_ns() - before_ns) // 1000
         facts = call_facts(decision)
-        if decision.refusal is None:
+        refusal = decision.refusal or self._disks.refusal(node_of(call_id))
+        if refusal is None:
             answer = await self._admission.ask(decision, facts, call_id, started_at_ms)
         else:
-            answer = Answer(decision, decision.refusal, 0, 0)
+            answer = Answer(decision, refusal, 0, 0)
         await request.set_variables(variables(answer, facts))
         self.decided += 1
         attempt = Attempt(call_id, started_at_ms, time.time_ns() // 1_000_000, micros)

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from schemas.connections import Frozen, Kafka, Postgres
+from sinks.disk import DEFAULT_RESERVE_BYTES
 
 
 class SnapshotSettings(Frozen):
@@ -23,6 +24,7 @@ class RouterSettings(Frozen):
     `peers_allowed`: addresses or networks that may open a session; nothing else is answered.
     `spool_limit`: decisions that may wait for Kafka; beyond it the oldest are dropped, and counted loudly: a decision
     explains a call, it never bills it.
+    `disk_reserve_bytes`: with less than that free on the spool's disk, new calls are refused.
     """
 
     snapshot: SnapshotSettings
@@ -33,6 +35,7 @@ class RouterSettings(Frozen):
     beat: Path | None = None
     spool: Path
     spool_limit: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_000_000
+    disk_reserve_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 50)] = DEFAULT_RESERVE_BYTES
     deadline_seconds: Annotated[float, Field(gt=0, le=30)] = 2.0
     header_seconds: Annotated[float, Field(gt=0, le=30)] = 2.0
     max_header_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 16_384

@@ -21,7 +21,7 @@ from schemas.connections import Kafka
 from schemas.events import CallRouted, encode_event
 from schemas.frame import pack_frames, partition_of
 from schemas.topics import DECISIONS
-from sinks.metrics import Bounded
+from sinks.metrics import Bounded, counter
 
 log = structlog.get_logger(__name__)
 _QUEUE_LIMIT: Final = 20_000  # decisions between the sessions and the thread
@@ -31,6 +31,7 @@ _SEND_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 1.0
 Render = Callable[[], CallRouted]
 QUEUED: Final = Bounded("router_decisions_queued", "Decisions between the sessions and the spool's thread.")
+UNWRITTEN: Final = counter("router_decisions_unwritten", "Decisions dropped because the spool's disk took none.")
 SPOOLED: Final = Bounded("router_decisions_spooled", "Decisions in the spool's file, waiting for Kafka.")
 
 
@@ -72,27 +73,44 @@ class Spool:
         log.error("decisions dropped: Kafka does not take them and the spool is full", dropped=self.dropped)
 
     def _run(self) -> None:
-        database = sqlite3.connect(self._path, isolation_level=None)
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
-        database.execute("CREATE TABLE IF NOT EXISTS decisions (id INTEGER PRIMARY KEY, call_id TEXT, event BLOB)")
+        database: sqlite3.Connection | None = None
         producer: KafkaProducer | None = None
         retry_at = 0.0
         going_on = True
         while going_on:
-            going_on = self._store(database)
-            if time.monotonic() < retry_at:
+            database = database or self._open()
+            going_on, batch = self._take()
+            self._store(database, batch)
+            if database is None or time.monotonic() < retry_at:
                 continue
             try:
                 if self.waiting:
                     producer = producer or self._make_producer()
                     self._send(database, producer)
+            except sqlite3.Error as error:
+                # What was sent and cannot be deleted now is sent again: a decision's id is the same then.
+                log.error("decisions wait: the spool's file does not work", error=str(error), waiting=self.waiting)  # noqa: TRY400
+                retry_at = time.monotonic() + _RETRY_SECONDS
             except (KafkaError, OSError) as error:
                 log.warning("decisions wait: Kafka away", error=repr(error)[:200], waiting=self.waiting)
                 _close(producer, seconds=0)
                 producer, retry_at = None, time.monotonic() + _RETRY_SECONDS
         _close(producer, seconds=1)
-        database.close()
+        if database is not None:
+            database.close()
+
+    def _open(self) -> sqlite3.Connection | None:
+        """The file; None where it cannot be written now: it is tried again with the next batch."""
+        database = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=NORMAL")
+            database.execute("CREATE TABLE IF NOT EXISTS decisions (id INTEGER PRIMARY KEY, call_id TEXT, event BLOB)")
+        except sqlite3.Error as error:
+            log.error("the spool's file cannot be opened", path=str(self._path), error=str(error))  # noqa: TRY400
+            database.close()
+            return None
+        return database
 
     def _make_producer(self) -> KafkaProducer:
         return KafkaProducer(
@@ -107,8 +125,8 @@ class Spool:
             max_request_size=4 << 20,
         )
 
-    def _store(self, database: sqlite3.Connection) -> bool:
-        """One batch from the queue into the file. False: the spool is to end."""
+    def _take(self) -> tuple[bool, list[tuple[str, bytes]]]:
+        """One batch from the queue. False: the spool is to end."""
         batch: list[tuple[str, bytes]] = []
         going_on = True
         until = time.monotonic() + _WAIT_SECONDS
@@ -122,6 +140,23 @@ class Spool:
                 break
             event = render()
             batch.append((event.call_id, encode_event(event)))
+        return going_on, batch
+
+    def _store(self, database: sqlite3.Connection | None, batch: list[tuple[str, bytes]]) -> None:
+        """A batch into the file. A disk that takes none costs the explanation of these calls, and nothing else."""
+        if database is not None:
+            try:
+                self._write(database, batch)
+            except sqlite3.Error as error:
+                log.error("decisions dropped: the spool's file takes none", error=str(error), count=len(batch))  # noqa: TRY400
+                with contextlib.suppress(sqlite3.Error):  # most errors have rolled back already
+                    database.execute("ROLLBACK")
+            else:
+                return
+        self.dropped += len(batch)
+        UNWRITTEN.inc(len(batch))
+
+    def _write(self, database: sqlite3.Connection, batch: list[tuple[str, bytes]]) -> None:
         if batch:
             database.execute("BEGIN")
             database.executemany("INSERT INTO decisions (call_id, event) VALUES (?, ?)", batch)
@@ -134,7 +169,6 @@ class Spool:
             )
             SPOOLED.lose(surplus)
             self._drop(surplus)
-        return going_on
 
     def _send(self, database: sqlite3.Connection, producer: KafkaProducer) -> None:
         """Send what waits, oldest first; it leaves the file only when the broker has all of it."""

@@ -23,6 +23,8 @@ class Refusal(StrEnum):
     OVERLOAD = "OVERLOAD"
     LIMIT = "LIMIT"
     NODE_SILENT = "NODE SILENT"  # prepaid, and nobody on the node could cut the call when its money ends
+    NODE_DISK_FULL = "NODE DISK FULL"  # nearly: what is left is for the journal of the calls in progress
+    ROUTER_DISK_FULL = "ROUTER DISK FULL"
 
 
 class Ending(StrEnum):
@@ -51,6 +53,8 @@ REFUSAL_CAUSE: Final[dict[Refusal, int]] = {
     Refusal.OVERLOAD: 42,
     Refusal.LIMIT: 44,
     Refusal.NODE_SILENT: 34,
+    Refusal.NODE_DISK_FULL: 34,
+    Refusal.ROUTER_DISK_FULL: 34,
 }
 
 

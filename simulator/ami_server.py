@@ -94,7 +94,8 @@ class AmiServer:
                 return
             while action := await _read_action(reader):
                 await self._answer(action, writer)
-                await asyncio.wait_for(writer.drain(), WRITE_SECONDS)
+                async with asyncio.timeout(WRITE_SECONDS):  # wait_for may lose the cancellation of stop() (bpo-37658)
+                    await writer.drain()
                 if action.get("action", "").lower() == "logoff":
                     return
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
@@ -108,7 +109,8 @@ class AmiServer:
             await asyncio.sleep(0)  # the transport closes its socket in the loop's next round
 
     async def _login(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        action = await asyncio.wait_for(_read_action(reader), LOGIN_SECONDS)
+        async with asyncio.timeout(LOGIN_SECONDS):
+            action = await _read_action(reader)
         named = hmac.compare_digest(action.get("username", "").encode(), self._user.encode())
         right = hmac.compare_digest(action.get("secret", "").encode(), self._secret.encode())
         if action.get("action", "").lower() != "login" or not (named and right):
@@ -157,7 +159,8 @@ class AmiServer:
             now_ms = self._now_ms()
             some = channels[start : start + _CHANNELS_PER_WRITE]
             writer.write(b"".join(ami_messages.status_event(action, channel, now_ms) for channel in some))
-            await asyncio.wait_for(writer.drain(), WRITE_SECONDS)
+            async with asyncio.timeout(WRITE_SECONDS):
+                await writer.drain()
             await asyncio.sleep(0)  # thousands of channels must not hold up the calls
         writer.write(ami_messages.status_complete(action, len(channels)))
 

@@ -6,9 +6,15 @@ Only what has really been done may be reported: a beat is sent after the work of
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import structlog
+
+from sinks.disk import is_full
 from sinks.metrics import SUFFIX, write_metrics
+
+log = structlog.get_logger(__name__)
 
 
 def send_beat(path: Path | None, *, ok: bool = True, detail: str = "") -> None:
@@ -20,6 +26,25 @@ def send_beat(path: Path | None, *, ok: bool = True, detail: str = "") -> None:
         return
     beat = {"at": time.time(), "pid": os.getpid(), "ok": ok, "detail": detail[:500]}
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(beat))
-    part.replace(path)
-    write_metrics(path.with_suffix(SUFFIX))
+    try:
+        part.write_text(json.dumps(beat))
+        part.replace(path)
+        write_metrics(path.with_suffix(SUFFIX))
+    except OSError as error:
+        if not is_full(error):
+            raise
+        # Whoever still works must not be taken for dead: the last beat is written over, in its own room.
+        log.error("a beat has no room: the disk is full", path=str(path), error=str(error))  # noqa: TRY400
+        with suppress(OSError):
+            _overwrite(path, beat)
+
+
+def _overwrite(path: Path, beat: dict[str, object]) -> None:
+    with path.open("r+b") as file:
+        room = len(file.read())
+        text = json.dumps(beat)
+        if len(text) > room:
+            text = json.dumps({**beat, "detail": ""})
+        if len(text) <= room:
+            file.seek(0)
+            file.write(text.ljust(room).encode())

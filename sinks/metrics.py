@@ -26,16 +26,22 @@ class Bounded:
     """Something with a bound: gauges `streamco_NAME` and `streamco_NAME_limit`, counter `streamco_NAME_lost_total`."""
 
     def __init__(self, name: str, text: str, registry: CollectorRegistry = REGISTRY) -> None:
-        """`text`: what is counted, for people."""
+        """`text`: what is counted, for people. Shown only once it is watched."""
         self.name = f"{_PREFIX}{name}"
-        self._used = Gauge(self.name, text, registry=registry)
-        self._limit = Gauge(f"{self.name}_limit", f"Bound of {self.name}.", registry=registry)
-        self._lost = Counter(f"{self.name}_lost", f"Given up at the bound of {self.name}.", registry=registry)
+        self._registry = registry
+        self._watched = False
+        self._used = Gauge(self.name, text, registry=None)
+        self._limit = Gauge(f"{self.name}_limit", f"Bound of {self.name}.", registry=None)
+        self._lost = Counter(f"{self.name}_lost", f"Given up at the bound of {self.name}.", registry=None)
 
     def watch(self, limit: float, used: Callable[[], float]) -> None:
         """From now on `used()` says how full it is; it is asked when the metrics are written."""
         self._limit.set(limit)
         self._used.set_function(used)
+        if not self._watched:
+            self._watched = True
+            for metric in (self._used, self._limit, self._lost):
+                self._registry.register(metric)
 
     def lose(self, count: int = 1) -> None:
         """So many were given up."""

@@ -110,6 +110,8 @@ def status(as_json: bool) -> None:
 def _print_status(document: dict[str, Any]) -> None:
     if not document["components"]:
         click.echo("nothing runs here: `streamco up` starts it")
+    if document.get("alarm"):
+        click.echo(click.style(document["alarm"], fg="red"))
     for one in document["components"]:
         state = click.style(f"{one['state']:<11}", fg=_MARKS.get(one["state"], "yellow"))
         restarts = f"  {one['restarts']} restarts" if one["restarts"] else ""

@@ -96,6 +96,7 @@ def router(settings: Settings) -> "RouterSettings":
         peers_allowed=settings.router_peers,
         beat=places.beat("router"),
         spool=places.router / "spool.sqlite",
+        disk_reserve_bytes=settings.disk_reserve_megabytes << 20,
     )
 
 
@@ -115,6 +116,7 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
         ami_user=settings.ami_user,
         ami_secret=_secret(settings.ami_secret, "ami_secret"),
         beat=places.beat(f"node-agent-{node}"),
+        disk_reserve_bytes=settings.disk_reserve_megabytes << 20,
         rotate_bytes=settings.journal_megabytes << 20,
         keep_journal_seconds=settings.journal_days * 86_400,
     )

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     # How long a call is taken to be when margins are compared (a minimum or a connect fee weighs more on a short one).
     expected_call_seconds: Annotated[int, Field(ge=1, le=3600)] = 180
 
+    # With less than that free on a disk that we write to, it counts as nearly full, and new calls are refused.
+    disk_reserve_megabytes: Annotated[int, Field(ge=64, le=1 << 30)] = 1024
     audit_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
     # A journal's file is rotated at this size (or after a day); posted, it is deleted after so many days.
     journal_megabytes: Annotated[int, Field(ge=1, le=65_536)] = 512

@@ -209,7 +209,7 @@ class Stack:
         """`settings` with secrets. Nothing is done yet."""
         self._settings = settings
         self._progress = progress
-        self.supervisor = Supervisor(Places(settings), progress)
+        self.supervisor = Supervisor(Places(settings), progress, settings.disk_reserve_megabytes << 20)
 
     def start(
         self,

@@ -125,6 +125,14 @@ def wall_word(state: AuditState, now: datetime) -> Word | None:
     return None if word.state == "normal" else Word(word.state, f"Audit: {word.text}", "/audit")
 
 
+def disk_words(state: AuditState) -> list[Word]:
+    """Each node whose journal's disk is nearly full: its new calls are refused."""
+    return [
+        Word("red", f"{node}: disk nearly full since {_clock(since)}, new calls are refused")
+        for node, since in state.low_disks
+    ]
+
+
 def _since(runs: Sequence[Run]) -> str:
     """Since when the runs in sight have all been equal."""
     last = runs[0].at

@@ -24,10 +24,13 @@ from router.agent.state_file import AgentError
 from schemas.facts import FactsError, decode_facts
 from schemas.ids import started_seconds_of
 from sinks import holds
+from sinks.disk import LOOK_SECONDS, Disk
+from sinks.metrics import Bounded
 
 log = structlog.get_logger(__name__)
 _GONE_LIMIT: Final = 50_000
 _GONE_BATCH: Final = 1_000
+GONE: Final = Bounded("agent_gone_waiting", "Ends of calls that PostgreSQL has not been told of.")
 _WAIT_SECONDS: Final = 0.1
 _CLAIM_SECONDS: Final = 15  # an agent that has been silent so long no longer holds its node's name
 # A call is in Status before the router is asked for it; this is for what is on its way.
@@ -39,6 +42,13 @@ _CLAIM: Final = """
     ON CONFLICT (name) DO UPDATE SET agent_id = excluded.agent_id, epoch = excluded.epoch, last_seen_at = now()
     WHERE nodes.agent_id IS NULL OR nodes.agent_id = excluded.agent_id OR nodes.last_seen_at IS NULL
           OR nodes.last_seen_at < now() - make_interval(secs => %(silent)s)
+"""
+
+_DISK: Final = """
+    INSERT INTO nodes (name, agent_id, disk_low_since) VALUES (%(node)s, %(agent)s, CASE WHEN %(low)s THEN now() END)
+    ON CONFLICT (name) DO UPDATE
+    SET disk_low_since = CASE WHEN %(low)s THEN coalesce(nodes.disk_low_since, now()) END
+    WHERE nodes.agent_id IS NULL OR nodes.agent_id = excluded.agent_id
 """
 
 
@@ -53,10 +63,13 @@ class Counters:
         self._settings = settings
         self._agent_id = agent_id
         self._swept_at = time.monotonic()
+        self.disk = Disk("journal", settings.directory / "journal", settings.disk_reserve_bytes)
+        self._told_low: bool | None = None  # what this connection has told of the disk
         self._unheld_last: frozenset[str] = frozenset()
         self.unheld: frozenset[str] = frozenset()  # without a hold at two statuses: their FACTS are wanted
         self.on_unpaid: Callable[[Mapping[str, int]], None] = lambda _unpaid: None
         self._gone: deque[str] = deque(maxlen=_GONE_LIMIT)
+        GONE.watch(_GONE_LIMIT, lambda: len(self._gone))
         self._seen: tuple[Seen, int, int] | None = None
         self._wake = threading.Event()
         self._connection: psycopg.Connection[Any] | None = None
@@ -64,6 +77,8 @@ class Counters:
 
     def gone(self, call_id: str) -> None:
         """A call has ended."""
+        if len(self._gone) == _GONE_LIMIT:
+            GONE.lose()
         self._gone.append(call_id)
         self._wake.set()
 
@@ -80,9 +95,10 @@ class Counters:
         """Until `stop`. Raises AgentError where another agent holds the node's name."""
         try:
             while not stop.is_set():
-                self._wake.wait()
+                woken = self._wake.wait(LOOK_SECONDS)
                 self._wake.clear()
-                self._round(stop)
+                if self.disk.look() is not self._told_low or woken:
+                    self._round(stop)
         finally:
             self._disconnect()
 
@@ -104,6 +120,7 @@ class Counters:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+        self._told_low = None
 
     def _connect(self) -> psycopg.Connection[Any]:
         seconds = self._settings.postgres_seconds
@@ -117,6 +134,10 @@ class Counters:
         )
 
     def _tell(self, connection: psycopg.Connection[Any]) -> None:
+        if (low := self.disk.look()) is not self._told_low:
+            # Told anew until the row is ours: what an agent elsewhere has left there must not stand.
+            values = {"node": self._settings.node, "agent": self._agent_id, "low": low}
+            self._told_low = low if connection.execute(_DISK, values).rowcount == 1 else None
         gone = [self._gone[number] for number in range(min(len(self._gone), _GONE_BATCH))]
         if gone:
             holds.uncount(connection, gone)

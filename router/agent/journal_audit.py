@@ -27,6 +27,7 @@ from router.agent.marks import LIVE_NAME, AgentState, Found
 from router.agent.outbox import origin_of
 from router.agent.settings import AgentSettings
 from sinks.auditor.fold import HOUR_MS, hour_of
+from sinks.disk import is_full
 from sinks.metrics import Bounded, gauge
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,12 @@ class JournalAudit:
             while not stop.is_set():
                 try:
                     pause_seconds = _BREATH_SECONDS if self.look() else settings.audit_seconds
+                except OSError as error:
+                    if not is_full(error):
+                        raise
+                    log.error("the journal is not audited: the disk is full", error=str(error))  # noqa: TRY400
+                    self.health = "journal not audited: the disk is full"
+                    pause_seconds = settings.audit_seconds
                 except psycopg.Error as error:
                     log.warning("the journal is not audited: PostgreSQL is away", error=repr(error)[:300])
                     self.health = "journal not audited: PostgreSQL is away"

@@ -43,7 +43,9 @@ async def _serve(settings: AgentSettings) -> None:
     relay = Relay(
         settings,
         KafkaSender(settings.kafka, settings.send_seconds),
-        health=lambda: f"{watch.health}, {counters.health}, {journal.health}",
+        health=lambda: ", ".join(
+            text for text in (watch.health, counters.health, journal.health, counters.disk.said) if text
+        ),
     )
     journal = JournalAudit(settings, lambda: relay.state, relay.forget)
     watch = Watch(

@@ -21,11 +21,16 @@ from router.agent.settings import AgentSettings
 from router.agent.state_file import load_state, store_state
 from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
 from sinks.beat import send_beat
+from sinks.disk import is_full
+from sinks.metrics import Bounded, counter, gauge
 
 log = structlog.get_logger(__name__)
 _RINGING_LIMIT: Final = 20_000  # that wait for Kafka; of more, the oldest go: they serve the live view
 _RINGING_BATCH: Final = 2_000
 _BEAT_SECONDS: Final = 1.0
+RINGING: Final = Bounded("agent_ringing_waiting", "Ringing events that wait for Kafka, for the live view.")
+WAITING: Final = gauge("agent_journal_waiting_bytes", "Bytes of the journal that Kafka has not acknowledged yet.")
+UNSTORED: Final = counter("agent_state_not_stored", "Tries to store the agent's state that failed: the disk is full.")
 
 
 class Relay:
@@ -46,6 +51,10 @@ class Relay:
         self._reached = False  # whether the broker has been spoken to since the last failure
         stored = load_state(settings.directory)
         self.state: AgentState = known_again(self._journal, look(self._journal), stored)
+        self._stored: AgentState = stored
+        self._store_at = 0.0
+        RINGING.watch(_RINGING_LIMIT, lambda: len(self._ringing))
+        WAITING.set_function(lambda: self.journal_waiting_bytes)
         self.journal_offset = 0
         self.journal_waiting_bytes = 0
         self.sent_events = 0
@@ -55,6 +64,8 @@ class Relay:
     def put(self, event: LegRinging | NodeHeartbeat) -> None:
         """An event of the agent's own, from any thread; it goes with the next batch. Of heartbeats only the newest."""
         if isinstance(event, LegRinging):
+            if len(self._ringing) == _RINGING_LIMIT:
+                RINGING.lose()
             self._ringing.append(event)
         else:
             self._heartbeat = event
@@ -110,9 +121,8 @@ class Relay:
         if restart is not None:
             restart.acknowledged(of_restart)
             state = restart.stored(state) if restart.is_done else state
-        if state != self.state:
-            store_state(self._settings.directory, state)
-            self.state = state
+        self.state = state
+        self._store()
         if restart is not None:
             self._go_on(restart, caught_up=not batch.full)
         self.estimated += sum(isinstance(event, LegEnded | CallEnded) for event in of_restart)
@@ -124,6 +134,26 @@ class Relay:
         self.journal_offset, self.journal_waiting_bytes = waiting_bytes(found, state)
         self._beat()
         return batch.full
+
+    def _store(self) -> None:
+        """Store the state. A disk without room is tried again each retry_seconds while the journal is relayed on: what
+        the file lacks is sent once more after a kill, harmlessly. Raises any other OSError.
+        """
+        if self.state == self._stored or time.monotonic() < self._store_at:
+            return
+        try:
+            store_state(self._settings.directory, self.state)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            self._store_at = time.monotonic() + self._settings.retry_seconds
+            UNSTORED.inc()
+            log.error("how far the journal was sent is not stored: the disk is full", error=str(error))  # noqa: TRY400
+            return
+        if self._store_at:
+            log.warning("how far the journal was sent is stored again")
+            self._store_at = 0.0
+        self._stored = self.state
 
     def _without_deleted(self, state: AgentState) -> AgentState:
         """The state without the marks of files that were deleted. The inode may be another file's already: then it

@@ -6,12 +6,14 @@ from typing import Annotated
 from pydantic import Field, SecretStr, StringConstraints
 
 from schemas.connections import Frozen, Kafka, Postgres
+from sinks.disk import DEFAULT_RESERVE_BYTES
 
 
 class AgentSettings(Frozen):
     """The agent of one node. Times in seconds; every one of them is a bound.
 
     `directory` is the node's: journal/Master.csv*, epoch, and the agent's own agent.json and agent.lock.
+    `disk_reserve_bytes`: with less than that free on the journal's disk, the node's new calls are refused.
     `batch_bytes`: of the journal, that are on their way to Kafka at once.
     `settle_seconds`: a leg of the journal is to be in the ledger so long after it was written.
     `rotate_bytes`, `rotate_seconds`: the journal's file gets another name at either; a file that is sealed and posted
@@ -31,6 +33,7 @@ class AgentSettings(Frozen):
     ami_user: str = "agent"
     ami_secret: SecretStr
     beat: Path | None = None
+    disk_reserve_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 50)] = DEFAULT_RESERVE_BYTES
     poll_seconds: Annotated[float, Field(gt=0, le=5)] = 0.05
     batch_bytes: Annotated[int, Field(ge=1 << 16, le=8 << 20)] = 1 << 20
     send_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from router.agent.marks import STATE_VERSION, AgentState
+from sinks.disk import is_full
 
+log = structlog.get_logger(__name__)
 STATE_NAME: Final = "agent.json"
 LOCK_NAME: Final = "agent.lock"
 _decoder: Final = msgspec.json.Decoder(AgentState)
@@ -32,8 +35,13 @@ class NodeLock:
             holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
             os.close(self._descriptor)
             raise AgentError(f"node {node}: another agent (process {holder}) reads {directory / 'journal'}") from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            log.error("the lock is held, but its file does not say by whom: the disk is full", path=str(path))  # noqa: TRY400
 
     def release(self) -> None:
         """Let it go."""
@@ -64,11 +72,10 @@ def store_state(directory: Path, state: AgentState) -> None:
     path = directory / STATE_NAME
     part = path.with_name(f"{STATE_NAME}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    try:
-        os.write(descriptor, msgspec.json.encode(state))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(descriptor, "wb") as file:  # writes all of it, or raises: a disk that fills up takes a part
+        file.write(msgspec.json.encode(state))
+        file.flush()
+        os.fsync(file.fileno())
     part.replace(path)
     folder = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:

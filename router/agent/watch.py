@@ -32,9 +32,12 @@ from router.agent.settings import AgentSettings
 from router.agent.state_file import AgentError, read_epoch
 from schemas.events import ActiveChannel, LegRinging, NodeHeartbeat, NodeRestarted
 from schemas.refusals import CUT_CAUSE
+from sinks.disk import is_full
+from sinks.metrics import Bounded
 
 log = structlog.get_logger(__name__)
 MAX_HEARTBEAT_CALLS: Final = 6_000  # of about 100 bytes: so many fit into a message of the broker's size
+LISTED: Final = Bounded("agent_calls_listed", "Calls that the last heartbeat lists.")
 
 
 class Watch:
@@ -61,6 +64,8 @@ class Watch:
         self._begin = begin
         self._known_start = known_start
         self._kept: LastHeartbeat | None = None
+        self._listed = 0
+        LISTED.watch(MAX_HEARTBEAT_CALLS, lambda: self._listed)
         self._booted = asyncio.Event()
         self._last: Seen | None = None
         self._cuts = Cuts()
@@ -204,6 +209,8 @@ class Watch:
     def _beat(self, seen: Seen, epoch: int, at_ms: int) -> NodeHeartbeat:
         if len(seen.calls) > MAX_HEARTBEAT_CALLS:
             log.error("more calls than a heartbeat can hold", calls=len(seen.calls), limit=MAX_HEARTBEAT_CALLS)
+            LISTED.lose(len(seen.calls) - MAX_HEARTBEAT_CALLS)
+        self._listed = min(len(seen.calls), MAX_HEARTBEAT_CALLS)
         offset, waiting = self._journal()
         node = self._settings.node
         return NodeHeartbeat(
@@ -225,7 +232,13 @@ class Watch:
         if self._kept is None or self._kept.epoch != epoch:
             self._kept = load_heartbeat(directory, epoch)
         self._kept = next_heartbeat(self._kept, epoch, at_ms, time.monotonic_ns() // 1_000_000, calls)
-        store_heartbeat(directory, self._kept)
+        try:
+            store_heartbeat(directory, self._kept)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            # Should Asterisk crash now, its calls are closed at the last heartbeat that was kept.
+            log.error("the heartbeat is not kept: the disk is full", error=str(error))  # noqa: TRY400
 
     def _announce(self, epoch: int, started: str, alive: frozenset[str], at_ms: int) -> None:
         """A start that Kafka has not been told of is told of."""

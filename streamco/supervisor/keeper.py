@@ -13,6 +13,7 @@ from typing import Final
 import psutil
 import structlog
 
+from sinks.disk import is_full
 from streamco.embedded.server import Progress, ServerError
 from streamco.pidfile import write_pid
 from streamco.places import Places
@@ -147,6 +148,7 @@ class Keeper:
             component.prepare(self._progress)
             self._spawn()
         except (ServerError, OSError, psutil.Error) as error:
+            self._end_process()  # its pid file may be what could not be written
             return str(error), 0.0
         started_at = time.monotonic()
         healthy_at: float | None = None
@@ -212,7 +214,13 @@ class Keeper:
             if self._log_path.stat().st_size < LOG_LIMIT_BYTES:
                 return
             old = self._log_path.with_suffix(".log.1")
-            old.write_bytes(self._log_path.read_bytes())
+            try:
+                old.write_bytes(self._log_path.read_bytes())
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                old.unlink(missing_ok=True)
+                log.error("an old log is given up: the disk is full", name=self.component.name)  # noqa: TRY400
             with self._log_path.open("r+b") as file:
                 file.truncate(0)
         except FileNotFoundError:

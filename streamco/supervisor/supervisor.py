@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from sinks.disk import DEFAULT_RESERVE_BYTES, Disk, is_full
 from sinks.metrics import SUFFIX
 from streamco.embedded.server import Progress, ServerError
 from streamco.pidfile import end_process, living, read_pid, write_pid
@@ -29,8 +30,10 @@ _POLL_SECONDS: Final = 0.05
 class Supervisor:
     """Owns a home directory from `open` to `close`. Every method is called from one thread."""
 
-    def __init__(self, places: Places, progress: Progress) -> None:
+    def __init__(self, places: Places, progress: Progress, reserve_bytes: int = DEFAULT_RESERVE_BYTES) -> None:
+        """`reserve_bytes`: with less than that free, the disk of the directory counts as nearly full."""
         self._places = places
+        self._disk = Disk("home", places.home, reserve_bytes)
         self._progress = progress
         self._keepers: dict[str, Keeper] = {}
         self._announced: list[Component] = []
@@ -121,21 +124,34 @@ class Supervisor:
 
     def _write_status_often(self) -> None:
         while not self._ending.wait(STATUS_SECONDS):
-            self._write_status()
-            ends = {name: keeper.recent_ends(time.monotonic()) for name, keeper in dict(self._keepers).items()}
-            tell(self.statuses(), ends, self._places.run / f"supervisor{SUFFIX}")
+            self._disk.look()
+            try:
+                self._tell_often()
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                log.error("the status has no room: the disk is full", error=str(error))  # noqa: TRY400
+
+    def _tell_often(self) -> None:
+        self._write_status()
+        ends = {name: keeper.recent_ends(time.monotonic()) for name, keeper in dict(self._keepers).items()}
+        tell(self.statuses(), ends, self._places.run / f"supervisor{SUFFIX}")
 
     def _write_status(self) -> None:
         with self._status_guard:
             part = self._places.status.with_suffix(".part")
-            part.write_text(json.dumps(status_document(self.statuses())))
+            part.write_text(json.dumps(status_document(self.statuses(), self._disk.said)))
             part.replace(self._places.status)
 
 
-def status_document(statuses: Sequence[Status]) -> dict[str, Any]:
-    """What `streamco status --json` prints: ok when every component is healthy, or runs elsewhere and answers."""
+def status_document(statuses: Sequence[Status], alarm: str = "") -> dict[str, Any]:
+    """What `streamco status --json` prints: ok when every component is healthy, or runs elsewhere and answers.
+
+    `alarm`: what else is wrong, in words; then it is not ok.
+    """
     return {
-        "ok": bool(statuses) and all(status.state in ("healthy", "external") for status in statuses),
+        "ok": bool(statuses) and not alarm and all(status.state in ("healthy", "external") for status in statuses),
+        "alarm": alarm,
         "components": [asdict(status) for status in statuses],
     }
 

@@ -23,6 +23,7 @@ from router.agent.cuts import LEAD_MS
 from schemas.connections import Kafka
 from sinks.ledger import Ledger
 from streams.folds.rating import rate_leg
+from tests.faults.report import report
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 PROGRAM = """
@@ -86,6 +87,7 @@ async def bill(dsn: str, calls: list[Call]) -> None:
         await Ledger(connection).post(legs)
 
 
+@pytest.mark.faults
 async def test_calls_are_cut_when_their_money_ends_and_billed_to_the_cut(
     line: Line, connection: psycopg.Connection[Any]
 ) -> None:
@@ -118,7 +120,10 @@ async def test_calls_are_cut_when_their_money_ends_and_billed_to_the_cut(
         assert seconds * 1000 - 3 * LEAD_MS <= ended.duration_ms <= seconds * 1000
     assert sum(paid_seconds.values()) == 20
     await bill(line.dsn, calls)
+    await bill(line.dsn, calls)  # a repeat
     assert money_of(connection, PREPAID) == (0, 0, 0)
+    legs = sum(1 + len(call.legs) for call in calls)
+    report("F13 balance runs out in mid-call", len(calls), legs, legs, "billed to the cut, nothing left or held")
     broke = line.call("broke", "999210000043", scenarios.caller_refused(CALLER, 403), PENNILESS).wait()
     assert broke.code == 0, broke.received
     assert line.calls_of([broke.address])[broke.address].ended.reason == "NO BALANCE"

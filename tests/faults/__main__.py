@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+# Beside the tests of this directory: those that stand with what they are about.
+ELSEWHERE = (
+    "tests/router/test_server.py::test_two_routers_never_admit_more_than_the_account_affords",
+    "tests/asterisk/test_money.py::test_calls_are_cut_when_their_money_ends_and_billed_to_the_cut",
+)
 HEAD = ("fault", "kills", "legs", "duplicates", "audit")
 
 
@@ -26,7 +31,7 @@ def main(arguments: list[str]) -> int:
         os.environ["STREAMCO_FAULTS_REPORT"] = str(path)
         # Two at a time, each with servers of its own: most of these tests wait for a session to run out.
         shared = ["-n", "2", "--dist", "loadfile", "--durations=0", "--durations-min=5"]
-        code = pytest.main([str(Path(__file__).parent), *shared, *arguments])
+        code = pytest.main([str(Path(__file__).parent), *ELSEWHERE, *shared, *arguments])
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     lines.sort(key=lambda line: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", line["fault"])])
     print("\n" + table(lines))

@@ -3,14 +3,12 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from faulty_line import FaultyLine, verdict
 from made_legs import insert_parties, journal_line, make_legs
 
-from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.topics import DEAD_LETTERS
 from sinks.audit_sources import read_topic
 from tests.faults.report import report
@@ -18,13 +16,6 @@ from tests.faults.report import report
 pytestmark = [pytest.mark.faults, pytest.mark.slow_faults, pytest.mark.servers]
 KILLS = 24
 CALLS = 5_000
-
-
-@pytest.fixture
-def line(tmp_path: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> Iterator[FaultyLine]:
-    made = FaultyLine(tmp_path, postgres, kafka, clickhouse)
-    yield made
-    made.close()
 
 
 class Writer(threading.Thread):

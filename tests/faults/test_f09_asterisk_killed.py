@@ -4,8 +4,6 @@ comes later makes one correcting entry."""
 import os
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,8 +12,6 @@ from faulty_line import FaultyLine, verdict
 from real_line import CALLER, NODE, Line
 
 from configuration.asterisk import scenarios
-from configuration.asterisk.fetch import FetchError, installation
-from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import CallEnded, LegEnded, LegStarted, NodeHeartbeat, encode_event
 from schemas.journal import decode_line, encode_line, split_at_length
 from schemas.topics import NODES
@@ -27,31 +23,6 @@ pytestmark = [pytest.mark.faults, pytest.mark.servers, pytest.mark.asterisk]
 TALKING = 3
 HEARTBEAT_SECONDS = 0.3
 LATE_TALK_MS = 25_500
-
-
-@pytest.fixture
-def asterisk(postgres_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    """A node of this test's own. A machine that cannot have Asterisk: skipped, or failed with CI=true."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamco"
-    try:
-        programs = installation(cache)
-    except FetchError as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    line = Line(postgres_dsn, tmp_path_factory.mktemp("k"), programs, cache)
-    try:
-        line.start()
-        yield line
-    finally:
-        line.close()
-
-
-@pytest.fixture
-def line(tmp_path: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> Iterator[FaultyLine]:
-    made = FaultyLine(tmp_path, postgres, kafka, clickhouse)
-    yield made
-    made.close()
 
 
 def heartbeats(line: FaultyLine) -> list[NodeHeartbeat]:

@@ -20,6 +20,7 @@ from schemas.facts import decode_facts
 from sinks.ledger import Ledger
 from streamco.embedded.temporary import free_port
 from streams.folds.rating import rate_leg
+from tests.faults.report import report
 
 pytestmark = pytest.mark.servers
 NUMBER = "447700900123"
@@ -182,6 +183,7 @@ def make_prepaid(connection: psycopg.Connection[Any], balance: Decimal) -> None:
     connection.execute("INSERT INTO nodes (name, last_seen_at) VALUES ('ast1', now() + interval '1 hour')")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("credit", [0, Decimal("0.24")])
 async def test_two_routers_never_admit_more_than_the_account_affords(
     router: Running, postgres_dsn: str, connection: psycopg.Connection[Any], tmp_path: Path, credit: Decimal
@@ -204,6 +206,7 @@ async def test_two_routers_never_admit_more_than_the_account_affords(
         " JOIN account_balances USING (account_id) JOIN accounts USING (account_id)"
     ).fetchone()
     assert row == (Decimal("1.2"), 20, Decimal("1.2"), 0)
+    report(f"F12 200 calls at once, two routers, credit {credit}", 0, 200, 0, "20 admitted, never overdrawn")
 
 
 async def watch_for_overdrafts(dsn: str) -> bool:

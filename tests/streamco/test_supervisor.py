@@ -181,3 +181,19 @@ def test_external_components_are_asked_and_never_started(supervisor: Supervisor)
 
 def test_nothing_at_all_is_not_ok() -> None:
     assert not status_document([])["ok"]
+
+
+def test_a_home_whose_disk_is_nearly_full_is_an_alarm(settings: Settings, tmp_path: Path) -> None:
+    supervisor = Supervisor(Places(settings), lambda _: None, 1 << 50)  # a reserve that no disk has
+    supervisor.open()
+    try:
+        supervisor.start([worker(tmp_path, "one")])
+        until(lambda: control.read_status(settings).get("alarm", "") != "")
+        document = control.read_status(settings)
+        assert document["alarm"].startswith("DISK NEARLY FULL under the home: ")
+        assert [one["state"] for one in document["components"]] == ["healthy"]
+        assert not document["ok"]
+        metrics = Places(settings).run / "supervisor.prom"
+        until(lambda: metrics.exists() and 'streamco_disk_low{place="home"} 1.0' in metrics.read_text())
+    finally:
+        supervisor.close()

@@ -19,6 +19,8 @@ _AGENT: Final = """
 import sys
 from router.agent.main import run
 from router.agent.settings import AgentSettings
+from streamco.logs import configure_logs
+configure_logs("node-agent")
 run(AgentSettings.model_validate_json(sys.stdin.read()))
 """
 _WORKER: Final = """
@@ -28,6 +30,14 @@ from streams.settings import StreamsSettings
 from streams.worker import run
 configure_logs("streams")
 run(StreamsSettings.model_validate_json(sys.stdin.read()))
+"""
+_ROUTER: Final = """
+import sys
+from router.server import run
+from router.settings import RouterSettings
+from streamco.logs import configure_logs
+configure_logs("router")
+run(RouterSettings.model_validate_json(sys.stdin.read()))
 """
 _WAIT_SECONDS: Final = 90.0
 
@@ -71,10 +81,18 @@ class FaultyLine:
         }
         self._start(role, _WORKER, {**values, **options})
 
+    def start_router(self, port: int, **options: Any) -> None:
+        """A router; its snapshots, spool and beat are in DIRECTORY/router."""
+        directory = self.directory / "router"
+        directory.mkdir(exist_ok=True)
+        snapshot = {"postgres": {"dsn": self.postgres.dsn.get_secret_value()}, "directory": str(directory / "snapshot")}
+        values = {"snapshot": snapshot, "port": port, "spool": str(directory / "spool.sqlite")}
+        self._start("router", _ROUTER, {**values, "beat": str(directory / "router.beat"), **options})
+
     def _start(self, name: str, program: str, values: Mapping[str, Any]) -> None:
         whole = {
             "kafka": self.kafka.model_dump(),
-            "postgres": {"dsn": self.postgres.dsn.get_secret_value()},
+            **({} if name == "router" else {"postgres": {"dsn": self.postgres.dsn.get_secret_value()}}),
             **values,
         }
         with (self.directory / f"{name}.log").open("ab") as log:

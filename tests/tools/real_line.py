@@ -191,6 +191,11 @@ class Line:
         return self._running["node"]
 
     @property
+    def router_pid(self) -> int:
+        """The router."""
+        return self._running["router"].pid
+
+    @property
     def asterisk_pid(self) -> int:
         """Asterisk itself."""
         return int((self.directory / "node" / "run" / "asterisk.pid").read_text())
