@@ -1,13 +1,14 @@
 # The two commands: `make demo` and `make test`. Each does all of its own set-up.
 #   DEMO_SECONDS=60 make demo   stops by itself after so many seconds of traffic and ends with the audit
 #   make check                  format, lint, types, imports, unit tests: under a minute
+#   make faults                 every fault on real servers, one line each: some minutes
 #   make bench ROW=P1           one row of docs/performance.md as one JSON line
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 RUN := .venv/bin
 
-.PHONY: demo test check bench lint types imports unit setup clean
+.PHONY: demo test faults check bench lint types imports unit setup clean
 
 setup:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -18,7 +19,11 @@ demo: setup
 
 test: setup
 	@$(RUN)/python -m tests.prepare
-	$(RUN)/python -m pytest $(PYTEST)
+	$(RUN)/python -m pytest -m "not slow_faults" $(PYTEST)
+
+faults: setup
+	@$(RUN)/python -m tests.prepare
+	$(RUN)/python -m tests.faults $(PYTEST)
 
 check: setup lint types imports unit
 

@@ -87,8 +87,7 @@ async def keep_letters_within(
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LIMIT_LOCK,))
     new = await keep_letters(connection, letters)
     if new:
-        row = await (await connection.execute("SELECT count(*) FROM dead_letters WHERE state = 'open'")).fetchone()
-        count = row[0] if row else 0
+        count = await count_open(connection)
         if count > limit:
             first = next(letter for letter in letters if letter.origin in new)
             raise TooManyDeadLettersError(
@@ -96,6 +95,12 @@ async def keep_letters_within(
                 f"{first.origin}: {first.reason}"
             )
     return new
+
+
+async def count_open(connection: psycopg.AsyncConnection[Any]) -> int:
+    """How many letters nobody has decided about."""
+    row = await (await connection.execute("SELECT count(*) FROM dead_letters WHERE state = 'open'")).fetchone()
+    return row[0] if row else 0
 
 
 def list_letters(connection: psycopg.Connection[Any], state: State | None, limit: int) -> list[KeptLetter]:

@@ -1,9 +1,16 @@
-"""The audit's report for people."""
+"""The audit's reports for people: the whole recount's, and what the continuous one found last."""
+
+import json
+from typing import Final
 
 import click
+import psycopg
 
 from schemas.money import decimal_from_micros
 from sinks.audit import AuditReport
+from sinks.auditor.store import LastRun, last_run
+
+_NAMED: Final = 200
 
 
 def print_report(report: AuditReport) -> None:
@@ -33,3 +40,27 @@ def print_report(report: AuditReport) -> None:
 
 def _nodes(report: AuditReport) -> str:
     return ", ".join(f"{node} {legs:,}" for node, legs in report.nodes.items()) or "none"
+
+
+def print_last(dsn: str, *, as_json: bool) -> int:
+    """Print the last run; the exit code: 0 equal, 1 not, 2 there was none. Raises psycopg.Error."""
+    with psycopg.connect(dsn, connect_timeout=5) as connection:
+        run = last_run(connection, _NAMED)
+    if as_json:
+        click.echo(json.dumps(None if run is None else run._asdict(), default=str))
+    elif run is None:
+        click.echo("the continuous audit has not run yet")
+    else:
+        _print_run(run)
+    return 2 if run is None else 0 if run.ok else 1
+
+
+def _print_run(run: LastRun) -> None:
+    click.echo(
+        f"{run.at:%Y-%m-%d %H:%M:%S %Z}, in {run.seconds:.2f} s: {run.rated:,} rated legs read, {run.posted:,} entries "
+        f"counted, {run.compared:,} legs equal everywhere, {run.waiting:,} on their way"
+    )
+    for one in run.open:
+        since = f"since {one['since']:%Y-%m-%d %H:%M:%S}"
+        click.echo(click.style(f"{one['kind']}: {one['subject']} {since} {one['detail']}", fg="red"))
+    click.echo(click.style("equal" if run.ok else f"{run.differences} DIFFERENCES", fg="green" if run.ok else "red"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
+from streamco.audit_cli import audit
 from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
@@ -66,6 +67,7 @@ def commands() -> None:
     """
 
 
+commands.add_command(audit)
 commands.add_command(dead_letters)
 commands.add_command(metrics)
 
@@ -244,31 +246,6 @@ def asterisk_config(node: str, output: Path) -> None:
 
     for line in write_files(_settings(), node, output):
         click.echo(line)
-
-
-@commands.command()
-@click.option("--json", "as_json", is_flag=True, help="The report as JSON on one line.")
-@click.option(
-    "--settle", default=0.0, type=click.FloatRange(0, 3600), help="Wait so many seconds for what is in flight."
-)
-def audit(as_json: bool, settle: float) -> None:
-    """Compare journals, rated legs, CDRs and ledger. Exit code 1 on any difference."""
-    from sinks.audit import audit as compare
-    from sinks.audit import report_json
-    from streamco import rooms
-    from streamco.audit_view import print_report
-
-    told = (lambda _: None) if as_json else teller()
-    chosen = rooms.audit(_settings())
-    try:
-        report = compare(chosen, settle, told)
-    except Exception as error:  # any store's client: no audit is better than half a one
-        _fail(f"the stores cannot be read: {error}", 2)
-    if as_json:
-        click.echo(report_json(report))
-    else:
-        print_report(report)
-    sys.exit(0 if report.ok else 1)
 
 
 @commands.command()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from router.settings import RouterSettings
     from simulator.settings import SimulatorSettings
     from sinks.audit import AuditSettings
+    from sinks.auditor.settings import AuditorSettings
     from streams.settings import StreamsSettings
 
 STREAM_ROLES = ("billing", "cdrs", "live")
@@ -146,6 +147,19 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
             "data_directory": places.streams / which,
             "beat": places.beat(names[which]),
         }
+    )
+
+
+def auditor(settings: Settings) -> "AuditorSettings":
+    """The continuous audit."""
+    from sinks.auditor.settings import AuditorSettings
+
+    return AuditorSettings(
+        postgres=postgres(settings),
+        kafka=kafka(settings),
+        clickhouse=clickhouse(settings),
+        beat=Places(settings).beat("auditor"),
+        every_seconds=settings.audit_seconds,
     )
 
 

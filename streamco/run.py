@@ -34,6 +34,12 @@ def _streams(settings: Settings, which: str) -> None:
     run(rooms.streams(settings, which))
 
 
+def _auditor(settings: Settings, _which: str) -> None:
+    from sinks.auditor.main import run
+
+    run(rooms.auditor(settings))
+
+
 def _dashboards(settings: Settings, _which: str) -> None:
     from dashboards.serve import run
 
@@ -62,6 +68,7 @@ PROCESSES: Final[dict[str, Callable[[Settings, str], None]]] = {
     "router": _router,
     "node-agent": _agent,
     "streams": _streams,
+    "auditor": _auditor,
     "dashboards": _dashboards,
     "simulator": _simulator,
     "asterisk": _asterisk,

@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     # How long a call is taken to be when margins are compared (a minimum or a connect fee weighs more on a short one).
     expected_call_seconds: Annotated[int, Field(ge=1, le=3600)] = 180
 
+    audit_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
     simulator_cps: Annotated[float, Field(gt=0, le=5_000)] = 60.0
     simulator_seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 1
     simulator_talk_seconds: Annotated[float, Field(ge=1, le=3_600)] = 35.0

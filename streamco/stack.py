@@ -83,6 +83,7 @@ def processes(settings: Settings) -> list[Component]:
     for name, which in rooms.stream_workers(settings).items():
         needs = {"billing": ("kafka", "postgres"), "cdrs": _STORES, "live": ("kafka",)}[which.partition("-")[0]]
         ours.append(_own(settings, name, ("streams", which), needs=needs))
+    ours.append(_own(settings, "auditor", ("auditor",), needs=_STORES))
     ours.append(
         _own(
             settings,

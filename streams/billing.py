@@ -1,12 +1,12 @@
 """The billing role: closed legs are rated, rated legs are posted to the ledger. Every leg, once, or a dead letter."""
 
-from typing import Any
+from typing import Any, Final
 
 import faust
 import psycopg
 import structlog
 
-from schemas.events import RatedLeg
+from schemas.events import DeadLetter, RatedLeg
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from sinks.ledger import Ledger
 from streams.app import now_ms, origin_of, source
@@ -17,6 +17,9 @@ from streams.output import DeadLetters, rated_messages, send_all
 from streams.settings import StreamsSettings
 
 log = structlog.get_logger(__name__)
+MAX_POST_LEGS: Final = 10_000  # of one transaction: a backlog's batches have many times that
+# A worker that is stopped in a transaction holds the locks of its accounts: the server ends it, and others go on.
+_BOUNDS: Final = "-c idle_in_transaction_session_timeout=5000 -c statement_timeout=60000"
 
 
 def add_billing(app: faust.App, settings: StreamsSettings) -> None:
@@ -37,6 +40,7 @@ def add_billing(app: faust.App, settings: StreamsSettings) -> None:
             autocommit=True,
             connect_timeout=5,
             application_name="streams-billing",
+            options=_BOUNDS,
         ) as connection:
             ledger = Ledger(connection)
             async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
@@ -61,16 +65,24 @@ async def rate_batch(
 async def post_batch(stream: Any, batch: list[Any], ledger: Ledger, dead_letters: DeadLetters) -> None:
     """Messages of rated legs are posted; acknowledged when they are committed, and what was refused is kept."""
     numbered, dead = read_rated(batch)
+    for first in range(0, len(numbered), MAX_POST_LEGS):
+        dead += await post(ledger, numbered[first : first + MAX_POST_LEGS])
+    await dead_letters.send(dead)
+    for event in batch:
+        await stream.ack(event)
+
+
+async def post(ledger: Ledger, numbered: list[tuple[Numbered, RatedLeg]]) -> list[DeadLetter]:
+    """Post legs in one transaction; a dead letter for each that the ledger refuses. Raises psycopg.Error."""
     posted = await ledger.post([leg for _, leg in numbered])
     if posted.repeated:
         log.info("legs that were posted before: nothing changed", legs=posted.repeated)
     places = {id(leg): place for place, leg in numbered}
+    dead = []
     for leg, reason in posted.rejected:
         place = places[id(leg)]
         dead.append(dead_letter(place.origin, place.raw, reason, now_ms(), leg.leg_id))
-    await dead_letters.send(dead)
-    for event in batch:
-        await stream.ack(event)
+    return dead
 
 
 def read_rated(batch: list[Any]) -> tuple[list[tuple[Numbered, RatedLeg]], list[Any]]:

@@ -38,8 +38,13 @@ class DeadLetters:
         """
         if not letters:
             return
+        # Whoever is stopped while he holds the limit's lock must not keep all others from their dead letters.
+        bound_ms = int(self._send_seconds * 1000) + 5_000
         async with await psycopg.AsyncConnection.connect(
-            self._dsn, connect_timeout=5, application_name="streams-dead-letters"
+            self._dsn,
+            connect_timeout=5,
+            application_name="streams-dead-letters",
+            options=f"-c idle_in_transaction_session_timeout={bound_ms} -c statement_timeout={bound_ms}",
         ) as connection:
             # In the table first, uncommitted: what the topic then refuses is rolled back with the transaction, and what
             # is in both already (read again after a crash) is not written again.

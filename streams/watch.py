@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -20,6 +20,7 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 
 from sinks.beat import send_beat
+from sinks.metrics import gauge
 from streams.folds.standstill import Partition, Progress, Standing
 from streams.settings import StreamsSettings
 
@@ -29,6 +30,7 @@ LOOK_SECONDS: Final = 5.0
 REQUEST_MS: Final = 5_000
 ENDING_SECONDS: Final = 10.0
 EXIT_CODE: Final = 1
+_WAITING: Final = gauge("stream_waiting_messages", "Messages of this worker's partitions not yet committed.", ["topic"])
 
 
 class Watch:
@@ -76,12 +78,14 @@ class Watch:
                 continue
             if now < look_at:
                 continue
-            if (seen := self._offsets()) is not None and (still := standing.look(now, seen)):
-                worst = max(still, key=lambda one: one.seconds)
-                self._end(
-                    f"{worst.partition.topic}/{worst.partition.number} stands still at {worst.progress.committed} of "
-                    f"{worst.progress.end} for {worst.seconds:.0f} s; {len(still)} partitions do"
-                )
+            if (seen := self._offsets()) is not None:
+                tell_waiting(seen)
+                if still := standing.look(now, seen):
+                    worst = max(still, key=lambda one: one.seconds)
+                    self._end(
+                        f"{worst.partition.topic}/{worst.partition.number} stands still at {worst.progress.committed} "
+                        f"of {worst.progress.end} for {worst.seconds:.0f} s; {len(still)} partitions do"
+                    )
             look_at = seconds_awake() + LOOK_SECONDS
 
     def _offsets(self) -> dict[Partition, Progress] | None:
@@ -125,6 +129,13 @@ class Watch:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(EXIT_CODE)
+
+
+def tell_waiting(seen: Mapping[Partition, Progress]) -> None:
+    """Set the metric: messages that this worker has not committed, of each topic."""
+    for topic in {partition.topic for partition in seen}:
+        mine = [progress for partition, progress in seen.items() if partition.topic == topic]
+        _WAITING.labels(topic).set(sum(max(0, one.end - one.committed) for one in mine))
 
 
 def seconds_awake() -> float:

@@ -76,6 +76,7 @@ def run(settings: StreamsSettings) -> None:
     app = build_app(settings)
     watch = Watch(settings, app.conf.id, lambda: assigned(app, settings.role), lambda: bool(app.should_stop))
     worker: Any = faust.Worker(app, loglevel="WARN", override_logging=False, redirect_stdouts=False, quiet=True)
+    worker.spinner = None  # it would write a terminal's codes into the log
     log.info("stream worker starts", role=settings.role, instance=settings.instance)
     watch.start()
     try:

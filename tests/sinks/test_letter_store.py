@@ -11,6 +11,7 @@ from schemas.events import DeadLetter
 from sinks.letter_store import (
     LetterError,
     TooManyDeadLettersError,
+    count_open,
     count_replay,
     decide,
     find_letter,
@@ -40,6 +41,7 @@ async def test_a_letter_is_kept_once_whole_and_a_repeat_changes_nothing(postgres
         assert sorted(await keep_letters(connection, [hostile, wrong, hostile])) == ["calls/1/2/3", "rated-legs/0/0/0"]
         assert await keep_letters(connection, [hostile, letter("calls/1/2/3", b"other")]) == []
         assert await keep_letters(connection, []) == []
+        assert await count_open(connection) == 2
     with psycopg.connect(postgres_dsn) as connection:
         found = find_letter(connection, "calls/1/2/3")
         assert (found.raw, found.reason, found.leg_id, found.source) == (b"\x00\xff", "a\\0b", "\\0", "calls")

@@ -27,7 +27,17 @@ PORTS = (
     "POSTGRES_PORT", "KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CLICKHOUSE_PORT", "ROUTER_PORT", "DASHBOARDS_PORT",
     "SIP_PORT",
 )  # fmt: skip
-KILLED = ("router", "node-agent-sim1", "streams-1", "streams-2", "kafka", "postgres", "clickhouse", "dashboards")
+KILLED = (
+    "router",
+    "node-agent-sim1",
+    "streams-1",
+    "streams-2",
+    "kafka",
+    "postgres",
+    "clickhouse",
+    "auditor",
+    "dashboards",
+)
 TRAFFIC_SECONDS = 75
 MIN_CALLS = 2_000
 
@@ -154,7 +164,7 @@ def test_data_survives_and_up_down_status_logs_work(demo: tuple[int, str], home:
         names = [line.split()[0] for line in shown.stdout.splitlines()]
         agents = [f"node-agent-{node}" for node in ("sim1", "sim2", "ast1")]
         streams = ["streams-1", "streams-2", "streams-3"]
-        assert names == ["postgres", "kafka", "clickhouse", "router", *agents, *streams, "dashboards"]
+        assert names == ["postgres", "kafka", "clickhouse", "router", *agents, *streams, "auditor", "dashboards"]
         again = json.loads(home.run("audit", "--json", "--settle", "20", **nodes).stdout)
         assert (again["ok"], again["legs"], again["money"]) == (True, report["legs"], report["money"])
         fresh = home.run("password", "admin").stdout

@@ -20,7 +20,7 @@ KNOWN = {f"STREAMCO_{name.upper()}" for name in Settings.model_fields}
 
 def test_every_component_is_there() -> None:
     streams = {f"streams-{number + 1}" for number in range(len(STREAM_ROLES))}
-    ours = {"router", "dashboards", "node-agent-ast1", "asterisk-ast1", *streams}
+    ours = {"router", "auditor", "dashboards", "node-agent-ast1", "asterisk-ast1", *streams}
     assert set(SERVICES) == {"postgres", "kafka", "clickhouse", "migrate"} | ours
 
 

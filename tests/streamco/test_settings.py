@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from streamco import rooms, stack
 from streamco.secret_store import NAMES, with_secrets
 from streamco.settings import SettingsError, environment_of, read_settings
 
@@ -27,6 +28,11 @@ def test_defaults_are_on_loopback_and_below_the_ephemeral_ports() -> None:
         ({"STREAMCO_ROUTER_PORT": "18050"}, ["18050", "STREAMCO_ROUTER_PORT", "STREAMCO_DASHBOARDS_PORT"]),
         ({"STREAMCO_HOME": "relative"}, ["STREAMCO_HOME", "relative", "absolute"]),
         ({"STREAMCO_CLICKHOUSE_URL": "http://ch:8123"}, ["STREAMCO_CLICKHOUSE_PASSWORD"]),
+        ({"STREAMCO_BILLING_WORKERS": "9"}, ["STREAMCO_BILLING_WORKERS", "9", "8"]),
+        (
+            {"STREAMCO_CDRS_WORKERS": "4", "STREAMCO_KAFKA_PARTITIONS": "2"},
+            ["STREAMCO_CDRS_WORKERS 4", "STREAMCO_KAFKA_PARTITIONS (2)"],
+        ),
         ({"STREAMCO_POSTGRES_PASSWORD": "short"}, ["STREAMCO_POSTGRES_PASSWORD", "8"]),
     ],
 )
@@ -87,3 +93,28 @@ def test_secrets_are_made_once_for_us_alone_and_the_environment_wins(tmp_path: P
     file.chmod(0o644)
     with pytest.raises(SettingsError, match="0600"):
         with_secrets(read_settings(environment))
+
+
+def test_the_first_worker_of_each_role_keeps_its_name_and_further_ones_come_after(tmp_path: Path) -> None:
+    home = {"STREAMCO_HOME": str(tmp_path)}
+    assert rooms.stream_workers(read_settings(home)) == {
+        "streams-1": "billing", "streams-2": "cdrs", "streams-3": "live",
+    }  # fmt: skip
+    settings = with_secrets(read_settings({**home, "STREAMCO_BILLING_WORKERS": "3", "STREAMCO_CDRS_WORKERS": "2"}))
+    workers = rooms.stream_workers(settings)
+    assert workers == {
+        "streams-1": "billing", "streams-2": "cdrs", "streams-3": "live", "streams-4": "billing-1",
+        "streams-5": "billing-2", "streams-6": "cdrs-1",
+    }  # fmt: skip
+    made = {name: rooms.streams(settings, which) for name, which in workers.items()}
+    # Each its own place in the group, its own directory, and the beat that the supervisor asks for.
+    assert len({(one.role, one.instance) for one in made.values()}) == 6
+    assert len({one.data_directory for one in made.values()}) == 6
+    assert {name: one.beat for name, one in made.items()} == {name: tmp_path / "run" / f"{name}.beat" for name in made}
+    components = {one.name: one for one in stack.processes(settings) if one.name.startswith("streams-")}
+    assert {name: one.argv[-2:] for name, one in components.items()} == {
+        name: ("streams", which) for name, which in workers.items()
+    }
+    assert components["streams-6"].needs == components["streams-2"].needs == ("postgres", "kafka", "clickhouse")
+    with pytest.raises(SettingsError, match="billing-3"):
+        rooms.streams(settings, "billing-3")

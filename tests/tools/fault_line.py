@@ -27,7 +27,7 @@ from pydantic import SecretStr
 from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import DeadLetter, decode_event, encode_event
 from schemas.frame import pack_frames, partition_of, unpack_frame
-from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
+from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS, Topic
 from sinks.audit import AuditReport, audit
 from sinks.audit_sources import AuditSettings, read_topic
 from sinks.clickhouse import connect
@@ -283,6 +283,16 @@ class FaultLine:
         """A worker's last word."""
         return dict(json.loads(self._places.beat(name).read_text()))
 
+    def metric(self, name: str, sample: str) -> float:
+        """A sample of a worker's metrics, once it is there."""
+
+        def found() -> list[str]:
+            path = self._places.beat(name).with_suffix(".prom")
+            lines = path.read_text().splitlines() if path.exists() else []
+            return [line for line in lines if line.startswith(f"{sample} ")]
+
+        return float(self.until(found)[0].rpartition(" ")[2])
+
     # What they did
 
     def log(self, name: str) -> list[dict[str, Any]]:
@@ -351,6 +361,25 @@ class FaultLine:
         with psycopg.connect(self.dsn) as connection:
             posted = connection.execute("SELECT reference FROM ledger_entries WHERE kind = 'leg'").fetchall()
         return found & {leg_id for (leg_id,) in posted}
+
+    def table(self, topic: Topic) -> dict[str, bytes]:
+        """What a compacted topic comes to: the last value of each key, without those that were deleted."""
+        consumer = KafkaConsumer(bootstrap_servers=self.kafka.bootstrap, group_id=None, enable_auto_commit=False)
+        values: dict[str, bytes] = {}
+        try:
+            partitions = [TopicPartition(topic.name, number) for number in range(self.kafka.partitions)]
+            consumer.assign(partitions)
+            ends = consumer.end_offsets(partitions)
+            consumer.seek_to_beginning(*partitions)
+            while any(consumer.position(one) < end for one, end in ends.items()):
+                for messages in consumer.poll(timeout_ms=300).values():
+                    for message in messages:
+                        values.pop(message.key.decode(), None)
+                        if message.value is not None:
+                            values[message.key.decode()] = message.value
+        finally:
+            consumer.close()
+        return values
 
     def letters(self) -> dict[str, str]:
         """State of each dead letter of the table."""

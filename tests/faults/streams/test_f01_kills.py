@@ -16,8 +16,9 @@ OPTIONS = {"batch_messages": 10, "batch_seconds": 0.05, "insert_seconds": 0.1, "
 WORKERS = {"streams-1": "billing", "streams-2": "cdrs"}
 
 
-@pytest.mark.parametrize("points", [2, pytest.param(20, marks=[pytest.mark.slow_faults, pytest.mark.timeout(600)])])
-def test_kill_9_after_the_stores_and_before_the_offsets(line: FaultLine, chance: random.Random, points: int) -> None:
+@pytest.mark.timeout(500)
+def test_kill_9_after_the_stores_and_before_the_offsets(line: FaultLine, chance: random.Random, whole: bool) -> None:
+    points = 20 if whole else 2
     rounds = points * 2
     ended = make_legs(line.parties, 1, 60 * (rounds + 1))
     bitten = kills = 0

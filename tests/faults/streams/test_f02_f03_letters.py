@@ -66,6 +66,7 @@ def test_f2_poison_is_one_letter_each_and_goes_through_the_same_door_again(line:
     for name, role in {"streams-1": "billing", "streams-2": "cdrs"}.items():
         line.start(name, role)
     line.until(lambda: line.posted() == len(relayed) and len(line.letters()) == 5)
+    line.until(lambda: line.written() == len(relayed) + 1)
     (refused,) = line.letters().keys() - poison.keys() - {from_journal.origin}
     assert refused.startswith("rated-legs/")
     journals = write_journals(line.directory / "nodes", [*ended, stranger])
@@ -164,6 +165,7 @@ def test_f3_where_the_topic_of_dead_letters_takes_nothing_the_worker_stops(line:
     )
 
 
+@pytest.mark.slow_faults
 def test_f3_the_limit_holds_over_restarts(line: FaultLine) -> None:
     ended = make_legs(line.parties, 4, 40)
     paid = paid_leg(ended)

@@ -31,10 +31,10 @@ def order_of(line: FaultLine) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize(("kills", "seconds"), [(1, 3), pytest.param(4, 8, marks=pytest.mark.slow_faults)])
 def test_f6_kafka_killed_the_journal_waits_and_drains_in_order(
-    line: FaultLine, chance: random.Random, kills: int, seconds: float
+    line: FaultLine, chance: random.Random, whole: bool
 ) -> None:
+    kills, seconds = (3, 6.0) if whole else (1, 3.0)
     ended = make_legs(line.parties, 12, 400 * (kills + 1))
     journal = line.directory / "sim1" / "journal" / "Master.csv"
     journal.parent.mkdir(parents=True)

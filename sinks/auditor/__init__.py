@@ -1,0 +1,10 @@
+"""The continuous audit: each minute what is new in the ledger, among the rated legs and the CDRs is compared.
+
+settings   what the auditor is told
+fold       pure: what waits for its other half, what is equal, what differs and since when
+posted     PostgreSQL: the ledger's new entries in the order of commits, balances, holds
+rated      Kafka: rated legs from the last position on
+cdrs       ClickHouse: are these legs there, and as rated; an hour's sums
+store      PostgreSQL: positions, sums and findings, kept in one transaction a run
+main       the process: one run after the other
+"""

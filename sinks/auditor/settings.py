@@ -1,0 +1,29 @@
+"""What the auditor is told. Built once by the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
+
+
+class AuditorSettings(Frozen):
+    """Times in seconds; every one of them is a bound.
+
+    `settle_seconds`: what is still missing on a side after so long is a difference. `cdr_seconds`: a leg is looked for
+    among the CDRs so long after it was rated. `most_messages`: of rated legs
+    that one run reads; the rest is the next's.
+    """
+
+    postgres: Postgres
+    kafka: Kafka
+    clickhouse: ClickHouse
+    beat: Path | None = None
+    every_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    settle_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    cdr_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    most_messages: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    most_waiting: Annotated[int, Field(ge=1, le=10_000_000)] = 500_000
+    retry_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+    keep_runs_days: Annotated[int, Field(ge=1, le=3650)] = 90

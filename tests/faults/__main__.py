@@ -1,0 +1,33 @@
+"""`make faults`: every fault test, and at the end one line for each fault."""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+HEAD = ("fault", "kills", "legs", "duplicates", "audit")
+
+
+def table(lines: list[dict[str, object]]) -> str:
+    """The lines in columns."""
+    rows = [HEAD, *([str(line[name]) for name in HEAD] for line in lines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def main(arguments: list[str]) -> int:
+    """Run them; the exit code is pytest's."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "report"
+        os.environ["STREAMCO_FAULTS_REPORT"] = str(path)
+        code = pytest.main([str(Path(__file__).parent), "--durations=0", "--durations-min=5", *arguments])
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    print("\n" + table(lines))
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
