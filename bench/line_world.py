@@ -70,10 +70,10 @@ def make_parties(dsn: str) -> Parties:
 def make_holds(dsn: str, calls: list[tuple[str, int]]) -> None:
     """A hold of one cent for each (call, account), counted as going on."""
     with psycopg.connect(dsn) as connection:
-        columns = "call_id, node, peer_id, account_id, amount, covered_seconds, quantum, quantum_seconds"
+        columns = "call_id, node, peer_id, account_id, amount, covered_seconds, quantum_seconds"
         with connection.cursor().copy(f"COPY holds ({columns}, admitted_at, expires_at) FROM STDIN") as copy:
             for call_id, account in calls:
-                copy.write_row((call_id, NODE, account, account, "0.01", 60, "0.01", 60, "now", "infinity"))
+                copy.write_row((call_id, NODE, account, account, "0.01", 60, 60, "now", "infinity"))
         connection.execute(
             "UPDATE account_balances SET held = sums.amount FROM (SELECT account_id, sum(amount) AS amount FROM holds"
             " GROUP BY 1) AS sums WHERE sums.account_id = account_balances.account_id"

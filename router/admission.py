@@ -13,9 +13,9 @@ from router.settings import RouterSettings
 from schemas.facts import Facts
 from schemas.ids import node_of
 from schemas.refusals import Refusal
-from sinks.holds import Hold, Outcome, admit
+from sinks.holds import Hold, Outcome, admit, seconds_to_hold, terms_of
 from sinks.metrics import Bounded, counter
-from tariffs.rating import affordable_seconds, rate
+from tariffs.rating import affordable_seconds
 
 log = structlog.get_logger(__name__)
 WAITING: Final = Bounded("router_admissions_waiting", "Calls that wait for a connection to PostgreSQL.")
@@ -24,27 +24,24 @@ _REFUSAL_OF = {
     Outcome.NO_BALANCE: Refusal.NO_BALANCE,
     Outcome.LIMIT: Refusal.LIMIT,
     Outcome.NO_ACCOUNT: Refusal.DISABLED,
+    Outcome.NODE_SILENT: Refusal.NODE_SILENT,
+    Outcome.ENDED: Refusal.ROUTER_UNAVAILABLE,  # its caller has gone: nobody hears this
 }
 
 
-def make_hold(
-    decision: Decision, facts: Facts, call_id: str, started_at_ms: int, settings: RouterSettings, seconds: int
-) -> Hold:
-    """The hold for the first `seconds` of talk (at least the pack's minimum), and the price of each further quantum."""
+def make_hold(decision: Decision, facts: Facts, call_id: str, started_at_ms: int, settings: RouterSettings) -> Hold:
+    """What is asked for a call: a first quantum of talk (at least the pack's minimum), and further ones as long."""
     peer = decision.peer
     assert peer is not None  # noqa: S101 (for the type checker: only routed calls come here)
-    first = rate(facts, max(seconds, facts.free_seconds + 1) * 1000, True)
-    quantum_seconds = settings.hold_seconds
-    further = rate(facts, (first.billed_seconds + quantum_seconds) * 1000, True)
     return Hold(
         call_id=call_id,
         node=node_of(call_id),
         peer_id=peer.peer_id,
         account_id=peer.account.account_id,
-        amount_micros=first.amount_micros,
-        covered_seconds=first.billed_seconds,
-        quantum_micros=further.amount_micros - first.amount_micros,
-        quantum_seconds=quantum_seconds,
+        first_seconds=seconds_to_hold(facts, settings.hold_seconds),
+        least_seconds=seconds_to_hold(facts, 1),
+        quantum_seconds=settings.hold_seconds,
+        terms=terms_of(facts),
         max_concurrent=peer.max_concurrent,
         max_cps=peer.max_cps,
         started_at_ms=started_at_ms,
@@ -87,28 +84,20 @@ class Admission:
         longest_ms = peer.max_call_seconds * 1000
         if not self._settings.admission:
             return Answer(decision, None, longest_ms, 0)
-        hold = make_hold(decision, facts, call_id, started_at_ms, self._settings, self._settings.hold_seconds)
+        hold = make_hold(decision, facts, call_id, started_at_ms, self._settings)
         try:
-            async with asyncio.timeout(self._settings.admission_seconds):
-                outcome, free_micros, hold = await self._admit(hold, decision, facts)
+            async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
+                admission = await admit(connection, hold)
         except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
             AWAY.inc()
             log.warning("admission without PostgreSQL", call_id=call_id, error=repr(error)[:200])
             if peer.account.prepaid or not peer.account.allow_when_database_away:
                 return Answer(decision, Refusal.DATABASE_UNAVAILABLE, 0, 0)
+            # Its node's agent holds it as soon as PostgreSQL is back.
             return Answer(decision, None, longest_ms, 0)
-        if outcome is not Outcome.ADMITTED:
-            return Answer(decision, _REFUSAL_OF[outcome], 0, 0)
-        seconds = affordable_seconds(facts, free_micros, peer.max_call_seconds)
-        return Answer(decision, None, seconds * 1000, hold.amount_micros)
-
-    async def _admit(self, hold: Hold, decision: Decision, facts: Facts) -> tuple[Outcome, int, Hold]:
-        async with self._pool.connection() as connection:
-            admission = await admit(connection, hold)
-            if admission.outcome is Outcome.NO_BALANCE:
-                # Less than a whole quantum is free: what it buys is held, down to the pack's minimum.
-                seconds = affordable_seconds(facts, admission.free_micros, self._settings.hold_seconds)
-                if seconds:
-                    hold = make_hold(decision, facts, hold.call_id, hold.started_at_ms, self._settings, seconds)
-                    admission = await admit(connection, hold)
-        return admission.outcome, admission.free_micros, hold
+        if admission.outcome is not Outcome.ADMITTED:
+            return Answer(decision, _REFUSAL_OF[admission.outcome], 0, 0)
+        if admission.free_micros is None:
+            return Answer(decision, None, longest_ms, 0)
+        seconds = affordable_seconds(facts, admission.free_micros, peer.max_call_seconds)
+        return Answer(decision, None, seconds * 1000, admission.held_micros)

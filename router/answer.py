@@ -9,6 +9,7 @@ from schemas.agi import (
     DECISION,
     DEFAULT_STOP_CAUSES,
     MAX_MS,
+    MAX_REASON,
     REASON,
     REFUSE_CAUSE,
     ROUTES,
@@ -17,7 +18,7 @@ from schemas.agi import (
 from schemas.events import CallRouted
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID, Facts, encode_facts
 from schemas.ids import make_event_id, make_leg_id, node_of
-from schemas.refusals import REFUSAL_CAUSE, Refusal
+from schemas.refusals import REFUSAL_CAUSE, Ending, Refusal
 
 _NO_PACK = Pack(0, "USD", 0, 1, 0, 0, 6, "up", False)
 _NO_PRICE = Priced("", 0, 0)
@@ -113,10 +114,17 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
         *found,
         (STOP_CAUSES, "-".join(map(str, DEFAULT_STOP_CAUSES))),
         (MAX_MS, str(max(1, answer.max_ms))),  # a limit of 0 would end the call at once
+        (MAX_REASON, _why_no_longer(answer).value),
         (REASON, ""),
         (DECISION, "ALLOW"),
         (ROUTES, str(len(answer.decision.routes))),
     ]
+
+
+def _why_no_longer(answer: Answer) -> Ending:
+    peer = answer.decision.peer
+    longest_ms = peer.max_call_seconds * 1000 if peer else 0
+    return Ending.BALANCE_EXHAUSTED if answer.max_ms < longest_ms else Ending.LONGEST_CALL
 
 
 def routed_event(answer: Answer, attempt: Attempt) -> CallRouted:

@@ -18,6 +18,7 @@ REASON: Final = "REASON"  # a Refusal where refused, else empty
 REFUSE_CAUSE: Final = "REFUSE_CAUSE"  # Q.850 cause to hang up with where refused
 CALL_FACTS: Final = "CALL_FACTS"  # the inbound leg's FACTS (also of a refused call)
 MAX_MS: Final = "MAX_MS"  # longest call in milliseconds; never 0
+MAX_REASON: Final = "MAX_REASON"  # an Ending: why the call may not be longer than that
 STOP_CAUSES: Final = "STOP_CAUSES"  # Q.850 causes after which the hunt stops, joined by "-"
 ROUTES: Final = "ROUTES"  # how many routes
 

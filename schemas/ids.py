@@ -42,6 +42,11 @@ def epoch_of(call_id: str) -> int:
     return int(check_call_id(call_id).split("-", 2)[1])
 
 
+def started_seconds_of(call_id: str) -> int:
+    """The second (unix) at which the call's channel was made."""
+    return int(check_call_id(call_id).split("-", 2)[2].partition(".")[0])
+
+
 def make_leg_id(call_id: str, leg: int) -> str:
     """The id of leg `leg` of a call (0 inbound). Raises IdError out of 0…MAX_LEGS."""
     if not 0 <= leg <= MAX_LEGS:

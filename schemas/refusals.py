@@ -22,6 +22,19 @@ class Refusal(StrEnum):
     DATABASE_UNAVAILABLE = "DATABASE UNAVAILABLE"
     OVERLOAD = "OVERLOAD"
     LIMIT = "LIMIT"
+    NODE_SILENT = "NODE SILENT"  # prepaid, and nobody on the node could cut the call when its money ends
+
+
+class Ending(StrEnum):
+    """Why we ended a call that was answered: in journal, CDR and pages it stands where refused calls have theirs."""
+
+    BALANCE_EXHAUSTED = "BALANCE EXHAUSTED"
+    LONGEST_CALL = "LONGEST CALL"
+
+
+# What the node agent hangs a call up with when its money ends: "normal, unspecified". By it the dialplan knows the cut
+# from any other end of ours, as nothing else of ours ends an answered call so; whoever is told it sees an ordinary end.
+CUT_CAUSE: Final = 31
 
 
 REFUSAL_CAUSE: Final[dict[Refusal, int]] = {
@@ -37,6 +50,7 @@ REFUSAL_CAUSE: Final[dict[Refusal, int]] = {
     Refusal.DATABASE_UNAVAILABLE: 34,
     Refusal.OVERLOAD: 42,
     Refusal.LIMIT: 44,
+    Refusal.NODE_SILENT: 34,
 }
 
 

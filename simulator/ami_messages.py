@@ -5,7 +5,8 @@ and the events Newchannel, Newstate and Hangup.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,7 +18,8 @@ _STATE_NAMES: Final = {DOWN: "Down", RING: "Ring", RINGING: "Ringing", UP: "Up"}
 CAUSE_TEXTS: Final[dict[int, str]] = {
     0: "Unknown", 1: "Unallocated (unassigned) number", 3: "No route to destination", 16: "Normal Clearing",
     17: "User busy", 18: "No user responding", 19: "User alerting, no answer", 21: "Call Rejected",
-    27: "Destination out of order", 28: "Invalid number format", 34: "Circuit/channel congestion",
+    27: "Destination out of order", 28: "Invalid number format", 31: "Normal, unspecified",
+    34: "Circuit/channel congestion",
     38: "Network out of order", 42: "Switching equipment congestion", 44: "Requested channel not available",
     127: "Interworking, unspecified",
 }  # fmt: skip
@@ -39,6 +41,7 @@ class Channel:
     created_at_ms: int
     state: int
     account: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)  # others than CALL_ID and LEG_N
 
 
 def parse_action(raw: bytes) -> dict[str, str]:
@@ -91,7 +94,7 @@ def channel_event(name: str, node: str, channel: Channel, at_ms: int, cause: int
 def status_event(action: dict[str, str], channel: Channel, now_ms: int) -> bytes:
     """One channel of the answer to Status, with the variables that the action asked for."""
     asked = [name for name in action.get("variables", "").split(",") if name]
-    values = {"CALL_ID": channel.call_id, "LEG_N": channel.leg}
+    values = {**channel.variables, "CALL_ID": channel.call_id, "LEG_N": channel.leg}
     is_caller = channel.leg == ""
     return event(
         "Status",

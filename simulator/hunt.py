@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from schemas import agi
-from schemas.refusals import Refusal
+from schemas.refusals import CUT_CAUSE, Ending, Refusal
 from simulator import lines, sip_causes
 from simulator.lines import Call, Leg, Line, Side
 from simulator.plans import LegPlan
@@ -77,6 +77,13 @@ class Hunt:
             return self._finish(at_ms, cause, "us", self._variables.get(agi.REASON, ""))
         return self._finish(at_ms, _TEMPORARY, "us", Refusal.ROUTER_UNAVAILABLE)
 
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What the router has set on the caller's channel, and the moment of the answer."""
+        if self._answered is None or self._answered.answered_at_ms is None:
+            return self._variables
+        return {**self._variables, "ANSWER_AT": lines.seconds(self._answered.answered_at_ms)}
+
     def step(self) -> list[Output]:
         """What happens at `next_at_ms`."""
         at_ms, leg = self.next_at_ms, self.leg
@@ -104,7 +111,8 @@ class Hunt:
                 self._hung_up_by = side  # the channel is held by the router's session until that ends
             return []
         if self.state == "talking":
-            return self._leg_over(leg, at_ms, "ANSWER", cause, side) + self._finish(at_ms, cause, side)
+            reason = Ending.BALANCE_EXHAUSTED if side == "us" and cause == CUT_CAUSE else ""
+            return self._leg_over(leg, at_ms, "ANSWER", cause, side) + self._finish(at_ms, cause, side, reason)
         return self._cancel(leg, at_ms, side)
 
     # ---- the hunt
@@ -170,8 +178,9 @@ class Hunt:
 
     def _end_of_talk(self, leg: Leg, at_ms: int) -> list[Output]:
         side: Side = leg.plan.ended_by if leg.plan.talk_ms <= self._longest_ms() else "us"
+        reason = self._variables.get(agi.MAX_REASON, "") if side == "us" else ""
         outputs = self._leg_over(leg, at_ms, "ANSWER", NORMAL_CLEARING, side)
-        return outputs + self._finish(at_ms, NORMAL_CLEARING, side)
+        return outputs + self._finish(at_ms, NORMAL_CLEARING, side, reason)
 
     def _leg_failed(self, leg: Leg, at_ms: int, status: str, cause: int, sip: str, side: Side) -> list[Output]:
         outputs = self._leg_over(leg, at_ms, status, cause, side, sip)

@@ -55,8 +55,8 @@ def leg_start(call: Call, leg: Leg, call_facts: str) -> Line:
     values = {
         "call": call.call_id,
         "leg": str(leg.number),
-        "at": _seconds(leg.started_at_ms),
-        "begin": _seconds(call.started_at_ms),
+        "at": seconds(leg.started_at_ms),
+        "begin": seconds(call.started_at_ms),
         "facts": leg.facts,
         "cfacts": call_facts,
     }
@@ -65,7 +65,7 @@ def leg_start(call: Call, leg: Leg, call_facts: str) -> Line:
 
 def leg_answer(call: Call, leg: Leg, at_ms: int) -> Line:
     """The vendor has answered."""
-    return Line("LEG_ANSWER", at_ms, {"call": call.call_id, "leg": str(leg.number), "at": _seconds(at_ms)})
+    return Line("LEG_ANSWER", at_ms, {"call": call.call_id, "leg": str(leg.number), "at": seconds(at_ms)})
 
 
 def leg_result(call: Call, leg: Leg, at_ms: int, *, status: str, cause: int, sip: str, side: Side) -> Line:
@@ -74,10 +74,10 @@ def leg_result(call: Call, leg: Leg, at_ms: int, *, status: str, cause: int, sip
     values = {
         "call": call.call_id,
         "leg": str(leg.number),
-        "begin": _seconds(call.started_at_ms),
-        "start": _seconds(leg.started_at_ms),
-        "answer": "" if answered_at_ms is None else _seconds(answered_at_ms),
-        "end": _seconds(at_ms),
+        "begin": seconds(call.started_at_ms),
+        "start": seconds(leg.started_at_ms),
+        "answer": "" if answered_at_ms is None else seconds(answered_at_ms),
+        "end": seconds(at_ms),
         "m0": _monotonic(call, leg.started_at_ms),
         "m1": "" if answered_at_ms is None else _monotonic(call, answered_at_ms),
         "m2": _monotonic(call, at_ms),
@@ -110,9 +110,9 @@ def call_end(
     """The line that closes the inbound leg. `legs`: number of the last leg that was dialled."""
     values = {
         "call": call.call_id,
-        "start": _seconds(call.started_at_ms),
-        "answer": "" if answered_at_ms is None else _seconds(answered_at_ms),
-        "end": _seconds(at_ms),
+        "start": seconds(call.started_at_ms),
+        "answer": "" if answered_at_ms is None else seconds(answered_at_ms),
+        "end": seconds(at_ms),
         "m1": "" if answered_at_ms is None else _monotonic(call, answered_at_ms),
         "m2": _monotonic(call, at_ms),
         "pdd": _known(pdd_ms),
@@ -138,7 +138,8 @@ def _monotonic(call: Call, at_ms: int) -> str:
     return f"{hundredths // 100}.{hundredths % 100:02d}"
 
 
-def _seconds(at_ms: int) -> str:
+def seconds(at_ms: int) -> str:
+    """A moment as the dialplan writes it."""
     return f"{at_ms // 1000}.{at_ms % 1000:03d}"
 
 

@@ -112,6 +112,7 @@ class Node:
                 self._observe(self, output)
             else:
                 self._signal(live, output)
+        live.caller.variables = live.hunt.variables
         self._wait(live)
 
     def hang_up(self, channel_name: str, cause: int, at_ms: int) -> bool:

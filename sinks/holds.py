@@ -1,18 +1,22 @@
 """Holds: money and a place for a call that is about to be routed, extended while it goes on.
 
-The rules are SQL functions (schemas/postgres/0003_holds.sql), one statement each: any number of routers and nodes
-may call them at once. Release happens with the posting of the inbound leg (sinks/ledger.py), by call_id alone.
+The rules are SQL functions (schemas/postgres/0007_money_held.sql), one statement each: any number of routers and nodes
+may call them at once, and a repeat of any of them changes nothing. Release happens with the posting of the inbound leg
+(sinks/ledger.py), by call_id alone; what no leg will ever release is swept.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import psycopg
 
-from schemas.money import decimal_from_micros
+from schemas.facts import Facts
+from schemas.ids import started_seconds_of
+from schemas.money import decimal_from_micros, decimal_from_price_e8, micros_from_decimal
+from tariffs.rating import billed_seconds
 
 
 class Outcome(StrEnum):
@@ -22,22 +26,35 @@ class Outcome(StrEnum):
     NO_BALANCE = "NO BALANCE"
     LIMIT = "LIMIT"
     NO_ACCOUNT = "NO ACCOUNT"
+    NODE_SILENT = "NODE SILENT"  # prepaid, and no agent has been heard of that could cut the call
+    ENDED = "ENDED"  # asked too late: the call is over and billed
+
+
+class Terms(NamedTuple):
+    """How billed seconds of one call become money. `price_e8` per minute in 10⁻⁸, the fee in micros."""
+
+    price_e8: int
+    connect_fee_micros: int
+    minimum_seconds: int
+    increment_seconds: int
+    rounding_decimals: int
 
 
 class Hold(NamedTuple):
-    """What is asked for a call. Amounts in micros of the account's currency; limits of 0 are none.
+    """What is asked for a call; limits of 0 are none.
 
-    `amount_micros` pays for the first `covered_seconds` of talk, each further `quantum_micros` for `quantum_seconds`.
+    The account pays ahead for `first_seconds` of talk as they are billed, or for what it can, down to `least_seconds`;
+    while the call goes on, for `quantum_seconds` more at a time.
     """
 
     call_id: str
     node: str
     peer_id: int
     account_id: int
-    amount_micros: int
-    covered_seconds: int
-    quantum_micros: int
+    first_seconds: int
+    least_seconds: int
     quantum_seconds: int
+    terms: Terms
     max_concurrent: int
     max_cps: int
     started_at_ms: int
@@ -45,42 +62,79 @@ class Hold(NamedTuple):
 
 
 class Admission(NamedTuple):
-    """The answer: `free_micros` is what the account could spend before this hold."""
+    """The answer. `free_micros`: what the account could spend before this hold; None: its money is not asked."""
 
     outcome: Outcome
-    free_micros: int
+    free_micros: int | None
+    held_micros: int
 
 
-_ADMIT = "SELECT outcome, free FROM admit(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+class Unheld(NamedTuple):
+    """A call that goes on without a hold, by its own FACTS."""
+
+    call_id: str
+    facts: Facts
+    talk_seconds: int
+
+
+class Swept(NamedTuple):
+    """A hold that was given back without its call's end."""
+
+    call_id: str
+    account_id: int
+    amount_micros: int
+    why: str
+
+
+_ADMIT = "SELECT outcome, free, held_amount FROM admit(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+
+
+def terms_of(facts: Facts) -> Terms:
+    """The terms that the inbound leg's FACTS carry."""
+    return Terms(
+        facts.price_e8,
+        facts.connect_fee_micros,
+        facts.minimum_seconds,
+        facts.increment_seconds,
+        facts.rounding_decimals,
+    )
+
+
+def seconds_to_hold(facts: Facts, seconds: int) -> int:
+    """`seconds` of talk as they are billed; free seconds that are passed are billed whole, so no less than those."""
+    return billed_seconds(max(seconds, facts.free_seconds + 1), facts.minimum_seconds, facts.increment_seconds, 0)
 
 
 async def admit(connection: psycopg.AsyncConnection[Any], hold: Hold) -> Admission:
     """Hold money and a place for the call, or say why not; asking again gives the same answer. Raises psycopg.Error."""
+    terms = hold.terms
     cursor = await connection.execute(
         _ADMIT,
         (
-            hold.call_id, hold.node, hold.peer_id, hold.account_id, decimal_from_micros(hold.amount_micros),
-            hold.covered_seconds, decimal_from_micros(hold.quantum_micros), hold.quantum_seconds,
+            hold.call_id, hold.node, hold.peer_id, hold.account_id, hold.first_seconds, hold.least_seconds,
+            hold.quantum_seconds, decimal_from_price_e8(terms.price_e8), decimal_from_micros(terms.connect_fee_micros),
+            terms.minimum_seconds, terms.increment_seconds, terms.rounding_decimals,
             hold.max_concurrent, hold.max_cps, _moment(hold.started_at_ms), _moment(hold.expires_at_ms),
         ),
     )  # fmt: skip
     row = await cursor.fetchone()
     if row is None:
         raise psycopg.InternalError("admit() answered no row")
-    return Admission(Outcome(row[0]), _floor_micros(row[1]))
+    held_micros = 0 if row[2] is None else micros_from_decimal(row[2])
+    return Admission(Outcome(row[0]), None if row[1] is None else micros_from_decimal(row[1]), held_micros)
 
 
-def extend(connection: psycopg.Connection[Any], talk_seconds: Mapping[str, int], margin_seconds: int) -> list[str]:
+def extend(connection: psycopg.Connection[Any], talk_seconds: Mapping[str, int], margin_seconds: int) -> dict[str, int]:
     """Extend the holds of calls that go on (call_id: seconds of talk so far) to cover `margin_seconds` more.
 
-    Out: the calls that their account cannot pay further.
+    Out: the calls that their account cannot pay so far, each with the second of talk at which its money ends.
     """
     calls = sorted(talk_seconds)
     cursor = connection.execute(
-        "SELECT extend_holds(%s::text[], %s::int[], %s)",
+        "SELECT unpaid_call, paid_until FROM extend_holds(%s::text[], %s::int[], %s)",
         (calls, [talk_seconds[call] for call in calls], margin_seconds),
     )
-    return [row[0] for row in cursor.fetchall()]
+    return dict(cursor.fetchall())
 
 
 def uncount(connection: psycopg.Connection[Any], call_ids: Sequence[str]) -> int:
@@ -98,6 +152,66 @@ def uncount_missing(
     return _number(cursor)
 
 
+def without_hold(connection: psycopg.Connection[Any], call_ids: Sequence[str]) -> frozenset[str]:
+    """Those of the calls that have no hold."""
+    cursor = connection.execute(
+        "SELECT call_id FROM unnest(%s::text[]) AS call_id WHERE NOT EXISTS"
+        " (SELECT FROM holds WHERE holds.call_id = call_id.call_id)",
+        (list(call_ids),),
+    )
+    return frozenset(row[0] for row in cursor.fetchall())
+
+
+def place(
+    connection: psycopg.Connection[Any], node: str, calls: Sequence[Unheld], quantum_seconds: int, margin_seconds: int
+) -> list[str]:
+    """Hold and count calls that go on without a hold, whatever their accounts have. Out: those that it was done for."""
+    wanted = [
+        {
+            "call_id": call.call_id,
+            "peer_id": call.facts.customer_peer_id,
+            "account_id": call.facts.account_id,
+            "covered_seconds": seconds_to_hold(call.facts, max(quantum_seconds, call.talk_seconds + margin_seconds)),
+            "quantum_seconds": quantum_seconds,
+            "price": str(decimal_from_price_e8(call.facts.price_e8)),
+            "connect_fee": str(decimal_from_micros(call.facts.connect_fee_micros)),
+            "minimum_seconds": call.facts.minimum_seconds,
+            "increment_seconds": call.facts.increment_seconds,
+            "rounding_decimals": call.facts.rounding_decimals,
+            "started_at_seconds": started_seconds_of(call.call_id),
+        }
+        for call in calls
+    ]
+    cursor = connection.execute("SELECT place_holds(%s, %s::jsonb)", (node, json.dumps(wanted)))
+    return [row[0] for row in cursor.fetchall()]
+
+
+def long_gone(connection: psycopg.Connection[Any], node: str, seconds: float, limit: int) -> list[str]:
+    """Calls of the node, up to `limit`, that no heartbeat has listed for so long and that are held all the same."""
+    cursor = connection.execute(
+        "SELECT call_id FROM holds WHERE node = %s AND NOT counted"
+        " AND gone_at < clock_timestamp() - make_interval(secs => %s) ORDER BY gone_at LIMIT %s",
+        (node, seconds, limit),
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def sweep(
+    connection: psycopg.Connection[Any],
+    node: str,
+    agent_id: str,
+    live_call_ids: Sequence[str],
+    never_ended: Sequence[str],
+    before_ms: int,
+) -> list[Swept]:
+    """Give back what has expired, and what is held for `never_ended`; never for a call that is up (`live_call_ids`)."""
+    cursor = connection.execute(
+        "SELECT call_id, account_id, amount, why FROM sweep_holds(%s, %s, %s::text[], %s::text[], %s)",
+        (node, agent_id, list(live_call_ids), list(never_ended), _moment(before_ms)),
+    )
+    return [Swept(call, account, micros_from_decimal(amount), why) for call, account, amount, why in cursor.fetchall()]
+
+
 def _number(cursor: psycopg.Cursor[Any]) -> int:
     row = cursor.fetchone()
     return int(row[0]) if row else 0
@@ -105,7 +219,3 @@ def _number(cursor: psycopg.Cursor[Any]) -> int:
 
 def _moment(at_ms: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
-
-
-def _floor_micros(free: Decimal | None) -> int:
-    return 0 if free is None else int(free.scaleb(6).to_integral_value(rounding="ROUND_FLOOR"))

@@ -82,6 +82,7 @@ def _put_account(tables: Tables, path: str, company_id: int, account: Account) -
         "payment": account.payment,
         "credit_limit": account.credit_limit,
         "when_database_away": account.when_database_away,
+        "hold": account.hold,
     }
     tables.put(path, "accounts", values, ("company_id", "kind", "currency"))
 

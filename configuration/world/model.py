@@ -124,6 +124,7 @@ class Account(Part):
     payment: Literal["prepaid", "postpaid"] = "prepaid"
     credit_limit: Amount = Decimal(0)
     when_database_away: Literal["refuse", "allow"] = "refuse"
+    hold: bool = True  # postpaid may go without: nothing is held, no limit of credit is kept
 
     @model_validator(mode="after")
     def _prepaid_is_refused(self) -> Self:
@@ -131,6 +132,8 @@ class Account(Part):
             raise ValueError(
                 "when_database_away 'allow': a prepaid account is always refused when the database is away"
             )
+        if self.payment == "prepaid" and not self.hold:
+            raise ValueError("hold False: a prepaid account is never without holds")
         return self
 
 

@@ -122,7 +122,7 @@ def headline(legs: Sequence[Mapping[str, Any]], live: Mapping[str, Any] | None) 
     who = inbound["customer"] or "unknown caller"
     where = inbound["destination"] or inbound["callee_dialled"] or "?"
     tries = sum(1 for leg in legs if leg["leg"] > 0)
-    if inbound["reason"]:
+    if inbound["reason"] and not inbound["answered"]:
         return Word("amber", f"{who} → {where}: refused, {inbound['reason']}")
     if not inbound["answered"]:
         how = f"cause {inbound['cause']}, {CAUSES.get(inbound['cause'], 'see Q.850')}"
@@ -130,6 +130,8 @@ def headline(legs: Sequence[Mapping[str, Any]], live: Mapping[str, Any] | None) 
     vendor = next((leg["vendor"] for leg in legs if leg["leg"] > 0 and leg["answered"]), "?")
     talk = formats.talk(inbound["duration_ms"])
     ended = _ENDED_BY.get(inbound["release_side"], "ended by us")
+    if inbound["reason"]:
+        ended += f", {inbound['reason']}"
     return Word(
         "normal", f"{who} → {where}: {talk} by {vendor}, after {tries} {_legs(tries)}; {ended}. {_margin(legs)}"
     )

@@ -2,10 +2,10 @@
 SELECT
     toUnixTimestamp(toStartOfMinute(end_time)) AS minute,
     currency,
-    countIf(side = 'receivable' AND reason = '') AS calls,
+    countIf(side = 'receivable' AND (reason = '' OR answered)) AS calls,
     countIf(side = 'receivable' AND answered) AS calls_answered,
-    countIf(side = 'receivable' AND reason = '' AND NOT early_cancel) AS calls_judged,
-    countIf(side = 'receivable' AND reason = '' AND NOT early_cancel AND reached) AS calls_reached,
+    countIf(side = 'receivable' AND (reason = '' OR answered) AND NOT early_cancel) AS calls_judged,
+    countIf(side = 'receivable' AND (reason = '' OR answered) AND NOT early_cancel AND reached) AS calls_reached,
     sumIf(duration_ms, side = 'receivable') AS calls_talk_ms,
     countIf(side = 'receivable' AND pdd_ms IS NOT NULL) AS calls_with_pdd,
     sumIf(ifNull(pdd_ms, 0), side = 'receivable') AS calls_pdd_ms,

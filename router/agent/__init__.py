@@ -12,7 +12,9 @@
     last_heartbeat which calls were last seen, on disk for each start of Asterisk
     ami_events     pure: what Asterisk's manager says → events, ended calls, the calls that are really there
     ami_client     a session with Asterisk's manager, with a time limit on everything
-    watch          AMI: reconnects, listens, asks for the status every few seconds
+    cuts           pure: which calls are to be cut, and when
+    watch          AMI: reconnects, listens, asks for the status every few seconds, hangs up whose money has ended
+    journal_ends   looks for calls' ends in the journal, for the sweep of holds
     counters       PostgreSQL: counters and holds as the calls really are
     main           starts all of it
 

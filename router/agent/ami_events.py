@@ -11,6 +11,9 @@ from schemas.events import ActiveChannel, LegRinging
 from schemas.ids import CALL_ID_PATTERN, MAX_LEGS, make_event_id, make_leg_id
 
 VARIABLES: Final = ("CALL_ID", "LEG_N")
+STATUS_VARIABLES: Final = (*VARIABLES, "ANSWER_AT")
+FACTS_VARIABLES: Final = ("DECISION", "CALL_FACTS")  # asked for only where a call has no hold: they are long
+_ANSWERED_SINCE_MS: Final = 2_000  # between the reading of the clocks and the status; more is a clock that was set
 _RINGING: Final = "5"
 _UP: Final = "6"
 Headers = Mapping[str, Any]  # a header's text, or the texts of one that is repeated
@@ -30,22 +33,41 @@ class CallGone(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The calls of one status. `talk_seconds`: of the answered ones. `before_answer`: age when last seen unanswered."""
+    """The calls of one status, asked at `at_ms` of the agent's monotonic clock.
 
+    `names`: the customers' channels. `answered_at_ms`: of the answered calls, on the monotonic clock.
+    `unanswered_at_ms`: when a call that was not answered was last seen so. `facts`: of the calls that were asked for
+    theirs and were allowed.
+    """
+
+    at_ms: int
     calls: list[ActiveChannel]
-    talk_seconds: dict[str, int]
-    before_answer: dict[str, int]
+    names: dict[str, str]
+    answered_at_ms: dict[str, int]
+    unanswered_at_ms: dict[str, int]
+    facts: dict[str, str]
+
+    @property
+    def talk_seconds(self) -> dict[str, int]:
+        """Whole seconds of talk of the answered calls."""
+        return {call_id: max(0, self.at_ms - at_ms) // 1000 for call_id, at_ms in self.answered_at_ms.items()}
 
 
-def channel_of(node: str, headers: Headers) -> Channel | None:
-    """The call and leg that a channel belongs to; None if it is none of this node's calls."""
-    variables: dict[str, str] = {}
+def variables_of(headers: Headers, names: Sequence[str]) -> dict[str, str]:
+    """The channel variables of these names that a message carries."""
+    found: dict[str, str] = {}
     for header in ("variable", "chanvariable"):
         values = headers.get(header, "")
         for text in values if isinstance(values, list) else [values]:
             name, equals, value = str(text).partition("=")
-            if equals and name in VARIABLES and not variables.get(name):
-                variables[name] = "" if value == "(null)" else value
+            if equals and name in names and not found.get(name):
+                found[name] = "" if value == "(null)" else value
+    return found
+
+
+def channel_of(node: str, headers: Headers) -> Channel | None:
+    """The call and leg that a channel belongs to; None if it is none of this node's calls."""
+    variables = variables_of(headers, VARIABLES)
     call_id, leg = variables.get("CALL_ID", ""), variables.get("LEG_N", "")
     matched = CALL_ID_PATTERN.fullmatch(call_id)
     if matched is None or matched[1] != node:
@@ -77,36 +99,54 @@ def read_event(node: str, headers: Headers, now_ms: int) -> LegRinging | CallGon
     )
 
 
-def fold_status(node: str, channels: Iterable[Headers], before_answer: Mapping[str, int]) -> Seen:
-    """The calls that are really there, of the channels that Status listed. `before_answer` is the last status's.
+def fold_status(
+    node: str, channels: Iterable[Headers], last: Seen | None, node_clock_ms: int, monotonic_ms: int
+) -> Seen:
+    """The calls that are really there, of the channels that Status listed; `last` is the status before.
 
-    A channel's age counts from its creation, so talk is taken as its age less its age when it was last seen
-    unanswered: never too short, and too long by no more than the time between two statuses (or since the agent began).
+    Both clocks were read when the status was asked for. How long a call has talked is read once, when it is first seen
+    answered, from the moment that the dialplan wrote down (ANSWER_AT), and goes on by the monotonic clock: a clock that
+    is set in mid-call cuts nobody off. It is never more than the time since the call was last known unanswered; where
+    the moment is not known, it is that time: never too short.
     """
-    ages: dict[str, int] = {}
-    answered: dict[str, bool] = {}
+    seen = Seen(monotonic_ms, [], {}, {}, {}, {})
+    ages: dict[str, tuple[Headers, bool]] = {}
     legs: dict[str, int] = {}
     for headers in channels:
         channel = channel_of(node, headers)
         if channel is None:
             continue
         if channel.leg == 0:
-            ages[channel.call_id] = _whole(headers.get("seconds"))
-            answered[channel.call_id] = headers.get("channelstate") == _UP
+            ages[channel.call_id] = headers, headers.get("channelstate") == _UP
         else:
             legs[channel.call_id] = max(legs.get(channel.call_id, 0), channel.leg)
-    calls = []
-    talk: dict[str, int] = {}
-    waiting: dict[str, int] = {}
-    for call_id, age in ages.items():
-        waiting[call_id] = before_answer.get(call_id, 0) if answered[call_id] else age
-        seconds = max(0, age - waiting[call_id]) if answered[call_id] else 0
-        if answered[call_id]:
-            talk[call_id] = seconds
-        calls.append(
-            ActiveChannel(call_id=call_id, leg=legs.get(call_id, 0), answered=answered[call_id], seconds=seconds)
-        )
-    return Seen(calls, talk, waiting)
+    for call_id, (headers, answered) in ages.items():
+        seen.names[call_id] = str(headers.get("channel", ""))
+        values = variables_of(headers, (*STATUS_VARIABLES, *FACTS_VARIABLES))
+        talk_seconds = 0
+        if answered:
+            at_ms = last.answered_at_ms.get(call_id) if last is not None else None
+            if at_ms is None:
+                at_ms = monotonic_ms - _talk_ms(call_id, headers, values, last, node_clock_ms, monotonic_ms)
+            seen.answered_at_ms[call_id] = at_ms
+            talk_seconds = max(0, monotonic_ms - at_ms) // 1000
+        else:
+            seen.unanswered_at_ms[call_id] = monotonic_ms
+        if values.get("DECISION") == "ALLOW" and values.get("CALL_FACTS"):
+            seen.facts[call_id] = values["CALL_FACTS"]
+        leg = legs.get(call_id, 0)
+        seen.calls.append(ActiveChannel(call_id=call_id, leg=leg, answered=answered, seconds=talk_seconds))
+    return seen
+
+
+def _talk_ms(
+    call_id: str, headers: Headers, values: Mapping[str, str], last: Seen | None, node_clock_ms: int, monotonic_ms: int
+) -> int:
+    most_ms = (_whole(headers.get("seconds")) + 1) * 1000
+    if last is not None:
+        most_ms = monotonic_ms - last.unanswered_at_ms.get(call_id, last.at_ms)
+    answered_at_ms = stamp_ms(values.get("ANSWER_AT"), 0)
+    return min(most_ms, max(-_ANSWERED_SINCE_MS, node_clock_ms - answered_at_ms)) if answered_at_ms else most_ms
 
 
 def status_channels(answer: Sequence[Headers]) -> list[Headers]:

@@ -1,5 +1,9 @@
 """PostgreSQL's counters and holds, kept as the calls really are: what ended is not counted, what goes on is paid for.
 
+With each status: the node has been heard of, what is missing is not counted, holds are extended, and who cannot pay
+further is told to the watch, which cuts. Calls that go on without a hold (they were admitted while PostgreSQL was away)
+are held by their own FACTS. Each minute, what no call's end will ever give back is swept.
+
 A thread with one connection. PostgreSQL away: what ended meanwhile is told when it is back (up to a limit; the next
 status corrects the rest), and nothing else waits for it. The node's name is held here too: one agent, one name.
 """
@@ -7,14 +11,18 @@ status corrects the rest), and nothing else waits for it. The node's name is hel
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import psycopg
 import structlog
 
 from router.agent.ami_events import Seen
+from router.agent.journal_ends import ends_in
 from router.agent.settings import AgentSettings
 from router.agent.state_file import AgentError
+from schemas.facts import FactsError, decode_facts
+from schemas.ids import started_seconds_of
 from sinks import holds
 
 log = structlog.get_logger(__name__)
@@ -24,6 +32,7 @@ _WAIT_SECONDS: Final = 0.1
 _CLAIM_SECONDS: Final = 15  # an agent that has been silent so long no longer holds its node's name
 # A call is in Status before the router is asked for it; this is for what is on its way.
 _GRACE_MS: Final = 2_000
+_SWEEP_LIMIT: Final = 1_000  # calls that are looked for in the journal at once
 _CLAIM: Final = """
     INSERT INTO nodes (name, agent_id, epoch, last_seen_at) VALUES (%(node)s, %(agent)s, %(epoch)s, now())
     ON CONFLICT (name) DO UPDATE SET agent_id = excluded.agent_id, epoch = excluded.epoch, last_seen_at = now()
@@ -33,11 +42,19 @@ _CLAIM: Final = """
 
 
 class Counters:
-    """Takes what AMI saw, from any thread; `run` tells PostgreSQL."""
+    """Takes what AMI saw, from any thread; `run` tells PostgreSQL.
+
+    `on_unpaid` is called, from the thread of `run`, after each status with the calls that cannot be paid further: up to
+    which second of talk each is paid.
+    """
 
     def __init__(self, settings: AgentSettings, agent_id: str) -> None:
         self._settings = settings
         self._agent_id = agent_id
+        self._swept_at = time.monotonic()
+        self._unheld_last: frozenset[str] = frozenset()
+        self.unheld: frozenset[str] = frozenset()  # without a hold at two statuses: their FACTS are wanted
+        self.on_unpaid: Callable[[Mapping[str, int]], None] = lambda _unpaid: None
         self._gone: deque[str] = deque(maxlen=_GONE_LIMIT)
         self._seen: tuple[Seen, int, int] | None = None
         self._wake = threading.Event()
@@ -117,10 +134,47 @@ class Counters:
         values = {"node": node, "agent": self._agent_id, "epoch": epoch, "silent": _CLAIM_SECONDS}
         if connection.execute(_CLAIM, values).rowcount != 1:
             raise AgentError(f"node {node}: another agent holds this name (table nodes): names of nodes must be unique")
-        holds.uncount_missing(connection, node, [call.call_id for call in seen.calls], node_clock_ms - _GRACE_MS)
+        live, before_ms = [call.call_id for call in seen.calls], node_clock_ms - _GRACE_MS
+        holds.uncount_missing(connection, node, live, before_ms)
+        self._hold_the_unheld(connection, seen, live)
         began = time.monotonic()
         unpaid = holds.extend(connection, seen.talk_seconds, self._settings.hold_margin_seconds)
+        self.on_unpaid(unpaid)
         if unpaid:
-            log.warning("calls that their accounts cannot pay further", calls=unpaid[:20], count=len(unpaid))
+            log.warning("calls that their accounts cannot pay further", calls=list(unpaid)[:20], count=len(unpaid))
         if (took := time.monotonic() - began) > 1:
-            log.warning("holds are extended slowly", seconds=round(took, 3), calls=len(seen.talk_seconds))
+            log.warning("holds are extended slowly", seconds=round(took, 3), calls=len(seen.calls))
+        if time.monotonic() - self._swept_at > self._settings.sweep_seconds:
+            self._sweep(connection, live, before_ms)
+            self._swept_at = time.monotonic()
+
+    def _hold_the_unheld(self, connection: psycopg.Connection[Any], seen: Seen, live: list[str]) -> None:
+        unheld = holds.without_hold(connection, live)
+        talk = seen.talk_seconds
+        calls = []
+        for call_id in sorted(unheld & seen.facts.keys()):
+            try:
+                calls.append(holds.Unheld(call_id, decode_facts(seen.facts[call_id]), talk.get(call_id, 0)))
+            except FactsError as error:
+                log.error("a call without a hold has FACTS that cannot be read", call=call_id, error=str(error))  # noqa: TRY400
+        if calls:
+            settings = self._settings
+            placed = holds.place(connection, settings.node, calls, settings.hold_seconds, settings.hold_margin_seconds)
+            if placed:
+                log.warning("calls that were not held are held", calls=placed[:20], count=len(placed))
+        # Between its INVITE and the router's answer no call has a hold: only what has none twice is asked for FACTS.
+        self.unheld, self._unheld_last = unheld & self._unheld_last - {call.call_id for call in calls}, unheld
+
+    def _sweep(self, connection: psycopg.Connection[Any], live: list[str], before_ms: int) -> None:
+        settings = self._settings
+        never_ended: set[str] = set()
+        gone = holds.long_gone(connection, settings.node, settings.gone_seconds, _SWEEP_LIMIT)
+        if len(gone) == _SWEEP_LIMIT:
+            log.warning("many ended calls wait for their posting: only what has expired is swept", count=len(gone))
+        elif gone:
+            since = min(started_seconds_of(call_id) for call_id in gone)
+            ended = ends_in(settings.directory / "journal", gone, since)
+            never_ended = set() if ended is None else set(gone) - ended
+        swept = holds.sweep(connection, settings.node, self._agent_id, live, sorted(never_ended), before_ms)
+        for one in swept:
+            log.warning("hold swept", call=one.call_id, account=one.account_id, micros=one.amount_micros, why=one.why)

@@ -13,7 +13,10 @@ class AgentSettings(Frozen):
 
     `directory` is the node's: journal/Master.csv*, epoch, and the agent's own agent.json and agent.lock.
     `batch_bytes`: of the journal, that are on their way to Kafka at once.
-    `hold_margin_seconds`: how much further than the talk so far a hold is to reach; more than two heartbeats.
+    `hold_margin_seconds`: how much further than the talk so far a hold is to reach. More than two heartbeats, so that
+    the end of the money is known before it comes, also where one status is late; `hold_seconds`: of talk that is held
+    at once for a call without a hold. `sweep_seconds`: between two sweeps; `gone_seconds`: how long a call must not
+    have been listed before its hold may be swept.
     """
 
     node: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
@@ -35,3 +38,6 @@ class AgentSettings(Frozen):
     ami_retry_limit_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
     postgres_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     hold_margin_seconds: Annotated[int, Field(ge=1, le=600)] = 20
+    hold_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
+    sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    gone_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0

@@ -1,24 +1,37 @@
 """Watches the node by AMI: who rings, who is gone, and every few seconds which calls are really there.
 
-What it learns serves the live view, the counters and the holds, never the bill. AMI away: it tries again with growing
-pauses, for ever, while the journal is relayed as always.
+What it learns serves the live view, the counters and the holds, never the bill; and it hangs up the calls whose money
+has ended, each at that moment. AMI away: it tries again with growing pauses, for ever, while the journal is relayed as
+always.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import structlog
 
 from router.agent.ami_client import AmiError, AmiSession
-from router.agent.ami_events import CallGone, Headers, Seen, fold_status, read_event, stamp_ms, status_channels
+from router.agent.ami_events import (
+    FACTS_VARIABLES,
+    STATUS_VARIABLES,
+    CallGone,
+    Headers,
+    Seen,
+    fold_status,
+    read_event,
+    stamp_ms,
+    status_channels,
+)
 from router.agent.counters import Counters
+from router.agent.cuts import Cuts
 from router.agent.last_heartbeat import LastHeartbeat, load_heartbeat, next_heartbeat, store_heartbeat
 from router.agent.restart import NewStart
 from router.agent.settings import AgentSettings
 from router.agent.state_file import AgentError, read_epoch
 from schemas.events import ActiveChannel, LegRinging, NodeHeartbeat, NodeRestarted
+from schemas.refusals import CUT_CAUSE
 
 log = structlog.get_logger(__name__)
 MAX_HEARTBEAT_CALLS: Final = 6_000  # of about 100 bytes: so many fit into a message of the broker's size
@@ -49,12 +62,16 @@ class Watch:
         self._known_start = known_start
         self._kept: LastHeartbeat | None = None
         self._booted = asyncio.Event()
-        self._before_answer: dict[str, int] = {}
+        self._last: Seen | None = None
+        self._cuts = Cuts()
+        self._cuts_changed = asyncio.Event()
         self.health = "AMI not reached yet"
 
     async def run(self) -> None:
         """Sessions, one after the other, until cancelled."""
         settings = self._settings
+        loop = asyncio.get_running_loop()
+        self._counters.on_unpaid = lambda unpaid: _unless_closed(loop, self._unpaid, unpaid)
         pause_seconds = settings.ami_retry_seconds
         while True:
             try:
@@ -83,10 +100,17 @@ class Watch:
             self.health = "AMI waits for Asterisk to be booted"
             await self._until_booted(session)
             started = await self._started(session)
-            while True:
-                await self._heartbeat(session, started)
-                self.health = "AMI is there"
-                await asyncio.wait({session.ended}, timeout=settings.heartbeat_seconds)
+            cutting = asyncio.create_task(self._cut(session))
+            either: set[asyncio.Future[Any]] = {session.ended, cutting}
+            try:
+                while not cutting.done():
+                    await self._heartbeat(session, started)
+                    self.health = "AMI is there"
+                    await asyncio.wait(either, timeout=settings.heartbeat_seconds)
+                cutting.result()
+            finally:
+                cutting.cancel()
+                await asyncio.gather(cutting, return_exceptions=True)
         finally:
             session.close()
 
@@ -107,6 +131,30 @@ class Watch:
             self._put(event)
         elif isinstance(event, CallGone):
             self._counters.gone(event.call_id)
+            self._cuts.gone(event.call_id)
+
+    def _unpaid(self, unpaid: Mapping[str, int]) -> None:
+        self._cuts.unpaid(unpaid)
+        self._cuts_changed.set()
+
+    async def _cut(self, session: AmiSession) -> None:
+        """Hang up each call whose money ends, when it does. Raises AmiError."""
+        while True:
+            self._cuts_changed.clear()
+            for cut in self._cuts.due(_monotonic_ms()):
+                answer = await session.ask({"Action": "Hangup", "Channel": cut.channel, "Cause": str(CUT_CAUSE)})
+                if answer[0].success:
+                    log.warning("call cut: its account has no more money", call=cut.call_id, paid=cut.paid_seconds)
+                else:
+                    self._cuts.gone(cut.call_id)
+                    log.warning("call not cut", call=cut.call_id, answer=str(answer[0].get("message", "")))
+            next_ms = self._cuts.next_at_ms()
+            seconds = None if next_ms is None else max(0, next_ms - _monotonic_ms()) / 1000
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._cuts_changed.wait()
+            except TimeoutError:
+                continue
 
     async def _started(self, session: AmiSession) -> str:
         """When this Asterisk started, by its own word: the same text as long as it is the same process."""
@@ -139,13 +187,15 @@ class Watch:
         asked_at_ms = _now_ms()
         epoch = self._epoch(started)
         pong = await session.ask({"Action": "Ping"})
-        answer = await session.ask({"Action": "Status", "Variables": "CALL_ID,LEG_N"})
+        monotonic_ms, node_clock_ms = _monotonic_ms(), stamp_ms(pong[0].get("timestamp"), asked_at_ms)
+        names = STATUS_VARIABLES + (FACTS_VARIABLES if self._counters.unheld else ())
+        answer = await session.ask({"Action": "Status", "Variables": ",".join(names)})
         if not answer[0].success:
             raise AmiError(f"AMI refuses Status: {answer[0].get('message', '')}")
-        seen = fold_status(self._settings.node, status_channels(answer), self._before_answer)
-        self._before_answer = seen.before_answer
+        seen = fold_status(self._settings.node, status_channels(answer), self._last, node_clock_ms, monotonic_ms)
+        self._last = seen
+        self._cuts.seen(seen)
         self._announce(epoch, started, frozenset(call.call_id for call in seen.calls), asked_at_ms)
-        node_clock_ms = stamp_ms(pong[0].get("timestamp"), asked_at_ms)
         await asyncio.to_thread(self._keep, epoch, node_clock_ms, seen.calls)
         # A call's moment of admission is one of its node's clock: what is too young for this status is judged by it.
         self._counters.seen(seen, epoch, node_clock_ms)
@@ -194,3 +244,14 @@ class Watch:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def _unless_closed(
+    loop: asyncio.AbstractEventLoop, call: Callable[[Mapping[str, int]], None], unpaid: Mapping[str, int]
+) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(call, unpaid)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from real_calls import CALLS, HOSTILE_CALLERS, HOSTILE_NUMBERS, LINE_ENDS, TALK_MS, Seen
+from real_calls import CALLS, HOSTILE_CALLERS, HOSTILE_NUMBERS, HUNG_UP, LINE_ENDS, TALK_MS, Seen
 from real_line import CALLER, Line
 
 from configuration.asterisk.scenarios import ANSWER_MS, VENDOR_TALKS_MS
@@ -217,7 +217,22 @@ def test_the_longest_call_is_cut_and_no_second_more_is_billed(real_calls: Calls)
     for ended in (seen.call.ended, seen.call.legs[0]):
         assert (ended.cause, ended.dial_status, ended.release_side) == (16, "ANSWER", "us")
         assert 900 <= ended.duration_ms <= 1_000
+    assert seen.call.ended.reason == "LONGEST CALL"
     assert money(seen) == [CUSTOMER_SECOND, VENDOR_2_LEAST]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("money ends", "BALANCE EXHAUSTED"), ("hung up", "")])
+def test_a_call_that_the_manager_hangs_up_is_billed_to_there_and_says_why(
+    real_calls: Calls, name: str, reason: str
+) -> None:
+    seen = real_calls[name]
+    assert seen.placed.received[-1].startswith("BYE ")
+    check_links(seen, 1)
+    ended = seen.call.ended
+    assert (ended.dial_status, ended.release_side, ended.reason) == ("ANSWER", "us", reason)
+    assert ended.cause == seen.call.legs[0].cause == HUNG_UP[name]
+    assert TALK_MS - 50 <= ended.duration_ms == seen.call.legs[0].duration_ms
+    assert money(seen)[0] == CUSTOMER_SECOND * -(-ended.duration_ms // 1000)
 
 
 def test_the_vendor_hangs_up(real_calls: Calls) -> None:

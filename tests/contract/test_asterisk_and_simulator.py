@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from real_calls import CALLS, CANCEL_AFTER_MS, HOSTILE_CALLERS, HOSTILE_NUMBERS, TALK_MS, Seen, Wanted
+from real_calls import CALLS, CANCEL_AFTER_MS, HOSTILE_CALLERS, HOSTILE_NUMBERS, HUNG_UP, TALK_MS, Seen, Wanted
 from real_line import CALLER, STRANGER, Line
 
 from configuration.asterisk.scenarios import ANSWER_MS, VENDOR_TALKS_MS
@@ -96,6 +96,7 @@ class SimulatedLine:
         early = name == "early media"
         ended_by: EndedBy = "callee" if name == "vendor hangs up" else "caller"
         talk_ms = {"vendor hangs up": VENDOR_TALKS_MS, "one at a time": TALK_MS + 1_000, "cut": PATIENT_MS}
+        talk_ms |= dict.fromkeys(HUNG_UP, PATIENT_MS)
         return LegPlan(
             ring_ms=None if early else RING_MS,
             progress_ms=RING_MS if early else None,
@@ -103,6 +104,9 @@ class SimulatedLine:
             talk_ms=talk_ms.get(name, 200 if name.startswith("hostile") else TALK_MS),
             ended_by=ended_by,
         )
+
+    def _hang_up(self, live: LiveCall, cause: int) -> None:
+        assert self._node.hang_up(live.caller.name, cause, self._scheduler.now_ms())
 
     def _answered(self, ticket: object, variables: Variables | None) -> None:
         assert isinstance(ticket, LiveCall)
@@ -124,6 +128,10 @@ class SimulatedLine:
             if name == "one at a time":
                 await self.until(lambda live=live: live.hunt.state == "talking")  # type: ignore[misc]
                 self.begin("limit", CALLS["limit"])
+            if name in HUNG_UP:
+                await self.until(lambda live=live: live.hunt.state == "talking")  # type: ignore[misc]
+                end_ms = self._scheduler.now_ms() + TALK_MS
+                self._scheduler.at(end_ms, partial(self._hang_up, live, HUNG_UP[name]))
         for number, text in enumerate(HOSTILE_NUMBERS):
             self.begin(f"hostile number {number}", Wanted(text, ""))
         for number, text in enumerate(HOSTILE_CALLERS):

@@ -110,7 +110,7 @@ async def test_a_call_is_admitted_with_its_routes(
     assert (leg.side, leg.account_id, leg.vendor_peer_id) == ("payable", world.vendor_account, world.terminator)
     # 1.00 buys 1,000 seconds at 0.06 a minute.
     assert answer["MAX_MS"] == "1000000"
-    row = connection.execute("SELECT amount, covered_seconds, quantum FROM holds").fetchone()
+    row = connection.execute("SELECT amount, covered_seconds, price FROM holds").fetchone()
     assert row == (Decimal("0.06"), 60, Decimal("0.06"))
 
 

@@ -298,8 +298,8 @@ async def test_holds_payments_journals_and_topics_that_do_not_agree(world: World
     inbound = next(leg for leg in world.rated if leg.side == "receivable" and leg.amount_micros)
     call_id, account = inbound.ended.call_id, inbound.account_id
     hold = (
-        "INSERT INTO holds (call_id, node, peer_id, account_id, amount, covered_seconds, quantum, quantum_seconds,"
-        f" admitted_at, expires_at) VALUES ('{{}}', 'sim1', 1, {account}, 1, 60, 1, 60, now(), now())"
+        "INSERT INTO holds (call_id, node, peer_id, account_id, amount, covered_seconds, quantum_seconds,"
+        f" admitted_at, expires_at) VALUES ('{{}}', 'sim1', 1, {account}, 1, 60, 60, now(), now())"
     )
     held = f"UPDATE account_balances SET held = {{}} WHERE account_id = {account}"
     world.sql(hold.format("sim1-1795000000-1795608000.999"), held.format(1))

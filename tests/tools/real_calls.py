@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from ami import Ami
 from real_line import CALLER, ONE_AT_A_TIME, PENNILESS, PREFIX, RICH, SHORT_CALLS, STRANGER, Line
 from sip_call import Call, Placed
 
 from configuration.asterisk import scenarios
 from configuration.asterisk.scenarios import EARLY_MEDIA_ENDING, VENDOR_ENDS_ENDING
+from schemas.refusals import CUT_CAUSE
 
 TALK_MS: Final = 1_400
 CANCEL_AFTER_MS: Final = 700  # from the first ringing
@@ -72,6 +74,8 @@ CALLS: Final[dict[str, Wanted]] = {
     "one at a time": Wanted("999210000010", scenarios.caller_talks(CALLER, TALK_MS + 1_000), ONE_AT_A_TIME),
     "limit": Wanted("999210000010", _refused(503), ONE_AT_A_TIME),
     "cut": Wanted("999210000010", scenarios.caller_listens(CALLER), SHORT_CALLS),
+    "hung up": Wanted("999210000020", scenarios.caller_listens(CALLER)),
+    "money ends": Wanted("999210000030", scenarios.caller_listens(CALLER)),
     "vendor hangs up": Wanted(f"99921000001{VENDOR_ENDS_ENDING}", scenarios.caller_listens(CALLER)),
     "early media": Wanted(f"99921000001{EARLY_MEDIA_ENDING}", _talks()),
     "stranger": Wanted("999210000010", _refused(403), STRANGER),
@@ -79,6 +83,7 @@ CALLS: Final[dict[str, Wanted]] = {
     "tech prefix": Wanted(f"{PREFIX}999210000010", _talks()),
     "too short": Wanted("99", _refused(484)),
 }
+HUNG_UP: Final = {"hung up": 16, "money ends": CUT_CAUSE}  # by the manager, with this cause
 # What must never become a dial string, a journal field or a line end, whoever dials it.
 HOSTILE_NUMBERS: Final = (
     "999210000&PJSIP/999210000@v-sipp-vendor-2",
@@ -116,6 +121,13 @@ def place(line: Line) -> dict[str, Seen]:
     for number, text in enumerate(HOSTILE_CALLERS):
         scenario = scenarios.caller_talks(escaped(text), 200)
         placed[f"hostile caller {number}"] = line.call(f"caller-{number}", "999210000010", scenario)
+    with Ami(line.ami_port) as ami:
+        for name, cause in HUNG_UP.items():
+            until(lambda name=name: "SIP/2.0 200 OK" in placed[name].received, f"{name} is answered")  # type: ignore[misc]
+            time.sleep(TALK_MS / 1000)
+            (channel,) = ami.channels(CALLS[name].callee)
+            (answer,) = ami.ask(Action="Hangup", Channel=channel, Cause=str(cause))
+            assert answer["Response"] == "Success", answer
     for one in placed.values():
         one.wait()
     calls = line.calls_of([one.address for one in placed.values()])

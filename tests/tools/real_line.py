@@ -37,13 +37,14 @@ from pydantic import SecretStr
 from router.server import run
 from router.settings import RouterSettings, SnapshotSettings
 from schemas.connections import Kafka, Postgres
-dsn, directory, port = sys.argv[1:]
+dsn, directory, port, hold_seconds = sys.argv[1:]
 directory = Path(directory)
 run(RouterSettings(
     snapshot=SnapshotSettings(
         postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot", debounce_seconds=0
     ),
     kafka=Kafka(bootstrap="127.0.0.1:9"), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
+    hold_seconds=int(hold_seconds),
 ))
 """
 _NODE: Final = """
@@ -102,10 +103,11 @@ class Line:
 
     # ---- parts
 
-    def start_router(self) -> None:
+    def start_router(self, hold_seconds: int = 60) -> None:
         """The router's process, on the same port as before."""
         (self.directory / "beat").unlink(missing_ok=True)
-        self._spawn("router", [sys.executable, "-c", _ROUTER, self.dsn, str(self.directory), str(self.router_port)])
+        values = (self.dsn, str(self.directory), str(self.router_port), str(hold_seconds))
+        self._spawn("router", [sys.executable, "-c", _ROUTER, *values])
 
     def kill_router(self) -> None:
         """kill -9, and until the port is free again."""

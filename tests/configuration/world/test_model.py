@@ -83,6 +83,7 @@ FAULTS = [
     (_of_account("credit_limit: -1"), f"{ACCOUNT_0}.credit_limit -1", "greater than or equal to 0"),
     (_of_account("credit_limit: 1000000000000"), f"{ACCOUNT_0}.credit_limit 1000000000000", "12 digits before"),
     (_of_account("when_database_away: allow"), f"{ACCOUNT_0}.when_database_away 'allow'", "always refused"),
+    (_of_account("hold: false"), f"{ACCOUNT_0}.hold False", "never without holds"),
     (_replaced(_of_originator(""), "name", "Acme"), f"{PEER_0}.name 'Acme'", "must be of the form"),
     (_replaced(_of_originator(""), "role", "both"), f"{PEER_0}.role 'both'", "'originator' or 'terminator'"),
     (_replaced(_of_originator(""), "host", "192.0.2.300"), f"{PEER_0}.host '192.0.2.300'", "must be an IP address"),

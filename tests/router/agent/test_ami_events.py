@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.agent.ami_events import CallGone, channel_of, fold_status, read_event
+from router.agent.ami_events import CallGone, Seen, channel_of, fold_status, read_event
 from schemas.events import ActiveChannel, LegRinging
 
 CALL = "sim1-1795609861-1795609900.12"
@@ -49,23 +49,53 @@ def test_a_variable_that_is_not_set_is_written_as_null() -> None:
     assert channel_of("sim1", {"variable": [f"CALL_ID={CALL}", "LEG_N=3"]}) == (CALL, 3)
 
 
+def fold(channels: list[dict[str, Any]], last: Seen | None, monotonic_ms: int, wall_ms: int = NOW_MS) -> Seen:
+    return fold_status("sim1", channels, last, wall_ms, monotonic_ms)
+
+
+def answered(seconds: int, answer_at_ms: int | None = None, **more: Any) -> dict[str, Any]:
+    variables = [f"CALL_ID={CALL}", "LEG_N=(null)"]
+    if answer_at_ms is not None:
+        variables.append(f"ANSWER_AT={answer_at_ms // 1000}.{answer_at_ms % 1000:03d}")
+    return {"event": "Status", "channelstate": "6", "seconds": str(seconds), "variable": variables, **more}
+
+
 def test_a_status_becomes_calls_with_their_talk() -> None:
     ringing = [headers("Status", "", state="4", seconds="7"), headers("Status", "1", state="5", seconds="6")]
-    seen = fold_status("sim1", ringing, {})
+    seen = fold(ringing, None, 100_000)
     assert seen.calls == [ActiveChannel(call_id=CALL, leg=1, answered=False, seconds=0)]
     assert seen.talk_seconds == {}
-    up = [headers("Status", "2", state="6", seconds="3"), headers("Status", "", state="6", seconds="12")]
-    seen = fold_status("sim1", up, seen.before_answer)
-    assert seen.calls == [ActiveChannel(call_id=CALL, leg=2, answered=True, seconds=5)]
-    assert seen.talk_seconds == {CALL: 5}
-    later = fold_status("sim1", [headers("Status", "", state="6", seconds="30")], seen.before_answer)
-    assert later.talk_seconds == {CALL: 23}
-    assert fold_status("sim1", [], later.before_answer).before_answer == {}
+    up = [headers("Status", "2", state="6", seconds="3"), answered(12, NOW_MS - 3_400, channel="PJSIP/x-1")]
+    seen = fold(up, seen, 105_000)
+    assert seen.calls == [ActiveChannel(call_id=CALL, leg=2, answered=True, seconds=3)]
+    assert (seen.names, seen.answered_at_ms) == ({CALL: "PJSIP/x-1"}, {CALL: 101_600})
+    later = fold([answered(30, NOW_MS - 3_400)], seen, 123_000, NOW_MS + 18_000)
+    assert later.talk_seconds == {CALL: 21}
+    assert fold([], later, 124_000).calls == []
 
 
-def test_an_agent_that_begins_in_mid_call_takes_the_whole_age_for_talk() -> None:
-    seen = fold_status("sim1", [headers("Status", "", state="6", seconds="30")], {})
-    assert seen.talk_seconds == {CALL: 30}
+def test_an_agent_that_begins_in_mid_call_reads_the_moment_of_the_answer() -> None:
+    assert fold([answered(30, NOW_MS - 12_300)], None, 5_000).answered_at_ms == {CALL: 5_000 - 12_300}
+    assert fold([answered(30)], None, 5_000).talk_seconds == {CALL: 31}  # not known: its whole age, never too short
+
+
+def test_a_clock_that_is_set_in_mid_call_changes_no_talk() -> None:
+    seen = fold([answered(10, NOW_MS - 10_000)], None, 50_000)
+    for hours in (-3, 0, 5):
+        later = fold([answered(15, NOW_MS - 10_000)], seen, 55_000, NOW_MS + hours * 3_600_000)
+        assert later.talk_seconds == {CALL: 15}
+    # Set between the answer and the first look at it: no more than the time since the call was last seen ringing.
+    ringing = fold([headers("Status", "", state="4", seconds="7")], None, 50_000)
+    assert fold([answered(9)], ringing, 55_000).talk_seconds == {CALL: 5}
+    assert fold([answered(9, NOW_MS - 2_000)], ringing, 55_000, NOW_MS + 3_600_000).talk_seconds == {CALL: 5}
+    assert fold([answered(9, NOW_MS + 3_600_000)], ringing, 55_000).talk_seconds == {CALL: 0}
+
+
+def test_a_call_is_asked_for_its_facts_and_only_an_allowed_one_has_any() -> None:
+    for decision, facts in (("ALLOW", {CALL: "1;r;2"}), ("REFUSE", {}), ("(null)", {})):
+        ringing = headers("Status", "", state="4", seconds="1")
+        ringing["variable"] = [f"DECISION={decision}", "CALL_FACTS=1;r;2"]
+        assert fold([ringing], None, 1).facts == facts
 
 
 TEXTS = st.text(max_size=30)
@@ -82,19 +112,21 @@ HOSTILE = st.dictionaries(
 @given(HOSTILE)
 def test_no_headers_break_it(one: dict[str, Any]) -> None:
     read_event("sim1", one, NOW_MS)
-    fold_status("sim1", [one, one], {})
+    fold_status("sim1", [one, one], None, NOW_MS, 1)
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=12))
-def test_talk_is_never_taken_too_short(steps: list[tuple[int, bool]]) -> None:
-    """Slow oracle: a call's age goes up by each step; from the first `True` on it is answered."""
-    age, answered_age, before = 0, None, {}
-    for more, answer in steps:
-        age += more
-        if answer and answered_age is None:
-            answered_age = age  # answered just now, at the latest
-        up = answered_age is not None
-        seen = fold_status("sim1", [headers("Status", "", state="6" if up else "4", seconds=str(age))], before)
-        before = seen.before_answer
-        if answered_age is not None:
-            assert seen.talk_seconds[CALL] >= age - answered_age
+@given(st.lists(st.tuples(st.integers(0, 30_000), st.booleans()), max_size=12), st.booleans())
+def test_talk_is_never_taken_too_short(steps: list[tuple[int, bool]], is_written: bool) -> None:
+    """Slow oracle: time goes on by each step; from the first `True` on the call is answered."""
+    now_ms, answered_ms, last = 0, None, None
+    for more_ms, answer in steps:
+        now_ms += more_ms
+        if answer and answered_ms is None:
+            answered_ms = now_ms  # answered just now, at the latest
+        one = headers("Status", "", state="4", seconds=str(now_ms // 1000))
+        if answered_ms is not None:
+            one = answered(now_ms // 1000, NOW_MS + answered_ms if is_written else None)
+        last = fold([one], last, now_ms, NOW_MS + now_ms)
+        if answered_ms is not None:
+            assert last.answered_at_ms[CALL] <= answered_ms
+            assert not is_written or last.answered_at_ms[CALL] == answered_ms

@@ -207,7 +207,7 @@ def channel(call_id: str, leg: str, state: int) -> Channel:
     now_ms = time.time_ns() // 1_000_000
     return Channel(
         name=f"PJSIP/{call_id}-{leg}", unique_id="sim1-1.1", linked_id="sim1-1.1", call_id=call_id, leg=leg,
-        context="c", extension="1", number="2", connected_number="", created_at_ms=now_ms - 85_000, state=state,
+        context="c", extension="1", number="2", connected_number="", created_at_ms=now_ms - 95_000, state=state,
     )  # fmt: skip
 
 
@@ -222,8 +222,8 @@ async def test_ami_serves_the_live_view_the_counters_and_the_holds(
     async with await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as connection:
         for call_id in calls:
             hold = holds.Hold(
-                call_id, "sim1", world.originator, world.customer_account, 1_000_000, 60, 1_000_000, 60, 0, 0,
-                now_ms - 100_000, now_ms + 3_600_000,
+                call_id, "sim1", world.originator, world.customer_account, 60, 1, 60,
+                holds.Terms(100_000_000, 0, 0, 1, 6), 0, 0, now_ms - 100_000, now_ms + 3_600_000,
             )  # fmt: skip
             assert (await holds.admit(connection, hold)).outcome == "ADMITTED"
     channels = [channel(call, "", ami_messages.UP) for call in (up, hung)]
@@ -252,7 +252,7 @@ async def test_ami_serves_the_live_view_the_counters_and_the_holds(
     await until_async(lambda: counted() == {up, hung, ringing}, agent)  # `missing` is not there
     with psycopg.connect(postgres_dsn) as connection:
         covered = dict(connection.execute("SELECT call_id, covered_seconds FROM holds").fetchall())
-        assert covered == {up: 120, hung: 120, missing: 60, ringing: 60}  # 85 s of talk and more, and a margin
+        assert covered == {up: 120, hung: 120, missing: 60, ringing: 60}  # 95 s of talk, and a margin
         row = connection.execute("SELECT agent_id, epoch FROM nodes WHERE name = 'sim1'").fetchone()
         assert row is not None
         assert row[1] == 1_795_609_861

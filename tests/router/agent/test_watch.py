@@ -26,6 +26,8 @@ class FakeCounters:
     def __init__(self) -> None:
         self.seen_at: list[int] = []
         self.gone_calls: list[str] = []
+        self.unheld: frozenset[str] = frozenset()
+        self.on_unpaid: Callable[[dict[str, int]], None] = lambda _unpaid: None
 
     def seen(self, _seen: Any, _epoch: int, node_clock_ms: int) -> None:
         self.seen_at.append(node_clock_ms)
