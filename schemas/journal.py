@@ -31,6 +31,7 @@ from schemas.facts import Facts, FactsError, decode_facts
 JOURNAL_VERSION: Final = "1"
 MAX_LINE_BYTES: Final = 16_384
 MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
+LONGEST_MS: Final = 7 * 86_400_000  # of what an event tells of as a length
 JournalEvent = events.LegStarted | events.LegAnswered | events.LegEnded | events.CallEnded
 
 _PAIRS: Final[dict[str, tuple[str, ...]]] = {
@@ -150,7 +151,7 @@ def _leg_answered(pairs: dict[str, str]) -> JournalEvent:
 def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
     pdd = [_integer(pairs, key) for key in ("ring", "prog") if pairs[key]]
     if not pdd and pairs["m1"]:  # a 200 without any 18x before it
-        pdd = [max(0, _milliseconds(pairs, "m1") - _milliseconds(pairs, "m0"))]
+        pdd = [_length_ms(_milliseconds(pairs, "m1") - (0 if pairs["m0"].startswith("-") else _milliseconds(pairs, "m0")))]
     return events.LegEnded(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_ended"),
         leg=_integer(pairs, "leg"),
@@ -166,7 +167,7 @@ def _call_ended(pairs: dict[str, str]) -> JournalEvent:
     return events.CallEnded(
         event_id=ids.make_event_id(ids.make_leg_id(pairs["call"], 0), "call_ended"),
         call_started_at_ms=_at_ms(pairs, "start"),
-        pdd_ms=_optional_integer(pairs, "pdd"),
+        pdd_ms=_length_ms(_wall_difference(pairs, "pdd")) if pairs["pdd"] else None,
         legs=_integer(pairs, "legs"),
         reason=pairs["reason"],
         caller_dialled=_wire_text(pairs["caller"], 256),
@@ -184,7 +185,7 @@ def _closed(pairs: dict[str, str]) -> dict[str, Any]:
     if answered != (pairs["answer"] != ""):  # an answered leg without its reading must not pass for a free one
         raise JournalError(f"answer {pairs['answer'][:40]!r} with m1 {pairs['m1'][:40]!r}: both or none must be known")
     duration_ms = max(0, _milliseconds(pairs, "m2") - _milliseconds(pairs, "m1")) if answered else 0
-    asterisk_ms = _optional_integer(pairs, "ansms") if answered else None
+    asterisk_ms = _wall_difference(pairs, "ansms") if answered and pairs["ansms"] else None
     ended_at_ms = _at_ms(pairs, "end")
     return {
         "call_id": pairs["call"],
@@ -192,7 +193,7 @@ def _closed(pairs: dict[str, str]) -> dict[str, Any]:
         "answered_at_ms": _at_ms(pairs, "answer") if answered else None,
         "ended_at_ms": ended_at_ms,
         "duration_ms": duration_ms,
-        "asterisk_duration_ms": asterisk_ms,
+        "asterisk_duration_ms": None if asterisk_ms is None else _length_ms(asterisk_ms),
         "clock_disagreement": asterisk_ms is not None and abs(asterisk_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS,
         "dial_status": pairs["status"],
         "cause": min(_integer(pairs, "cause"), 127),
@@ -211,8 +212,15 @@ def _integer(pairs: dict[str, str], key: str) -> int:
     return int(value)
 
 
-def _optional_integer(pairs: dict[str, str], key: str) -> int | None:
-    return _integer(pairs, key) if pairs[key] else None
+def _wall_difference(pairs: dict[str, str], key: str) -> int:
+    """A difference of two readings of the wall clock: negative where that was set back between them."""
+    value = pairs[key]
+    return -_integer({key: value[1:]}, key) if value.startswith("-") else _integer(pairs, key)
+
+
+def _length_ms(difference_ms: int) -> int:
+    """A length that an event can tell of: a clock that was set must not cost a leg."""
+    return min(max(0, difference_ms), LONGEST_MS)
 
 
 def _milliseconds(pairs: dict[str, str], key: str) -> int:

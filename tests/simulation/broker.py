@@ -37,6 +37,7 @@ class Broker:
         self.hidden_until_ms: dict[Place, int] = {}
         self.groups: list[Group] = []
         self.appended = 0
+        self.spoil: Callable[[Place, bytes], bytes] = lambda _place, value: value
 
     def append(self, topic: str, partition: int, value: bytes) -> None:
         """One message. Raises KafkaConnectionError: then it is there, or it is not."""
@@ -55,6 +56,7 @@ class Broker:
     def put(self, topic: str, partition: int, value: bytes) -> None:
         """A message, from anybody."""
         place = Place(topic, partition)
+        value = self.spoil(place, value)
         self.log[place].append(value)
         self.appended += 1
         for group in self.groups:

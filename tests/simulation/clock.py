@@ -168,6 +168,8 @@ class Process:
         except self.host.expected_errors as error:
             self.kill(why=f"ends by {type(error).__name__}")
         except Exception as error:
+            if self.host.raise_unexpected:
+                raise
             self.host.fail("a process ended by an error that nobody expects", f"{self.name}: {error!r}", error)
             self.kill(why="ends")
         finally:
@@ -191,9 +193,12 @@ class Task:
         self._process = process
         self._coroutine = coroutine
         self._is_inside = False
+        self._is_over = False
 
     def step(self) -> None:
         """Up to the next thing that it waits for."""
+        if self._is_over:
+            return  # what it waited for has come after its process was killed
         self._is_inside = True
         try:
             awaited = self._coroutine.send(None)
@@ -211,6 +216,7 @@ class Task:
 
     def end(self) -> None:
         """The process is gone: the coroutine sees that at its next effect, and has none any more."""
+        self._is_over = True
         if self._is_inside:
             return  # it has killed its own process, and is being left by Killed
         try:
@@ -226,6 +232,7 @@ class Host:
     """What processes need of their world. tests/simulation/world.py makes it."""
 
     expected_errors: tuple[type[BaseException], ...] = ()
+    raise_unexpected = False  # to be seen with their trace
 
     def __init__(self) -> None:
         self.clock = Clock()
