@@ -60,7 +60,8 @@ _USUAL: Final = {
     )
     for kind, keys in _PAIRS.items()
 }
-_FIRST_FIELD: Final = len('"USER_DEFINED","')
+_BEGINNING: Final = b'"USER_DEFINED","'  # nowhere else in a line: its quotes are doubled, wire texts are URI-encoded
+_FIRST_FIELD: Final = len(_BEGINNING)
 
 
 class JournalError(ValueError):
@@ -82,8 +83,14 @@ def decode_line(line: bytes) -> JournalEvent:
     return read_line(line)[0]
 
 
+def torn_part(line: bytes) -> bytes:
+    """What a line begins with that is none: a line that was never finished, and that this one was written behind."""
+    return line[: max(0, line.rfind(_BEGINNING))]
+
+
 def read_line(line: bytes) -> tuple[JournalEvent, bytes]:
-    """The event of one line and its JSON bytes. Raises JournalError."""
+    """The event of one line and its JSON bytes; of a line behind a torn one, that of the whole. Raises JournalError."""
+    line = line[max(0, line.rfind(_BEGINNING)) :]
     if len(line) > MAX_LINE_BYTES:
         raise JournalError(f"line of {len(line)} bytes: at most {MAX_LINE_BYTES}")
     kind, pairs = _split(line)

@@ -239,6 +239,7 @@ class Host:
         self.running: Process | None = None
         self.trace: list[tuple[Any, ...]] = []
         self.failures: list[tuple[str, str]] = []
+        self.slow_ms: dict[str, int] = {}  # by server: how much longer its answers take
 
     def note(self, *what: Any) -> None:
         """Something worth telling: part of the history and of its hash."""
@@ -254,8 +255,9 @@ class Host:
         if self.running is not None:
             self.running.effect()
 
-    async def pause(self, ms: int = 1) -> None:
-        """Let others run; not inside a transaction."""
+    async def pause(self, ms: int = 1, server: str = "") -> None:
+        """Let others run, for as long as the server takes; not inside a transaction."""
+        ms += self.slow_ms.get(server, 0)
         process = self.running
         if process is None or process.is_atomic:
             return

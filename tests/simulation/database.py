@@ -36,7 +36,7 @@ class Database:
 
     async def connect(self, *_: Any, autocommit: bool = False, **__: Any) -> "AsyncConnection":
         """As psycopg.AsyncConnection.connect."""
-        await self.host.pause()
+        await self.host.pause(server="postgres")
         self._require()
         return AsyncConnection(Connection(self, autocommit))
 
@@ -72,7 +72,7 @@ class Connection:
     """As psycopg.Connection. Its transaction ends before anybody else runs."""
 
     def __init__(self, database: Database, autocommit: bool) -> None:
-        self._database = database
+        self.database = database
         self._autocommit = autocommit
         self._saved: dict[str, Any] | None = None
         self._process: Process | None = None
@@ -85,25 +85,25 @@ class Connection:
         if self._saved is None:
             self.begin()
         try:
-            rows = handler_of(statement)(self._database.tables, given, self._database.wall_ms())
+            rows = handler_of(statement)(self.database.tables, given, self.database.wall_ms())
         except BrokenError as error:
             self.roll_back()
             raise psycopg.errors.CheckViolation(str(error)) from error
-        self._database.on_statement(statement, given, rows)
+        self.database.on_statement(statement, given, rows)
         if alone:
             self.commit()
         return Cursor(rows)
 
     def begin(self) -> None:
         """From here on others wait."""
-        self._saved = self._database.tables.saved()
-        self._process = self._database.host.running
+        self._saved = self.database.tables.saved()
+        self._process = self.database.host.running
         if self._process is not None:
             self._process.is_atomic = True
 
     def commit(self) -> None:
         """Raises psycopg.OperationalError: then it is done, or it is not."""
-        database = self._database
+        database = self.database
         try:
             self._require()
         except BaseException:
@@ -122,7 +122,7 @@ class Connection:
     def roll_back(self) -> None:
         """Nothing of it has been."""
         if self._saved is not None:
-            self._database.tables.roll_back(self._saved)
+            self.database.tables.roll_back(self._saved)
         self._end()
 
     def close(self) -> None:
@@ -157,11 +157,11 @@ class Connection:
 
     def _require(self) -> None:
         try:
-            self._database.host.effect()
+            self.database.host.effect()
         except BaseException:
             self.roll_back()
             raise
-        if self.is_broken or not self._database.reachable():
+        if self.is_broken or not self.database.reachable():
             self._break()
 
     def _break(self) -> None:
@@ -186,6 +186,7 @@ class Transaction:
             self._connection.roll_back()
 
     async def __aenter__(self) -> None:
+        await self._connection.database.host.pause(server="postgres")
         self.__enter__()
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
@@ -216,7 +217,7 @@ class AsyncConnection:
 
     async def execute(self, statement: str, given: Any = ()) -> AsyncCursor:
         """See Connection."""
-        await self._connection._database.host.pause()
+        await self._connection.database.host.pause(server="postgres")
         return AsyncCursor(self._connection.execute(statement, given))
 
     def transaction(self) -> Transaction:

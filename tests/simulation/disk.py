@@ -98,10 +98,10 @@ class Disk:
                 yield path[len(prefix) :], self.files[path]
 
     def copied(self) -> None:
-        """The whole disk was copied to another: every file has a new inode, some of them one that another had."""
+        """The whole disk was copied to another: every file has another's inode."""
         files = [self.files[path] for path in sorted(self.files)]
-        inodes = sorted(file.inode for file in files)
-        for file, inode in zip(files, [*inodes[1:], inodes[-1] + 1], strict=True):
+        inodes = [file.inode for file in files]
+        for file, inode in zip(files, [*inodes[1:], inodes[0]], strict=True):
             file.inode = inode
 
     def _descriptor(self, file: File) -> int:

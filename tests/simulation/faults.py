@@ -74,6 +74,11 @@ def _lose(world: World, step: Step) -> None:
     world.servers[step.target].losses += step.a
 
 
+def _slow(world: World, step: Step) -> None:
+    world.slow_ms[step.target] = step.a
+    world.clock.after(step.b, lambda: world.slow_ms.pop(step.target, None))
+
+
 def _hide(world: World, step: Step) -> None:
     world.broker.hide(Place(step.target, step.a), step.b)
 
@@ -219,7 +224,7 @@ def _discard(world: World, step: Step) -> None:
 
 _DO: Final[dict[str, Callable[[World, Step], None]]] = {
     "kill": _kill, "freeze": _freeze, "away": _away, "cut_off": _cut_off, "refuse": _refuse, "lose": _lose,
-    "hide": _hide, "asterisk_dies": _asterisk_dies, "rotate": _rotate, "torn": _torn, "clock": _clock,
+    "slow": _slow, "hide": _hide, "asterisk_dies": _asterisk_dies, "rotate": _rotate, "torn": _torn, "clock": _clock,
     "ami_away": _ami_away, "disk_full": _disk_full, "copied": _copied, "bad_line": _bad_line, "poison": _poison,
     "rebalance": _rebalance, "pay": _pay, "price": _price, "open_account": open_account, "replay": replay,
     "discard": _discard,

@@ -11,6 +11,7 @@ from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, RatedLeg
 from schemas.facts import decode_facts
 from schemas.frame import FrameError, partition_of, unpack_frame
 from schemas.ids import make_leg_id
+from schemas.journal import torn_part
 from schemas.live import LIVE_CALL_DECODER
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from simulator.lines import Line
@@ -203,7 +204,7 @@ def _wrong_money(world: World) -> list[tuple[str, str]]:
     """Every leg that was closed in a whole line is billed for what really happened, or waits for its account."""
     tables = world.database.tables
     on_disk = {
-        raw
+        raw[len(torn_part(raw)) :]
         for node in world.nodes
         for _, file in node.disk.listed(f"/{node.name}/journal")
         for raw in bytes(file.content).splitlines(keepends=True)

@@ -119,6 +119,8 @@ def _fault(dice: random.Random, config: Config) -> Step:
         return Step(at_ms, kind, process, dice.choice((2_000, 10_000)))
     if kind in ("refuse", "lose"):
         return Step(at_ms, kind, server, dice.choice((1, 1, 2, 5)))
+    if kind == "slow":
+        return Step(at_ms, kind, server, dice.choice((300, 900, 4_000)), dice.choice((10_000, 40_000)))
     if kind == "hide":
         return Step(at_ms, kind, dice.choice(("calls", "rated-legs", "dead-letters")), dice.randrange(4),
                     dice.choice((2_000, 15_000)))  # fmt: skip
@@ -156,6 +158,6 @@ def _action(dice: random.Random) -> Step:
 
 _FAULTS: Final = (
     "kill", "kill", "kill", "kill", "kill", "kill", "freeze", "freeze", "away", "away", "cut_off", "refuse", "refuse",
-    "lose", "lose", "lose", "hide", "asterisk_dies", "asterisk_dies", "rotate", "rotate", "torn", "clock", "ami_away",
+    "lose", "lose", "lose", "slow", "slow", "slow", "hide", "asterisk_dies", "asterisk_dies", "rotate", "rotate", "torn", "clock", "ami_away",
     "disk_full", "copied", "bad_line", "poison", "poison", "rebalance", "rebalance",
 )  # fmt: skip

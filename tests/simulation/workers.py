@@ -205,7 +205,7 @@ class Worker(Process):
             self._flush()
         elif not self._is_flush_due:
             self._is_flush_due = True
-            self.later(LINGER_MS, self._flush)
+            self.later(LINGER_MS + self.host.slow_ms.get("kafka", 0), self._flush)
         return sent
 
     def _flush(self) -> None:

@@ -137,6 +137,7 @@ class World(Host):
             process.disarm()
         for server in self.servers.values():
             server.heal()
+        self.slow_ms.clear()
         for agent, node in zip(self.agents, self.nodes, strict=True):
             agent.is_cut_off = False
             node.ami_away_until_ms = 0
