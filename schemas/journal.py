@@ -158,7 +158,9 @@ def _leg_answered(pairs: dict[str, str]) -> JournalEvent:
 def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
     pdd = [_integer(pairs, key) for key in ("ring", "prog") if pairs[key]]
     if not pdd and pairs["m1"]:  # a 200 without any 18x before it
-        pdd = [_length_ms(_milliseconds(pairs, "m1") - (0 if pairs["m0"].startswith("-") else _milliseconds(pairs, "m0")))]
+        # The leg's start is worked out from the wall clock, so it may lie before the machine's.
+        start_ms = 0 if pairs["m0"].startswith("-") else _milliseconds(pairs, "m0")
+        pdd = [_length_ms(_milliseconds(pairs, "m1") - start_ms)]
     return events.LegEnded(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_ended"),
         leg=_integer(pairs, "leg"),

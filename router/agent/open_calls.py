@@ -7,6 +7,8 @@ in full is the codec's matter (schemas/journal.py), for the few that stay open.
 import re
 from typing import Final
 
+from schemas.journal import torn_part
+
 _LINE: Final = re.compile(
     rb'"USER_DEFINED","[0-9.]{1,24}","(LEG_START|LEG_ANSWER|LEG_RESULT|CALL_END)",'
     rb'"[^\n|]{0,64}\|call=(([a-z][a-z0-9]{0,15})-([0-9]{10})-[0-9.]{1,24})\|(?:leg=([0-9]{1,2})\|)?[^\n]*\n'
@@ -46,6 +48,11 @@ class OpenCalls:
         whole = self._rest + chunk[:end] if self._rest else chunk[:end]
         self._rest = chunk[end:]
         for match in _LINE.finditer(whole):
+            if torn := len(torn_part(match[0])):  # what stands before is no line, and does not close its leg
+                behind = _LINE.match(match[0], torn)
+                if behind is None:
+                    continue
+                match = behind
             kind, call, node, epoch, leg = match.groups()
             if self._first <= epoch < self._before and node == self._node:
                 self._fold(kind, call, leg, match)

@@ -129,7 +129,7 @@ def _poison(world: World, step: Step) -> None:
     bad = BAD_EVENTS[step.b]
 
     def spoil(place: Place, value: bytes) -> bytes:
-        if place.topic != step.target:
+        if place.topic != step.target or value == NO_FRAME:
             return value
         world.broker.spoil = lambda _place, value: value
         world.injected.append(bad)

@@ -74,7 +74,7 @@ def make_plan(seed: int) -> Plan:
         balance_micros=dice.choice((40_000, 150_000, 400_000, 5_000_000)),
     )
     elements: list[Element] = [_call(dice) for _ in range(dice.randint(12, 36))]
-    elements += [_fault(dice, config) for _ in range(dice.choice((2, 4, 6, 8, 12)))]
+    elements += [_fault(dice, config) for _ in range(dice.choice((2, 4, 7, 11, 16)))]
     elements += [_action(dice) for _ in range(dice.randint(0, 4))]
     return Plan(seed, config, tuple(sorted(elements, key=lambda element: (element.at_ms, element.kind))))
 
