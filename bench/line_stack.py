@@ -35,6 +35,7 @@ class LineStack:
     def __init__(self) -> None:
         self._servers = TemporaryServers()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._before_xact = 0
         self.directory = self._servers.directory
         self.node_directory = self.directory / NODE
         self.journal = self.node_directory / "journal" / "Master.csv"
@@ -88,21 +89,23 @@ class LineStack:
             journals={NODE: self.journal.parent},
         )
 
-    def start_streams(self, *roles: str) -> None:
-        """Start workers and wait until each has its partitions."""
+    def start_streams(self, *names: str) -> None:
+        """Start workers (ROLE, or ROLE-N for a further one of a role) and wait until each has its partitions."""
         secret = self.clickhouse.password.get_secret_value()
-        for role in roles:
-            beat = self.directory / f"{role}.beat"
+        for name in names:
+            role, _, instance = name.partition("-")
+            beat = self.directory / f"{name}.beat"
             values = {
                 "role": role,
+                "instance": int(instance or 0),
                 "kafka": self.kafka.model_dump(),
                 "postgres": {"dsn": self.dsn},
                 "clickhouse": {**self.clickhouse.model_dump(mode="json"), "password": secret},
-                "data_directory": str(self.directory / "faust" / role),
+                "data_directory": str(self.directory / "faust" / name),
                 "beat": str(beat),
             }
-            self._start("streams", role, values)
-        self._await_beats(*roles)
+            self._start("streams", name, values)
+        self._await_beats(*names)
 
     def start_agent(self) -> None:
         """Start the node's agent. No AMI listens: it tails the journal, which is all that a bench wants of it."""
@@ -157,13 +160,29 @@ class LineStack:
             found[name] = round(times.user + times.system, 2)
         return found
 
+    def memory_megabytes(self) -> dict[str, int]:
+        """Resident memory of each of our processes now."""
+        import psutil
+
+        return {name: psutil.Process(one.pid).memory_info().rss >> 20 for name, one in self._running.items()}
+
     def legs_posted(self) -> int:
-        """Entries of legs in the ledger."""
+        """Entries of the bench's own legs in the ledger."""
         with psycopg.connect(self.dsn) as connection:
-            row = connection.execute("SELECT count(*) FROM ledger_entries").fetchone()
+            # What was there before came in transactions before this one: the index of posting order finds the rest.
+            row = connection.execute(
+                "SELECT count(*) FROM ledger_entries WHERE posted_xact > %s", (self._before_xact,)
+            ).fetchone()
             return int(row[0]) if row else 0
 
     def legs_written(self) -> int:
-        """Legs with a CDR."""
+        """The bench's own legs with a CDR."""
         with connect(self.clickhouse) as client:
-            return int(client.query("SELECT uniqExact(leg_id) FROM legs").result_rows[0][0])
+            found = client.query("SELECT uniqExact(leg_id) FROM legs WHERE node = {node:String}", {"node": NODE})
+            return int(found.result_rows[0][0])
+
+    def mark_past(self) -> None:
+        """What is in the ledger now is not the bench's own."""
+        with psycopg.connect(self.dsn) as connection:
+            row = connection.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
+            self._before_xact = int(row[0]) if row else 0

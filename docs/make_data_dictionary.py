@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Refusal, Verdict
+from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Ending, Refusal, Verdict
 from schemas.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +68,16 @@ def tables(path: Path, comment: re.Pattern[str]) -> Iterator[str]:
             definition = comment.sub("", column[2]).strip().rstrip(",")
             about = noted[1].replace("''", "'") if noted else ""
             yield f"| `{column[1]}` | `{cell(definition)}` | {cell(about)} |"
+    for change in re.finditer(r"^ALTER TABLE (\w+)\n?((?:\s+ADD [^;]*?,?\n?)+);", text, re.M):
+        added = re.findall(r"ADD COLUMN ([a-z]\w*)\s+(.*?)(?:,|$)[ \t]*(?:-- (.*))?$", change[2], re.M)
+        if added:
+            yield f"\n### {change[1]}, since {path.stem}\n"
+            yield "| column | definition | |\n|---|---|---|"
+            yield from (
+                f"| `{name}` | `{cell(definition.strip())}` | {cell(about)} |" for name, definition, about in added
+            )
+    for table, column in re.findall(r"^ALTER TABLE (\w+) DROP COLUMN (\w+);", text, re.M):
+        yield f"\nThe column `{table}.{column}` is gone since {path.stem}."
     for view in re.finditer(r"((?:^--[^\n]*\n)*)^CREATE VIEW (?:IF NOT EXISTS )?(\w+)", text, re.M):
         yield f"\n### {view[2]} (view)\n"
         yield re.sub(r"^-- ?", "", view[1], flags=re.M).strip() + "\n"
@@ -85,6 +95,7 @@ def dictionary() -> str:
     for reason in Refusal:
         cause = REFUSAL_CAUSE[reason]
         parts.append(f"| {reason.value} | {cause} | {SIP_OF_CAUSE.get(cause, 503)} |")
+    parts.append("\nWhy we ended an answered call: " + ", ".join(f"`{ending.value}`" for ending in Ending) + ".")
     parts.append("\nWhat becomes of a candidate in a decision: " + ", ".join(f"`{v.value}`" for v in Verdict) + ".\n")
     parts.append("\n## Events and values")
     for name in STRUCTURES:

@@ -13,6 +13,9 @@ with `encode_line`; the node agent reads both with `decode_line`, which makes th
 
 `begin` is the call's start, `start` the leg's. Wall times: unix seconds with three decimals. m0, m1, m2: monotonic
 seconds (/proc/uptime) at start, answer and end; ring, prog, ansms and pdd are milliseconds. Empty: "not known".
+
+The bill is m2 less m1. Asterisk's own lengths are differences of wall times, and m0 is worked out by one: where the
+clock was set meanwhile they are negative or absurd. They are then not known; a line is never refused for them.
 """
 
 import csv
@@ -31,7 +34,7 @@ from schemas.facts import Facts, FactsError, decode_facts
 JOURNAL_VERSION: Final = "1"
 MAX_LINE_BYTES: Final = 16_384
 MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
-LONGEST_MS: Final = 7 * 86_400_000  # of what an event tells of as a length
+MAX_LENGTH_MS: Final = 7 * 86_400_000  # events.LengthMs
 JournalEvent = events.LegStarted | events.LegAnswered | events.LegEnded | events.CallEnded
 
 _PAIRS: Final[dict[str, tuple[str, ...]]] = {
@@ -156,11 +159,9 @@ def _leg_answered(pairs: dict[str, str]) -> JournalEvent:
 
 
 def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
-    pdd = [_integer(pairs, key) for key in ("ring", "prog") if pairs[key]]
-    if not pdd and pairs["m1"]:  # a 200 without any 18x before it
-        # The leg's start is worked out from the wall clock, so it may lie before the machine's.
-        start_ms = 0 if pairs["m0"].startswith("-") else _milliseconds(pairs, "m0")
-        pdd = [_length_ms(_milliseconds(pairs, "m1") - start_ms)]
+    pdd = [ms for ms in (_wall_length(pairs, "ring"), _wall_length(pairs, "prog")) if ms is not None]
+    if not (pairs["ring"] or pairs["prog"]) and pairs["m1"]:  # a 200 without any 18x before it
+        pdd = [ms for ms in (_milliseconds(pairs, "m1") - _signed_ms(pairs, "m0"),) if 0 <= ms <= MAX_LENGTH_MS]
     return events.LegEnded(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_ended"),
         leg=_integer(pairs, "leg"),
@@ -176,7 +177,7 @@ def _call_ended(pairs: dict[str, str]) -> JournalEvent:
     return events.CallEnded(
         event_id=ids.make_event_id(ids.make_leg_id(pairs["call"], 0), "call_ended"),
         call_started_at_ms=_at_ms(pairs, "start"),
-        pdd_ms=_length_ms(_wall_difference(pairs, "pdd")) if pairs["pdd"] else None,
+        pdd_ms=_wall_length(pairs, "pdd"),
         legs=_integer(pairs, "legs"),
         reason=pairs["reason"],
         caller_dialled=_wire_text(pairs["caller"], 256),
@@ -194,7 +195,7 @@ def _closed(pairs: dict[str, str]) -> dict[str, Any]:
     if answered != (pairs["answer"] != ""):  # an answered leg without its reading must not pass for a free one
         raise JournalError(f"answer {pairs['answer'][:40]!r} with m1 {pairs['m1'][:40]!r}: both or none must be known")
     duration_ms = max(0, _milliseconds(pairs, "m2") - _milliseconds(pairs, "m1")) if answered else 0
-    asterisk_ms = _wall_difference(pairs, "ansms") if answered and pairs["ansms"] else None
+    asterisk_ms = _signed_integer(pairs, "ansms") if answered and pairs["ansms"] else None
     ended_at_ms = _at_ms(pairs, "end")
     return {
         "call_id": pairs["call"],
@@ -202,7 +203,7 @@ def _closed(pairs: dict[str, str]) -> dict[str, Any]:
         "answered_at_ms": _at_ms(pairs, "answer") if answered else None,
         "ended_at_ms": ended_at_ms,
         "duration_ms": duration_ms,
-        "asterisk_duration_ms": None if asterisk_ms is None else _length_ms(asterisk_ms),
+        "asterisk_duration_ms": asterisk_ms if asterisk_ms is None or 0 <= asterisk_ms <= MAX_LENGTH_MS else None,
         "clock_disagreement": asterisk_ms is not None and abs(asterisk_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS,
         "dial_status": pairs["status"],
         "cause": min(_integer(pairs, "cause"), 127),
@@ -221,15 +222,16 @@ def _integer(pairs: dict[str, str], key: str) -> int:
     return int(value)
 
 
-def _wall_difference(pairs: dict[str, str], key: str) -> int:
-    """A difference of two readings of the wall clock: negative where that was set back between them."""
-    value = pairs[key]
-    return -_integer({key: value[1:]}, key) if value.startswith("-") else _integer(pairs, key)
+def _signed_integer(pairs: dict[str, str], key: str) -> int:
+    """A difference of wall times: a clock that was set meanwhile makes it anything."""
+    minus = pairs[key].startswith("-")
+    return -_integer({key: pairs[key][1:]}, key) if minus else _integer(pairs, key)
 
 
-def _length_ms(difference_ms: int) -> int:
-    """A length that an event can tell of: a clock that was set must not cost a leg."""
-    return min(max(0, difference_ms), LONGEST_MS)
+def _wall_length(pairs: dict[str, str], key: str) -> int | None:
+    """A length by the wall clock; None: not known, or made senseless by a clock that was set meanwhile."""
+    length_ms = _signed_integer(pairs, key) if pairs[key] else -1
+    return length_ms if 0 <= length_ms <= MAX_LENGTH_MS else None
 
 
 def _milliseconds(pairs: dict[str, str], key: str) -> int:
@@ -244,6 +246,12 @@ def _milliseconds(pairs: dict[str, str], key: str) -> int:
         return int(Decimal(value) * 1000)
     except InvalidOperation as error:
         raise JournalError(f"{key} {value[:40]!r}: must be seconds as a decimal") from error
+
+
+def _signed_ms(pairs: dict[str, str], key: str) -> int:
+    """A reading worked out from one by a difference of wall times: it may lie before the machine's start."""
+    value = pairs[key]
+    return -_milliseconds({key: value[1:]}, key) if value.startswith("-") else _milliseconds(pairs, key)
 
 
 _at_ms = _milliseconds

@@ -13,7 +13,7 @@ class Board:
     """The incidents of one run. `busiest_vendor` names the vendor with the most legs so far ('': none yet)."""
 
     def __init__(self, incidents: Sequence[Incident], busiest_vendor: Callable[[], str]) -> None:
-        self._incidents = [incident for incident in incidents if KINDS[incident.kind].target != "customer"]
+        self._incidents = [incident for incident in incidents if KINDS[incident.kind].target in ("vendor", "code")]
         self._busiest_vendor = busiest_vendor
         self._chosen: dict[int, str] = {}
 

@@ -3,14 +3,14 @@
     KIND[:TARGET][=VALUE]@START[+DURATION]      vendor-down@30s   asr-drop:vendor-3=0.2@1m+30s   surge=4@20s+10s
 
 START counts from the simulator's start; without DURATION it lasts to the end. A vendor's incident without TARGET
-strikes the vendor that has carried the most legs when it begins.
+strikes the vendor that has carried the most legs when it begins, a node's the node with the most calls up.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-TargetKind = Literal["vendor", "customer", "code"]
+TargetKind = Literal["vendor", "customer", "code", "node"]
 
 
 class IncidentError(ValueError):
@@ -33,6 +33,7 @@ KINDS: Final[dict[str, IncidentKind]] = {
     "asr-drop": IncidentKind("vendor", False, (0.3, 0.0, 1.0), "only VALUE of what it would answer is answered"),
     "false-answers": IncidentKind("vendor", False, (0.5, 0.0, 1.0), "answers VALUE of its calls itself, falsely"),
     "destination-down": IncidentKind("code", True, None, "every vendor fails numbers that begin with TARGET"),
+    "node-crash": IncidentKind("node", False, None, "dies with its calls up; starts anew after DURATION, 2 s or more"),
     "surge": IncidentKind("customer", False, (3.0, 0.0, 100.0), "VALUE times the calls, of one customer or of all"),
 }
 
@@ -44,6 +45,7 @@ _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TARGET_RULES: Final[dict[TargetKind, tuple[str, str]]] = {
     "vendor": (r"[a-z][a-z0-9-]{0,31}", "the name of a terminator"),
     "customer": (r"[a-z][a-z0-9-]{0,31}", "the name of an originator"),
+    "node": (r"[a-z][a-z0-9]{0,15}", "the name of a node"),
     "code": (r"[0-9]{1,15}", "1 to 15 digits"),
 }
 

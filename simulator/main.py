@@ -8,32 +8,26 @@ import asyncio
 import json
 import signal
 import sys
-import time
 
 import psycopg
 import structlog
 import uvloop
 
-from simulator.ami_server import AmiServer
+from simulator.crashes import Host
 from simulator.incidents import KINDS, IncidentError
 from simulator.node import Node
 from simulator.node_files import Journal
 from simulator.scheduler import Clock, Scheduler, real_ms
-from simulator.settings import SimulatedNode, SimulatorSettings
+from simulator.settings import SimulatorSettings
 from simulator.simulation import Simulation
 from simulator.traffic import Traffic
 from simulator.vendors import Vendors
 from simulator.world import World, read_world
-from sinks.epochs import issue_epoch
 
 log = structlog.get_logger(__name__)
 
 _CONNECT_SECONDS = 10
 _BOOTED_BEFORE_MS = 60_000  # the node's monotonic clock never reads zero
-
-
-class SimulatorError(Exception):
-    """Something outside keeps the simulator from its work: says what."""
 
 
 def run(settings: SimulatorSettings) -> None:
@@ -69,11 +63,14 @@ async def simulate(settings: SimulatorSettings, world: World, start_ms: int) -> 
         incidents=settings.incidents,
     )
     vendors = Vendors(settings.seed, world.vendors)
-    simulation = Simulation(settings, traffic=traffic, vendors=vendors, scheduler=scheduler, start_ms=start_ms)
+    host = Host(settings, scheduler)
+    simulation = Simulation(
+        settings, traffic=traffic, vendors=vendors, scheduler=scheduler, start_ms=start_ms, host=host
+    )
     loop = asyncio.get_running_loop()
     try:
         for node in settings.nodes:
-            simulation.nodes[node.name] = await _start_node(node, settings, simulation, scheduler, start_ms)
+            simulation.nodes[node.name] = await _start_node(node.name, host, simulation, scheduler, start_ms)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, simulation.stop)
         log.info("simulator started", nodes=list(simulation.nodes), cps=settings.cps, customers=len(world.customers))
@@ -82,38 +79,23 @@ async def simulate(settings: SimulatorSettings, world: World, start_ms: int) -> 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         for fake in simulation.nodes.values():
-            if fake.ami is not None:
-                await fake.ami.stop()
+            await host.close_ami(fake)
             fake.close()
     summary = simulation.summary()
     log.info("simulator ended", **summary)
     return summary
 
 
-async def _start_node(
-    node: SimulatedNode, settings: SimulatorSettings, simulation: Simulation, scheduler: Scheduler, start_ms: int
-) -> Node:
-    epoch = issue_epoch(node.directory, int(time.time()))
+async def _start_node(name: str, host: Host, simulation: Simulation, scheduler: Scheduler, start_ms: int) -> Node:
     fake = Node(
-        node.name,
-        epoch,
+        name,
+        host.issue_epoch(name),
         boot_at_ms=start_ms - _BOOTED_BEFORE_MS,
-        journal_file=Journal(node.directory),
+        journal_file=Journal(host.directory_of(name)),
         scheduler=scheduler,
         observe=simulation.observe,
     )
-    fake.ami = AmiServer(
-        node=node.name,
-        user=settings.ami_user,
-        secret=settings.ami_secret.get_secret_value(),
-        channels=fake.channels,
-        hang_up=lambda channel, cause: fake.hang_up(channel, cause, scheduler.now_ms()),
-        now_ms=scheduler.now_ms,
-    )
-    try:
-        await fake.ami.start(settings.ami_host, node.ami_port)
-    except OSError as error:
-        raise SimulatorError(f"AMI of node {node.name} on {settings.ami_host}:{node.ami_port}: {error}") from error
+    await host.open_ami(fake)
     return fake
 
 
@@ -125,7 +107,11 @@ def _read(settings: SimulatorSettings, at_seconds: float) -> World:
 
 def check_targets(settings: SimulatorSettings, world: World) -> None:
     """An incident that strikes nobody is a mistake in the settings. Raises IncidentError."""
-    known = {"vendor": set(world.vendors.values()), "customer": {customer.name for customer in world.customers}}
+    known = {
+        "vendor": set(world.vendors.values()),
+        "customer": {customer.name for customer in world.customers},
+        "node": {node.name for node in settings.nodes},
+    }
     for incident in settings.incidents:
         names = known.get(KINDS[incident.kind].target)
         if incident.target and names is not None and incident.target not in names:

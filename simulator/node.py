@@ -60,6 +60,7 @@ class Node:
         self.epoch = epoch
         self.counts = Counts()
         self.ami: AmiServer | None = None
+        self.is_up = True
         self._boot_at_ms = boot_at_ms
         self._journal = journal_file
         self._scheduler = scheduler
@@ -131,6 +132,22 @@ class Node:
             self._stop_waiting(live)
             self.carry_out(live, live.hunt.hang_up(at_ms))
         return len(lives)
+
+    def crash(self) -> int:
+        """The node dies: no line and no word about what was up; how many calls that was."""
+        lost = len(self.calls)
+        for live in self.calls.values():
+            self._stop_waiting(live)
+        self.calls.clear()
+        self._by_channel.clear()
+        self.is_up = False
+        return lost
+
+    def start_anew(self, epoch: int) -> None:
+        """The node is there again, as a new start of Asterisk: its channels are counted from the first."""
+        self.epoch = epoch
+        self._sequence = 0
+        self.is_up = True
 
     def channels(self) -> Iterator[Channel]:
         """All live channels, each call's caller first."""

@@ -15,6 +15,7 @@ import structlog
 from schemas.facts import FactsError, decode_facts
 from simulator.agi_client import RouterClient, Variables, make_header
 from simulator.board import Board
+from simulator.crashes import Crashes, Host
 from simulator.hunt import PlanLeg
 from simulator.lines import Line
 from simulator.node import CUSTOMER_CONTEXT, LiveCall, Node
@@ -43,6 +44,7 @@ class Simulation:
         vendors: Vendors,
         scheduler: Scheduler,
         start_ms: int,
+        host: Host,
     ) -> None:
         self._settings = settings
         self._traffic = traffic
@@ -51,6 +53,7 @@ class Simulation:
         self._start_ms = start_ms
         self._end_ms = None if settings.seconds is None else start_ms + int(settings.seconds * 1_000)
         self.nodes: dict[str, Node] = {}
+        self._crashes = Crashes(settings.incidents, self.nodes, host, scheduler)
         self._board = Board(settings.incidents, self._busiest_vendor)
         self._router = RouterClient(
             settings.router_host,
@@ -73,12 +76,15 @@ class Simulation:
     async def run(self) -> None:
         """Place calls until the end, or until `stop`; then end every call. Any failure of the shell is raised."""
         self._scheduler.at(self._start_ms, self._arrive_first)
+        self._crashes.plan(self._start_ms)
         if self._end_ms is not None:
             self._scheduler.at(self._end_ms, self.stop)
         while not self._is_over():
             while self._answers:
                 self._carry_on(*self._answers.popleft())
             self._beat()
+            if self._crashes.are_due:
+                await self._crashes.carry_out()
             if self._must_wait():
                 await self._sleep(_BEAT_SECONDS)
             elif self._scheduler.run_due(_STEPS_PER_ROUND) == _STEPS_PER_ROUND:
@@ -136,6 +142,8 @@ class Simulation:
                 name: {"calls": node.counts.calls, "legs": node.counts.legs} for name, node in self.nodes.items()
             },
             "incidents": self._board.chosen(),
+            "crashed_nodes": self._crashes.crashed,
+            "crashed_calls": self._crashes.calls,
         }
 
     # ---- arrivals
@@ -152,10 +160,11 @@ class Simulation:
     def _arrive(self, at_ms: int, is_call: bool) -> None:
         if is_call and not self._ending:
             self._number += 1
-            if self.calls_in_progress() >= self._settings.max_calls:
+            intent = self._traffic.make_call(self._number, at_ms)
+            if self.calls_in_progress() >= self._settings.max_calls or not self.nodes[intent.node].is_up:
                 self._not_placed += 1
             else:
-                self._place(self._traffic.make_call(self._number, at_ms), at_ms)
+                self._place(intent, at_ms)
         self._plan_next(at_ms)
 
     def _place(self, intent: CallIntent, at_ms: int) -> None:
@@ -196,6 +205,8 @@ class Simulation:
             self._wake_up()
 
     def _carry_on(self, live: LiveCall, variables: Variables | None) -> None:
+        if live.node.calls.get(live.hunt.call.call_id) is not live:
+            return  # its node has died: there is no channel that the answer could be for
         # The call's own time: what the router took in real time, whatever the clock's speed. It never passes the clock.
         took_ms = int(real_ms() - live.asked_real_ms)
         at_ms = min(live.hunt.call.started_at_ms + took_ms, self._scheduler.now_ms())

@@ -11,10 +11,10 @@ import psycopg
 from psycopg.rows import class_row
 
 from schemas.events import DeadLetter
+from sinks.locks import DEAD_LETTERS
 
 State = Literal["open", "replayed", "discarded"]
 STATES: Final[tuple[State, ...]] = ("open", "replayed", "discarded")
-_LIMIT_LOCK: Final = 7361002
 
 # In the order of origins, so that two writers of the same letters never wait for each other in a circle.
 _KEEP: Final = """
@@ -84,7 +84,7 @@ async def keep_letters_within(
 
     Must be in a transaction, which holds the limit's lock to its end. Raises TooManyDeadLettersError: roll back then.
     """
-    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LIMIT_LOCK,))
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (DEAD_LETTERS,))
     new = await keep_letters(connection, letters)
     if new:
         count = await count_open(connection)

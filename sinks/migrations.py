@@ -21,11 +21,11 @@ from clickhouse_connect.driver.client import Client
 
 from schemas.connections import ClickHouse, Postgres
 from sinks.clickhouse import connect
+from sinks.locks import MIGRATIONS
 
 Store = Literal["postgres", "clickhouse"]
 
 LOCK_WAIT_SECONDS: Final = 120
-_LOCK: Final = 7361000
 _FILE_NAME: Final = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 # What may hide a semicolon: strings and quoted names ('' or \' inside), comments. Then the semicolon itself.
 _TOKEN: Final = re.compile(
@@ -148,7 +148,7 @@ def _locked(postgres: Postgres) -> Iterator[psycopg.Connection]:
     with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=10, autocommit=True) as connection:
         connection.execute(f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'")
         try:
-            connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+            connection.execute("SELECT pg_advisory_lock(%s)", (MIGRATIONS,))
         except psycopg.errors.LockNotAvailable as error:
             raise MigrationError(f"another process has been migrating for over {LOCK_WAIT_SECONDS} s") from error
         yield connection

@@ -115,6 +115,8 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
         ami_user=settings.ami_user,
         ami_secret=_secret(settings.ami_secret, "ami_secret"),
         beat=places.beat(f"node-agent-{node}"),
+        rotate_bytes=settings.journal_megabytes << 20,
+        keep_journal_seconds=settings.journal_days * 86_400,
     )
 
 

@@ -14,7 +14,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX: Final = "STREAMCO_"
-_TEST_PREFIX: Final = "STREAMCO_TEST_"  # those are the test suite's: which external servers it is given
+# Those are the test suite's: which external servers it is given, where it reports to.
+_TEST_PREFIXES: Final = ("STREAMCO_TEST_", "STREAMCO_FAULTS_")
 _NODE: Final = r"^[a-z][a-z0-9]{0,15}$"
 
 Port = Annotated[int, Field(ge=1025, le=32_767)]
@@ -86,6 +87,9 @@ class Settings(BaseSettings):
     expected_call_seconds: Annotated[int, Field(ge=1, le=3600)] = 180
 
     audit_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    # A journal's file is rotated at this size (or after a day); posted, it is deleted after so many days.
+    journal_megabytes: Annotated[int, Field(ge=1, le=65_536)] = 512
+    journal_days: Annotated[int, Field(ge=1, le=3_660)] = 7
     simulator_cps: Annotated[float, Field(gt=0, le=5_000)] = 60.0
     simulator_seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 1
     simulator_talk_seconds: Annotated[float, Field(ge=1, le=3_600)] = 35.0
@@ -169,7 +173,7 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     environment = os.environ if environment is None else environment
     known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
     given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-    unknown = [name for name in given if name not in known and not name.startswith(_TEST_PREFIX)]
+    unknown = [name for name in given if name not in known and not name.startswith(_TEST_PREFIXES)]
     if unknown:
         raise SettingsError("\n".join(f"{name}: there is no such setting" for name in sorted(unknown)))
     values = {known[name]: value for name, value in given.items() if name in known and value != ""}

@@ -50,43 +50,48 @@ class Watch:
         self._ending = ending
         self._admin: KafkaAdminClient | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        # Two: the one that asks Kafka may have to wait for an answer, the other must see each moment.
+        self._threads = [
+            threading.Thread(target=work, name=f"watch-{work.__name__}", daemon=True)
+            for work in (self._tick, self._look)
+        ]
 
     def start(self) -> None:
         """Begin to watch."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """No more verdicts from now on: the worker is ending as it should."""
         self._stop.set()
 
-    def _run(self) -> None:
-        standing = Standing(self._settings.standstill_seconds)
+    def _tick(self) -> None:
+        """Did we run at all; does the end come to an end?"""
         ending_since: float | None = None
-        look_at = seconds_awake() + LOOK_SECONDS
-        while not self._stop.is_set():
-            before = seconds_awake()
-            if self._stop.wait(TICK_SECONDS):
-                return
+        before = seconds_awake()
+        while not self._stop.wait(TICK_SECONDS):
             now = seconds_awake()
             if now - before > self._settings.asleep_seconds:
                 self._end(f"did not run for {now - before:.0f} s: its partitions may be another worker's by now")
+            before = now
             if self._ending():
                 ending_since = ending_since or now
                 if now - ending_since > ENDING_SECONDS:
                     self._end(f"has not ended {now - ending_since:.0f} s after it began to")
+
+    def _look(self) -> None:
+        """Do our partitions move?"""
+        standing = Standing(self._settings.standstill_seconds)
+        while not self._stop.wait(LOOK_SECONDS):
+            if self._ending() or (seen := self._offsets()) is None:
                 continue
-            if now < look_at:
-                continue
-            if (seen := self._offsets()) is not None:
-                tell_waiting(seen)
-                if still := standing.look(now, seen):
-                    worst = max(still, key=lambda one: one.seconds)
-                    self._end(
-                        f"{worst.partition.topic}/{worst.partition.number} stands still at {worst.progress.committed} "
-                        f"of {worst.progress.end} for {worst.seconds:.0f} s; {len(still)} partitions do"
-                    )
-            look_at = seconds_awake() + LOOK_SECONDS
+            tell_waiting(seen)
+            if still := standing.look(seconds_awake(), seen):
+                worst = max(still, key=lambda one: one.seconds)
+                self._end(
+                    f"{worst.partition.topic}/{worst.partition.number} stands still at {worst.progress.committed} of "
+                    f"{worst.progress.end} for {worst.seconds:.0f} s; {len(still)} partitions do"
+                )
 
     def _offsets(self) -> dict[Partition, Progress] | None:
         """What the broker says of our partitions; None when it says nothing: then nobody could get on."""

@@ -158,7 +158,7 @@ APT::Install-Recommends "false"; APT::Sandbox::User "root"; Acquire::Languages "
 
 def _update(state: Path) -> None:
     """Take the first archive of this machine's own that has the suite, signed with Debian's key."""
-    archives = _archives()
+    archives = archives_of_this_machine()
     problems = []
     for archive in archives:
         line = f"deb [signed-by={KEYRING} target=Packages] {archive} {SUITE} main\n"
@@ -175,8 +175,8 @@ def _update(state: Path) -> None:
     )
 
 
-def _archives() -> list[str]:
-    """Needs neither downloaded lists nor root; with -qq it would print nothing."""
+def archives_of_this_machine() -> list[str]:
+    """The addresses that apt's sources name. Needs neither lists nor root; with -qq apt would print nothing."""
     done = subprocess.run(
         ["apt-get", "-o", "quiet=0", "--print-uris", "update"],
         capture_output=True, text=True, timeout=60, env=_environment(), check=False,

@@ -7,12 +7,12 @@ from typing import Any
 import psycopg
 
 from configuration.world.errors import WorldError
+from sinks.locks import WORLD
 
 Connection = psycopg.Connection[Any]
 
 CONNECT_SECONDS = 10
 LOCK_WAIT_SECONDS = 60
-_WORLD_LOCK = 7361002  # one change of the whole world at a time
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def changing(dsn: str, *, whole_world: bool = False) -> Iterator[Connection]:
             connection.execute(f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'")
             with connection.transaction():
                 if whole_world:
-                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (_WORLD_LOCK,))
+                    connection.execute("SELECT pg_advisory_xact_lock(%s)", (WORLD,))
                 yield connection
     except psycopg.errors.UndefinedTable as error:
         raise WorldError([f"the database has no tables yet ({primary(error)}): run the migrations first"]) from error

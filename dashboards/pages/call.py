@@ -10,7 +10,7 @@ from dashboards import formats
 from dashboards.pages.calls import live_row
 from dashboards.pages.decision import candidates_grid, decided
 from dashboards.pages.hunt import CAUSES, lanes, legs_grid
-from dashboards.pages.shared import Sources, Word, marked
+from dashboards.pages.shared import Sources, Word, marked, silent_nodes
 from dashboards.queries import SourceAwayError
 from schemas.events import CallRouted, EventError, decode_event
 from schemas.ids import CALL_ID_PATTERN
@@ -56,10 +56,11 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
 
 def _live(sources: Sources, call_id: str) -> Mapping[str, Any] | None:
     """The call as the live view has it, if it goes on."""
-    call = next((one for one in sources.live.view().calls if one.call_id == call_id), None)
+    view = sources.live.view()
+    call = next((one for one in view.calls if one.call_id == call_id), None)
     if call is None or call.ended_at_ms is not None or not call.legs:
         return None
-    return live_row(call, sources.names.names(), sources.now_ms())
+    return live_row(call, sources.names.names(), sources.now_ms(), silent_nodes(view, sources.now_ms()))
 
 
 def read_decision(text: str | None) -> CallRouted | None:

@@ -1,6 +1,7 @@
 """Active calls: who talks with whom now, on whose route, and what it costs so far."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from dash import ClientsideFunction, Dash, Input, Output, dcc, html
@@ -8,7 +9,7 @@ from dash import ClientsideFunction, Dash, Input, Output, dcc, html
 from dashboards import formats
 from dashboards.live import LiveView
 from dashboards.names import Names
-from dashboards.pages.shared import Sources, Word, column, freshness, grid, state_line
+from dashboards.pages.shared import Sources, Word, column, freshness, grid, silent_nodes, state_line
 from schemas.facts import Facts
 from schemas.ids import node_of
 from schemas.live import LiveCall, LiveLeg
@@ -18,12 +19,13 @@ REFRESH_MS: Final = 2_000
 MAX_ROWS: Final = 2_000
 _LOSS: Final = {"amber": "params.value < 0"}
 _ORDER: Final = {"talking": 0, "ringing": 1, "setting up": 2}
+LAST_KNOWN: Final = "last: "  # before the state of a call whose node is silent: nobody knows whether it goes on
 
 
 def layout() -> Any:
     """The page without its rows."""
     columns = [
-        column("state", "State", width=100, cellClassRules={"talking": "params.value === 'talking'"}),
+        column("state", "State", width=128, cellClassRules={"talking": "params.value === 'talking'"}),
         column("duration", "Duration", width=84, kind="number", **_format("duration")),
         column("customer", "Customer", width=160, flex=4, minWidth=110, tooltipField="customer"),
         column("caller", "Caller", width=128, kind="phone", **_format("withheld")),
@@ -98,6 +100,8 @@ def summary(shown: Sequence[Mapping[str, Any]], view: LiveView) -> Word:
         return Word("few", "No call is up now.")
     states = {state: sum(1 for row in shown if row["state"] == state) for state in _ORDER}
     text = f"{len(shown):,} calls: " + ", ".join(f"{number:,} {state}" for state, number in states.items())
+    if unknown := len(shown) - sum(states.values()):
+        text += f", {unknown:,} last known on a node that is silent"
     lost = sum(1 for row in shown if row["margin"] is not None and row["margin"] < 0)
     if lost:
         text += f"; {lost:,} of them cost more than they earn so far"
@@ -109,13 +113,23 @@ def summary(shown: Sequence[Mapping[str, Any]], view: LiveView) -> Word:
 
 def rows(view: LiveView, names: Names, now_ms: int) -> list[dict[str, Any]]:
     """One row for each call that goes on: talking first, the longest first."""
-    found = [live_row(call, names, now_ms) for call in view.calls if call.ended_at_ms is None and call.legs]
-    found.sort(key=lambda row: (_ORDER[row["state"]], -row["duration"], row["id"]))
+    silent = silent_nodes(view, now_ms)
+    found = [live_row(call, names, now_ms, silent) for call in view.calls if call.ended_at_ms is None and call.legs]
+    found.sort(key=lambda row: (_ORDER[row["state"].removeprefix(LAST_KNOWN)], -row["duration"], row["id"]))
     return found[:MAX_ROWS]
 
 
-def live_row(call: LiveCall, names: Names, now_ms: int) -> dict[str, Any]:
-    """A live call as the grid shows it. The call has a leg."""
+def live_row(
+    call: LiveCall, names: Names, now_ms: int, silent: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, Any]:
+    """A live call as the grid shows it. The call has a leg.
+
+    `silent`: nodes that have stopped answering, since when. What was on them stands still at that moment, and says so.
+    """
+    since_ms = silent.get(node_of(call.call_id))
+    if since_ms is not None:
+        row = live_row(call, names, since_ms)
+        return {**row, "state": LAST_KNOWN + row["state"]}
     leg = current_leg(call)
     facts, terms = call.call_facts, leg.facts
     answered = leg.answered_at_ms

@@ -50,13 +50,18 @@ def freshness(view: LiveView, now_ms: int) -> Word:
     newest = max((node.at_ms for node in view.nodes), default=None)
     if newest is None:
         return Word("amber", "no node has been heard yet")
-    silent = [node.node for node in view.nodes if now_ms - node.at_ms > NODE_SILENT_MS]
+    silent = silent_nodes(view, now_ms)
     if silent:
-        oldest = min(node.at_ms for node in view.nodes if node.node in silent)
-        return Word("red", f"no word from node {', '.join(sorted(silent))} since {_clock(oldest)}")
+        said = ", ".join(f"{node} silent since {_clock(at_ms)}" for node, at_ms in sorted(silent.items()))
+        return Word("red", f"{said}: calls there are shown as last known")
     if view.lag_ms > AMBER_LAG_MS:
         return Word("amber", f"live, {view.lag_ms / 1000:.1f} s behind")
     return Word("normal", f"live, {view.lag_ms / 1000:.1f} s behind")
+
+
+def silent_nodes(view: LiveView, now_ms: int) -> dict[str, int]:
+    """The nodes that have stopped answering, and since when: the moment (ms) of their last heartbeat."""
+    return {node.node: node.at_ms for node in view.nodes if now_ms - node.at_ms > NODE_SILENT_MS}
 
 
 def _clock(at_ms: int) -> str:

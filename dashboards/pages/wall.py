@@ -12,9 +12,21 @@ from dashboards import formats
 from dashboards.figures import MIN_SAMPLE, Figure, Kind, Sums, by_name, lost_calls, read_sums, state_of, total
 from dashboards.live import LiveView
 from dashboards.pages.judgement import summary
-from dashboards.pages.shared import Sources, State, Word, card, column, freshness, grid, state_line, too_few
+from dashboards.pages.shared import (
+    Sources,
+    State,
+    Word,
+    card,
+    column,
+    freshness,
+    grid,
+    silent_nodes,
+    state_line,
+    too_few,
+)
 from dashboards.queries import DIMENSIONS, SourceAwayError
 from dashboards.spark import spark
+from schemas.ids import node_of
 
 REFRESH_MS: Final = 3_000
 WINDOWS: Final = {"5": "5 min", "15": "15 min", "60": "1 hour"}
@@ -122,7 +134,7 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
             return state_line([Word("red", f"{error}: the figures below are old")], live, now_ms), *([no_update] * 4)
         now, before = total(named["customer"])
         words = summary(named, now, before)
-        cards = figure_cards(now, before, attempts, minutes, view)
+        cards = figure_cards(now, before, attempts, minutes, view, now_ms)
         lines = [rows(named[dimension], dimension, now) for dimension in DIMENSIONS]
         text = "ended in the window, against the same an hour ago"
         return state_line(words, live, now_ms, text), cards, *lines
@@ -157,9 +169,12 @@ def _started_by(starts: Sequence[int], at_ms: int) -> int:
 
 
 def figure_cards(
-    now: Sums, before: Sums, attempts: tuple[int, int], minutes: Sequence[Minute], view: LiveView
+    now: Sums, before: Sums, attempts: tuple[int, int], minutes: Sequence[Minute], view: LiveView, now_ms: int
 ) -> list[Any]:
     """The ten figures."""
+    silent = silent_nodes(view, now_ms)
+    unknown = sum(1 for call in view.calls if call.ended_at_ms is None and node_of(call.call_id) in silent)
+    up = f"{unknown:,} of them last known" if silent else "up or in set-up"
     figure, was = now.figure("calls"), before.figure("calls")
     talking = sum(1 for call in view.calls if call.ended_at_ms is None)
     hour_ago = minutes[0].concurrent if minutes else None
@@ -168,7 +183,7 @@ def figure_cards(
     had_traffic = was.attempts > 0
     cards = [
         card("Concurrent", formats.count(talking) if view.complete else formats.UNKNOWN,
-             formats.change(talking, hour_ago if had_traffic else None, decimals=0), more="up or in set-up",
+             formats.change(talking, hour_ago if had_traffic else None, decimals=0), more=up,
              picture=spark([minute.concurrent for minute in minutes])),
         card("CPS", f"{cps:.1f}", formats.change(cps, cps_before if attempts[1] else None),
              more=f"{attempts[0]:,} in {CPS_SECONDS} s", picture=spark([m.attempts for m in minutes])),

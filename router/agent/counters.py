@@ -33,6 +33,7 @@ _CLAIM_SECONDS: Final = 15  # an agent that has been silent so long no longer ho
 # A call is in Status before the router is asked for it; this is for what is on its way.
 _GRACE_MS: Final = 2_000
 _SWEEP_LIMIT: Final = 1_000  # calls that are looked for in the journal at once
+_CLOCK_SECONDS: Final = 86_400  # by which a node's clock may have been set since, and its files' times with it
 _CLAIM: Final = """
     INSERT INTO nodes (name, agent_id, epoch, last_seen_at) VALUES (%(node)s, %(agent)s, %(epoch)s, now())
     ON CONFLICT (name) DO UPDATE SET agent_id = excluded.agent_id, epoch = excluded.epoch, last_seen_at = now()
@@ -172,7 +173,7 @@ class Counters:
         if len(gone) == _SWEEP_LIMIT:
             log.warning("many ended calls wait for their posting: only what has expired is swept", count=len(gone))
         elif gone:
-            since = min(started_seconds_of(call_id) for call_id in gone)
+            since = min(started_seconds_of(call_id) for call_id in gone) - _CLOCK_SECONDS
             ended = ends_in(settings.directory / "journal", gone, since)
             never_ended = set() if ended is None else set(gone) - ended
         swept = holds.sweep(connection, settings.node, self._agent_id, live, sorted(never_ended), before_ms)

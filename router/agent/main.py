@@ -1,4 +1,4 @@
-"""The node agent's process: the relay and the counters each in a thread, AMI in the event loop."""
+"""The node agent's process: the relay, the counters and the journal's audit each in a thread, AMI in the event loop."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ import structlog
 import uvloop
 
 from router.agent.counters import Counters
+from router.agent.journal_audit import JournalAudit
 from router.agent.relay import Relay
 from router.agent.sender import KafkaSender
 from router.agent.settings import AgentSettings
@@ -42,8 +43,9 @@ async def _serve(settings: AgentSettings) -> None:
     relay = Relay(
         settings,
         KafkaSender(settings.kafka, settings.send_seconds),
-        health=lambda: f"{watch.health}, {counters.health}",
+        health=lambda: f"{watch.health}, {counters.health}, {journal.health}",
     )
+    journal = JournalAudit(settings, lambda: relay.state, relay.forget)
     watch = Watch(
         settings,
         counters,
@@ -62,6 +64,7 @@ async def _serve(settings: AgentSettings) -> None:
     threads = [
         asyncio.create_task(asyncio.to_thread(relay.run, stop)),
         asyncio.create_task(asyncio.to_thread(counters.run, stop)),
+        asyncio.create_task(asyncio.to_thread(journal.run, stop)),
     ]
     waits = [asyncio.create_task(watch.run()), asyncio.create_task(stopped.wait())]
     await asyncio.wait([*threads, *waits], return_when=asyncio.FIRST_COMPLETED)

@@ -87,6 +87,12 @@ def with_mark(marks: tuple[Mark, ...], mark: Mark) -> tuple[Mark, ...]:
     return (*(one for one in marks if one.inode != mark.inode), mark)
 
 
+def without_marks(state: AgentState, inodes: Collection[int]) -> AgentState:
+    """The state without the marks of these files."""
+    files = tuple(mark for mark in state.files if mark.inode not in inodes)
+    return msgspec.structs.replace(state, files=files)
+
+
 def whole_lines(chunk: bytes, limit: int) -> list[bytes]:
     """The whole lines that a chunk begins with, line ends included; a torn last one waits for its rest.
 

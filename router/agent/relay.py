@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from router.agent.journal_files import known_again, look, read_batch, waiting_bytes
-from router.agent.marks import AgentState
+from router.agent.marks import AgentState, without_marks
 from router.agent.outbox import OwnEvent, fill_outbox
 from router.agent.restart import NewStart, Restart
 from router.agent.sender import KafkaAwayError, Sender
@@ -41,6 +41,7 @@ class Relay:
         self._heartbeat: NodeHeartbeat | None = None
         self._restart: Restart | None = None
         self._new_start: NewStart | None = None
+        self._deleted: deque[int] = deque()
         self._beat_at = 0.0
         self._reached = False  # whether the broker has been spoken to since the last failure
         stored = load_state(settings.directory)
@@ -61,6 +62,10 @@ class Relay:
     def begin(self, start: NewStart) -> None:
         """Asterisk has started anew; from any thread. The newest start stands for those before it."""
         self._new_start = start
+
+    def forget(self, inode: int) -> None:
+        """A file of the journal was deleted; from any thread. Its mark goes with the next batch."""
+        self._deleted.append(inode)
 
     @property
     def known_start(self) -> tuple[int, str]:
@@ -101,7 +106,7 @@ class Relay:
         if outbox.messages or not self._reached:
             self._sender.send(outbox.messages)
             self._reached = True
-        state = batch.state
+        state = self._without_deleted(batch.state)
         if restart is not None:
             restart.acknowledged(of_restart)
             state = restart.stored(state) if restart.is_done else state
@@ -119,6 +124,13 @@ class Relay:
         self.journal_offset, self.journal_waiting_bytes = waiting_bytes(found, state)
         self._beat()
         return batch.full
+
+    def _without_deleted(self, state: AgentState) -> AgentState:
+        """The state without the marks of files that were deleted. The inode may be another file's already: then it
+        is read from its beginning again, which is harmless.
+        """
+        gone = {self._deleted.popleft() for _ in range(len(self._deleted))}
+        return without_marks(state, gone) if gone else state
 
     def _restart_at_work(self) -> Restart | None:
         """The new start that is being told of; a newer one takes its place, and what was not stored is made again."""

@@ -13,6 +13,9 @@ class AgentSettings(Frozen):
 
     `directory` is the node's: journal/Master.csv*, epoch, and the agent's own agent.json and agent.lock.
     `batch_bytes`: of the journal, that are on their way to Kafka at once.
+    `settle_seconds`: a leg of the journal is to be in the ledger so long after it was written.
+    `rotate_bytes`, `rotate_seconds`: the journal's file gets another name at either; a file that is sealed and posted
+    is deleted `keep_journal_seconds` after its seal.
     `hold_margin_seconds`: how much further than the talk so far a hold is to reach. More than two heartbeats, so that
     the end of the money is known before it comes, also where one status is late; `hold_seconds`: of talk that is held
     at once for a call without a hold. `sweep_seconds`: between two sweeps; `gone_seconds`: how long a call must not
@@ -35,9 +38,14 @@ class AgentSettings(Frozen):
     heartbeat_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     ami_answer_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
     ami_retry_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
-    ami_retry_limit_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    ami_retry_limit_seconds: Annotated[float, Field(gt=0, le=300)] = 3.0
     postgres_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
     hold_margin_seconds: Annotated[int, Field(ge=1, le=600)] = 20
+    audit_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
+    settle_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    rotate_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 40)] = 512 << 20
+    rotate_seconds: Annotated[float, Field(gt=0, le=366 * 86_400)] = 86_400.0
+    keep_journal_seconds: Annotated[float, Field(ge=0, le=3660 * 86_400)] = 7 * 86_400.0
     hold_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     gone_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0

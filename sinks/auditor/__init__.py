@@ -4,6 +4,7 @@ settings   what the auditor is told
 fold       pure: what waits for its other half, what is equal, what differs and since when
 posted     PostgreSQL: the ledger's new entries in the order of commits, balances, holds
 rated      Kafka: rated legs from the last position on
+journals   PostgreSQL: what the nodes' agents found in their journals
 cdrs       ClickHouse: are these legs there, and as rated; an hour's sums
 store      PostgreSQL: positions, sums and findings, kept in one transaction a run
 main       the process: one run after the other

@@ -16,20 +16,20 @@ import structlog
 from clickhouse_connect.driver.client import Client
 from kafka.errors import KafkaError
 
-from sinks.auditor import fold, hours, posted, store
+from sinks.auditor import fold, hours, journals, posted, store
 from sinks.auditor.cdrs import wrong_cdrs
 from sinks.auditor.fold import Difference, Waiting
 from sinks.auditor.rated import RatedReader
 from sinks.auditor.settings import AuditorSettings
 from sinks.beat import send_beat
 from sinks.clickhouse import connect
+from sinks.locks import AUDITOR
 from sinks.metrics import Bounded, gauge
 
 log = structlog.get_logger(__name__)
 MOST_ENTRIES: Final = 200_000  # of the ledger that one run counts; the rest is the next's, at once
 _EXPIRED: Final = timedelta(minutes=10)  # a hold past its expiry is swept before
 _REST: Final = timedelta(minutes=2)  # an hour that has not changed for so long is compared with its CDRs
-_LOCK: Final = 7361002
 _BEAT_SECONDS: Final = 1.0
 OK: Final = gauge("audit_ok", "1: the last run found all stores equal; 0: it did not.")
 DIFFERENCES: Final = gauge("audit_differences", "Differences that the last run found.")
@@ -116,6 +116,7 @@ class Auditor:
         )
         store.add_accounts(connection, fold.sum_accounts(window.entries))
         store.add_hours(connection, fold.sum_hours(window.entries), now)
+        found_wrong += journals.journal_differences(connection, now)
         found_wrong += hours.compare_hours(connection, client, now - _REST, now_ms)
         store.save(connection, store.Position(server, window.horizon, tuple(batch.offsets)), waiting)
         counts = {
@@ -154,7 +155,7 @@ class Auditor:
     def lock(self) -> bool:
         """Whether this is the one auditor that works. Raises psycopg.Error."""
         connection, _, _ = self._servers()
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).fetchone()
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (AUDITOR,)).fetchone()
         return bool(row and row[0])
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from streamco.embedded.server import Progress, ServerError
 from streamco.pidfile import write_pid
 from streamco.places import Places
 from streamco.supervisor.component import Component, State, Status
-from streamco.supervisor.policy import History, ended, wait_seconds
+from streamco.supervisor.policy import WITHIN_SECONDS, History, ended, wait_seconds
 
 log = structlog.get_logger(__name__)
 _POLL_SECONDS: Final = 0.1
@@ -39,6 +39,7 @@ class Keeper:
         # (state, detail, restarts) in one tuple: whoever asks from another thread never sees half of a change.
         self._shown: tuple[State, str, int] = ("starting", "", 0)
         self._last_end = ""
+        self._history = History()
         self._log_path: Path = places.log(component.name)
 
     def start(self) -> None:
@@ -55,6 +56,10 @@ class Keeper:
         """What it is now. A process that has just died is not healthy, though its keeper has not looked yet."""
         state = self._shown[0]
         return "restarting" if state == "healthy" and self._exit_code() is not None else state
+
+    def recent_ends(self, now: float) -> int:
+        """How often it has ended within the time that counts. `now`: monotonic seconds."""
+        return sum(now - end < WITHIN_SECONDS for end in self._history.ends)
 
     def status(self) -> Status:
         """For the status file."""
@@ -107,17 +112,16 @@ class Keeper:
         self._set("stopped")
 
     def _keep(self) -> None:
-        history = History()
         while self._await_needs():
             reason, healthy_seconds = self._one_life()
             if self._stop.is_set():
                 break
-            history = ended(history, time.monotonic(), healthy_seconds)
-            pause = wait_seconds(history)
+            self._history = ended(self._history, time.monotonic(), healthy_seconds)
+            pause = wait_seconds(self._history)
             self._last_end = reason
             restarts = self._shown[2] + 1
             if pause is None:
-                detail = f"{reason}; it ended {len(history.ends)} times: not started again"
+                detail = f"{reason}; it ended {len(self._history.ends)} times: not started again"
                 self._set("failed", detail, restarts=restarts)
                 self._progress(f"{self.component.name}: failed: {reason} (log: {self._log_path})")
                 self._stop.wait()

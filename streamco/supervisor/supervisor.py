@@ -122,7 +122,8 @@ class Supervisor:
     def _write_status_often(self) -> None:
         while not self._ending.wait(STATUS_SECONDS):
             self._write_status()
-            tell(self.statuses(), self._places.run / f"supervisor{SUFFIX}")
+            ends = {name: keeper.recent_ends(time.monotonic()) for name, keeper in dict(self._keepers).items()}
+            tell(self.statuses(), ends, self._places.run / f"supervisor{SUFFIX}")
 
     def _write_status(self) -> None:
         with self._status_guard:

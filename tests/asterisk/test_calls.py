@@ -9,6 +9,7 @@ from real_line import CALLER, Line
 from configuration.asterisk.scenarios import ANSWER_MS, VENDOR_TALKS_MS
 from schemas.events import CallEnded, LegEnded
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID
+from schemas.ids import epoch_of
 from streams.folds.rating import rate_leg
 from tariffs.rating import rate
 
@@ -55,6 +56,11 @@ def check_links(seen: Seen, legs: int) -> None:
         assert leg.call_started_at_ms == call.ended.started_at_ms
         assert leg.started_at_ms == started.started_at_ms
     assert call.ended.last_facts == (call.legs[-1].facts if legs else None)
+
+
+def test_calls_carry_the_epoch_of_their_asterisks_start(real_line: Line, real_calls: Calls) -> None:
+    epoch = int((real_line.directory / "node" / "epoch").read_text())
+    assert {epoch_of(seen.call.ended.call_id) for seen in real_calls.values()} == {epoch}
 
 
 @pytest.mark.parametrize("name", CALLS)

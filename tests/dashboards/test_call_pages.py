@@ -67,6 +67,23 @@ def test_ended_calls_are_not_shown_and_the_longest_stand_first() -> None:
     assert summary([], store.view()).text == "No call is up now."
 
 
+def test_calls_of_a_silent_node_stand_still_and_say_so() -> None:
+    store = LiveStore()
+    talking = make_live(1, NOW_MS - 70_000, answered_ms=NOW_MS - 60_000)
+    ringing = make_live(2, NOW_MS - 40_000, ringing=True)
+    for live in (talking, ringing):
+        store.put(ACTIVE_CALLS.name, live.key, live.value, NOW_MS)
+    store.put(NODE_STATES.name, b"sim1", _node(NOW_MS - 14_000), NOW_MS)
+    store.set_complete()
+    assert [row["state"] for row in rows(store.view(), NOW_NAMES, NOW_MS)] == ["talking", "ringing"]
+    store.put(NODE_STATES.name, b"sim1", _node(NOW_MS - 30_000), NOW_MS)
+    shown = rows(store.view(), NOW_NAMES, NOW_MS)
+    assert [(row["state"], row["duration"]) for row in shown] == [("last: talking", 30), ("last: ringing", 10)]
+    assert shown[0]["cost"] == 0.01  # the money stands still too
+    assert "2 last known on a node that is silent" in summary(shown, store.view()).text
+    assert "calls there are shown as last known" in freshness(store.view(), NOW_MS).text
+
+
 def _node(at_ms: int) -> bytes:
     return b'{"v":1,"node":"sim1","epoch":1,"at_ms":%d,"agent_id":"a","calls":0,"journal_waiting_bytes":0}' % at_ms
 
@@ -76,7 +93,7 @@ def _node(at_ms: int) -> bytes:
     [
         (NOW_MS - 500, False, "normal", "live, 0.5 s behind"),
         (NOW_MS - 8_000, False, "amber", "live, 8.0 s behind"),
-        (NOW_MS - 16_000, False, "red", "no word from node sim1 since"),
+        (NOW_MS - 16_000, False, "red", "sim1 silent since"),
         (NOW_MS - 500, True, "red", "Kafka does not answer"),
         (None, False, "amber", "no node has been heard yet"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -23,8 +24,11 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "report"
         os.environ["STREAMCO_FAULTS_REPORT"] = str(path)
-        code = pytest.main([str(Path(__file__).parent), "--durations=0", "--durations-min=5", *arguments])
+        # Two at a time, each with servers of its own: most of these tests wait for a session to run out.
+        shared = ["-n", "2", "--dist", "loadfile", "--durations=0", "--durations-min=5"]
+        code = pytest.main([str(Path(__file__).parent), *shared, *arguments])
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    lines.sort(key=lambda line: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", line["fault"])])
     print("\n" + table(lines))
     return int(code)
 

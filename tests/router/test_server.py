@@ -1,6 +1,7 @@
 """The router's process on the real PostgreSQL: a call asked over AGI, admitted, refused, and seen after a NOTIFY."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import time
@@ -14,8 +15,11 @@ import pytest
 from agi_client import ask, header
 from small_world import SmallWorld, make_small_world
 
+from schemas.events import CallEnded
 from schemas.facts import decode_facts
+from sinks.ledger import Ledger
 from streamco.embedded.temporary import free_port
+from streams.folds.rating import rate_leg
 
 pytestmark = pytest.mark.servers
 NUMBER = "447700900123"
@@ -56,7 +60,9 @@ class Running:
             await asyncio.sleep(0.05)
 
     def beats(self) -> bool:
-        return (self.directory / "beat").exists()
+        # The beat may be another router's of the same directory: this one listens, too.
+        with socket.socket() as probe:
+            return (self.directory / "beat").exists() and probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def said(self) -> str:
         return Path(self.log.name).read_text()
@@ -169,17 +175,108 @@ async def test_a_large_change_is_live_as_soon_as_a_small_one(
         await asyncio.sleep(0.05)
 
 
+def make_prepaid(connection: psycopg.Connection[Any], balance: Decimal) -> None:
+    """The customer pays ahead, and the node's agent was here just now (and will have been for an hour)."""
+    connection.execute("UPDATE accounts SET payment = 'prepaid' WHERE name = 'Buyer USD'")
+    connection.execute("UPDATE account_balances SET balance = %s WHERE balance <> 0", (balance,))
+    connection.execute("INSERT INTO nodes (name, last_seen_at) VALUES ('ast1', now() + interval '1 hour')")
+
+
+@pytest.mark.parametrize("credit", [0, Decimal("0.24")])
 async def test_two_routers_never_admit_more_than_the_account_affords(
-    router: Running, postgres_dsn: str, connection: psycopg.Connection[Any], world: SmallWorld, tmp_path: Path
+    router: Running, postgres_dsn: str, connection: psycopg.Connection[Any], tmp_path: Path, credit: Decimal
 ) -> None:
+    """200 calls at once on a prepaid account that affords 20, and on one whose credit makes up a fifth of that."""
     (tmp_path / "second").mkdir()
     other = Running(postgres_dsn, tmp_path / "second")
     await other.until_ready()
-    connection.execute("UPDATE account_balances SET balance = 1.2 WHERE account_id = %s", (world.customer_account,))
+    make_prepaid(connection, Decimal("1.2") - credit)
+    connection.execute("UPDATE accounts SET credit_limit = %s WHERE name = 'Buyer USD'", (credit,))
+    overdrawn = asyncio.create_task(watch_for_overdrafts(postgres_dsn))
     answers = await asyncio.gather(*((router, other)[number % 2].call(number) for number in range(200)))
+    overdrawn.cancel()
+    assert await asyncio.gather(overdrawn, return_exceptions=True) != [True]
     other.end()
     assert [answer["DECISION"] for answer in answers if answer].count("ALLOW") == 20
-    assert connection.execute("SELECT sum(amount), count(*) FROM holds").fetchone() == (Decimal("1.2"), 20)
+    assert [answer["REASON"] for answer in answers if answer].count("NO BALANCE") == 180
+    row = connection.execute(
+        "SELECT sum(amount), count(*), min(held), min(balance + credit_limit - held) FROM holds"
+        " JOIN account_balances USING (account_id) JOIN accounts USING (account_id)"
+    ).fetchone()
+    assert row == (Decimal("1.2"), 20, Decimal("1.2"), 0)
+
+
+async def watch_for_overdrafts(dsn: str) -> bool:
+    """Looks all the time; returns only when it has seen more held than there is."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        while True:
+            cursor = await connection.execute(
+                "SELECT count(*) FROM account_balances JOIN accounts USING (account_id)"
+                " WHERE held > balance + credit_limit"
+            )
+            if await cursor.fetchone() != (0,):
+                return True
+            await asyncio.sleep(0.002)
+
+
+async def test_prepaid_is_refused_where_nobody_could_cut_the_call(
+    router: Running, connection: psycopg.Connection[Any]
+) -> None:
+    make_prepaid(connection, Decimal(1))
+    assert (await router.call(1) or {})["REASON"] == ""
+    connection.execute("UPDATE nodes SET last_seen_at = now() - interval '15.1 seconds'")
+    answer = await router.call(2)
+    assert answer is not None
+    assert (answer["DECISION"], answer["REASON"], answer["REFUSE_CAUSE"]) == ("REFUSE", "NODE SILENT", "34")
+
+
+async def test_an_account_without_holds_is_limited_by_its_peer_alone(
+    router: Running, connection: psycopg.Connection[Any]
+) -> None:
+    connection.execute("UPDATE accounts SET hold = false WHERE name = 'Buyer USD'")
+    connection.execute("UPDATE account_balances SET balance = -1000")
+    connection.execute("UPDATE peers SET max_concurrent = 2 WHERE name = 'buyer'")
+    deadline = time.monotonic() + 5
+    while router.said().count("snapshot live") < 2:
+        assert time.monotonic() < deadline, router.said()
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.3)
+    answers = [await router.call(number) for number in (1, 2, 3)]
+    assert [(answer["REASON"], answer.get("MAX_MS")) for answer in answers if answer] == [
+        ("", "14400000"), ("", "14400000"), ("LIMIT", None)
+    ]  # fmt: skip
+    assert answers[0] is not None
+    assert answers[0]["MAX_REASON"] == "LONGEST CALL"
+
+
+async def test_the_largest_overrun_is_the_formula_of_the_handbook(
+    router: Running, postgres_dsn: str, connection: psycopg.Connection[Any]
+) -> None:
+    """docs/operations.md: nobody extends and nobody cuts, and every call talks for as long as the dialplan lets it."""
+    make_prepaid(connection, Decimal(1))
+    calls, free, quantum = 5, Decimal(1), Decimal("0.06")
+    answers = [await router.call(number) for number in range(calls)]
+    legs = []
+    for number, answer in enumerate(answers):
+        assert answer is not None
+        assert answer["MAX_REASON"] == "BALANCE EXHAUSTED"
+        longest_ms = int(answer["MAX_MS"])
+        call_id = f"ast1-1795609861-1795609900.{number}"
+        legs.append(rate_leg(CallEnded(
+            event_id=f"{call_id}/0:call_ended", call_id=call_id, call_started_at_ms=1_795_609_900_000,
+            started_at_ms=1_795_609_900_000, answered_at_ms=1_795_609_901_000,
+            ended_at_ms=1_795_609_901_000 + longest_ms, duration_ms=longest_ms, asterisk_duration_ms=longest_ms,
+            clock_disagreement=False, pdd_ms=1, dial_status="ANSWER", cause=16, release_side="us", legs=0,
+            reason=answer["MAX_REASON"], caller_dialled="", callee_dialled="", endpoint="", remote_address="",
+            facts=decode_facts(answer["CALL_FACTS"]), last_facts=None,
+        )))  # fmt: skip
+    async with await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as own:
+        await Ledger(own).post(legs)
+    overrun = (calls - 1) * free - quantum * calls * (calls - 1) / 2
+    row = connection.execute("SELECT balance, held FROM account_balances WHERE balance < 0").fetchone()
+    assert row == (-overrun, 0)
+    # One call alone never spends more than there is.
+    assert int((answers[0] or {})["MAX_MS"]) == 1_000_000
 
 
 async def test_a_cold_start_needs_no_database(

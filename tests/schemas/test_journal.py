@@ -1,5 +1,6 @@
 """The journal: golden lines make the golden events; a line that is not whole and right is never an event."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,51 @@ def test_a_clock_step_backwards_never_makes_a_negative_duration() -> None:
     assert isinstance(event, events.LegEnded)
     assert event.duration_ms == 0
     assert event.clock_disagreement
+
+
+_SECONDS = st.integers(-(10**11), 10**11).map(
+    lambda ms: f"{'-' if ms < 0 else ''}{abs(ms) // 1000}.{abs(ms) % 1000:03d}"
+)
+_WALL = st.integers(-(10**12), 10**12).map(str)
+
+
+@given(st.sampled_from([3, 4]), st.integers(0, 10**9), st.integers(-(10**6), 8 * 86_400_000), _WALL, _WALL, _SECONDS)
+def test_whatever_the_wall_clock_did_the_bill_is_the_monotonic_difference(
+    number: int, answered_ms: int, talk_ms: int, asterisk: str, pdd: str, m0: str
+) -> None:
+    """Never negative, never absurd, never refused for the wall clock's sake; flagged where the two disagree."""
+    ended_ms = max(0, answered_ms + talk_ms)
+    changes = {
+        "m0": m0, "m1": f"{answered_ms // 1000}.{answered_ms % 1000:03d}", "ansms": asterisk, "pdd": pdd,
+        "ring": pdd, "prog": "", "m2": f"{ended_ms // 1000}.{ended_ms % 1000:03d}",
+    }  # fmt: skip
+    line = LINES[number].decode()
+    for key, value in changes.items():
+        line = re.sub(rf"\|{key}=[^|]*", f"|{key}={value}", line)
+    talked_ms = max(0, ended_ms - answered_ms)
+    if talked_ms > journal.MAX_LENGTH_MS:  # no call talks for a week: a dead letter, for a human to judge
+        with pytest.raises(journal.JournalError, match="duration_ms"):
+            journal.decode_line(line.encode())
+        return
+    event = journal.decode_line(line.encode())
+    assert isinstance(event, events.LegEnded | events.CallEnded)
+    assert event.duration_ms == talked_ms
+    assert event.clock_disagreement == (abs(int(asterisk) - talked_ms) > 1_000)
+    in_range = 0 <= int(asterisk) <= journal.MAX_LENGTH_MS
+    assert event.asterisk_duration_ms == (int(asterisk) if in_range else None)
+    assert event.pdd_ms == (int(pdd) if 0 <= int(pdd) <= journal.MAX_LENGTH_MS else None)
+
+
+def test_a_clock_set_while_it_rings_leaves_the_delay_unknown() -> None:
+    line = LINES[3].replace(b"ring=1830|prog=2100", b"ring=|prog=")
+    for m0, pdd_ms in ((b"8121.65", 4_000), (b"-3000.5", 11_126_150), (b"9999.0", None)):
+        event = journal.decode_line(line.replace(b"m0=8121.65", b"m0=" + m0))
+        assert isinstance(event, events.LegEnded)
+        assert event.pdd_ms == pdd_ms
+    with pytest.raises(journal.JournalError, match=r"m0 '-1\.5'"):
+        journal.decode_line(line.replace(b"m0=8121.65", b"m0=--1.5"))
+    with pytest.raises(journal.JournalError, match="ansms"):
+        journal.decode_line(line.replace(b"ansms=37095", b"ansms=-"))
 
 
 def test_a_200_without_ringing_has_its_delay_from_the_monotonic_readings() -> None:

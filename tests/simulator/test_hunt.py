@@ -264,3 +264,19 @@ def test_whatever_the_router_sets_the_call_ends_in_one_line(variables: dict[str,
     while hunt.next_at_ms is not None:
         outputs += hunt.step()
     assert sum(isinstance(output, Line) and output.kind == "CALL_END" for output in outputs) == 1
+
+
+def test_a_cut_and_the_longest_time_say_why(allow_routes: Allow) -> None:
+    variables = allow_routes([101], CALLEE, max_ms=40_000) | {agi.MAX_REASON: "LONGEST CALL"}
+    forever = LegPlan(ring_ms=100, final_ms=200, sip_code=200, talk_ms=10**9, ended_by="caller")
+    for after_ms, cause, reason in ((10_000, 31, "BALANCE EXHAUSTED"), (10_000, 16, ""), (None, 16, "LONGEST CALL")):
+        hunt = Hunt(make_call(), lambda _number, _facts: forever)
+        outputs = hunt.take_routes(variables, START_MS)
+        while hunt.state != "talking":
+            outputs += hunt.step()
+        assert hunt.variables["ANSWER_AT"] == f"{(START_MS + 200) / 1000:.3f}"
+        assert hunt.variables[agi.DECISION] == "ALLOW"
+        outputs += hunt.hang_up(START_MS + after_ms, cause) if after_ms else hunt.step()
+        lines = [output for output in outputs if isinstance(output, Line)]
+        values = lines[-1].values
+        assert (values["reason"], values["src"], values["cause"]) == (reason, "us", str(cause))

@@ -18,6 +18,8 @@ from simulator.vendors import NO_EFFECTS
         ("vendor-slow@10s+1h", Incident("vendor-slow", "", 6.0, 10.0, 3600.0)),
         ("asr-drop=0.2@5s", Incident("asr-drop", "", 0.2, 5.0, None)),
         ("surge=4@20s+10s", Incident("surge", "", 4.0, 20.0, 10.0)),
+        ("node-crash@30s", Incident("node-crash", "", 0.0, 30.0, None)),
+        ("node-crash:sim1@30s+5s", Incident("node-crash", "sim1", 0.0, 30.0, 5.0)),
         ("destination-down:4477@5s+5s", Incident("destination-down", "4477", 0.0, 5.0, 5.0)),
     ],
 )
@@ -39,6 +41,7 @@ def test_a_text_is_an_incident(text: str, wanted: Incident) -> None:
         ("vendor-down=3@30s", "value '3': this kind takes none"),
         ("asr-drop=1.5@30s", "value '1.5' must be a number from 0 to 1"),
         ("surge=many@30s", "value 'many' must be a number"),
+        ("node-crash:sim-1@30s", "target 'sim-1' must be the name of a node"),
         ("destination-down@30s", "target '' must be 1 to 15 digits"),
         ("destination-down:44x@30s", "target '44x' must be 1 to 15 digits"),
         ("vendor-down@30s\n", "KIND|must be a time"),

@@ -18,7 +18,7 @@ import pytest
 
 from configuration.world.seed import seed
 from schemas.connections import Kafka
-from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
+from schemas.events import CallEnded, LegEnded, LegRinging, LegStarted, NodeHeartbeat, encode_event
 from schemas.ids import make_leg_id, node_of
 from schemas.topics import CALLS, DEAD_LETTERS, DECISIONS, NODES
 from sinks.audit_sources import read_journals, read_topic
@@ -118,6 +118,14 @@ class Line:
             if isinstance(event, LegEnded | CallEnded)
         }
 
+    def closed_by_estimate(self) -> dict[str, set[bytes]]:
+        """What closed each leg by estimate: more than one text would be two stories."""
+        found: dict[str, set[bytes]] = {}
+        for event in read_topic(self.kafka, CALLS):
+            if isinstance(event, LegEnded | CallEnded) and event.estimated:
+                found.setdefault(event.event_id.rpartition(":")[0], set()).add(encode_event(event))
+        return found
+
     def until(self, what: Any, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while not what():
@@ -170,5 +178,40 @@ def test_every_line_of_every_node_arrives_and_no_call_is_left_counted(line: Line
 
         line.until(lambda: counted() == (0, 0))
     for agent in agents:
+        agent.terminate()
+        assert agent.wait(20) == 0
+
+
+def test_the_calls_of_crashed_nodes_are_closed_once_each(line: Line) -> None:
+    """Both nodes crash, one of them twice, and one agent is killed meanwhile."""
+    line.start_router()
+    agents = line.start_agents()
+    crashes = ["node-crash:sim1@9s", "node-crash:sim2@10s", "node-crash:sim1@16s"]
+    summary = line.simulate(cps=30, seconds=19, talk_seconds=15, incidents=crashes)
+    assert summary["crashed_nodes"] == ["sim1", "sim2", "sim1"]
+    agents[0].kill()  # it may have been at it
+    agents[0].wait()
+    journals, undecodable = read_journals({node: line.directory / node / "journal" for node in NODE_NAMES})
+    assert undecodable == 0
+    # What the last crash left is closed when the agent has seen the start after it: that of this run.
+    line.simulate(cps=5, seconds=3, talk_seconds=1)
+    agents += line.start_agents()[:1]
+    journals, undecodable = read_journals({node: line.directory / node / "journal" for node in NODE_NAMES})
+
+    def opened() -> set[str]:
+        started = [event for event in read_topic(line.kafka, CALLS) if isinstance(event, LegStarted)]
+        return {make_leg_id(event.call_id, leg) for event in started for leg in (0, event.leg)}
+
+    line.until(lambda: set(journals) <= line.legs_in_kafka())
+    line.simulate(cps=5, seconds=5, talk_seconds=1)
+    line.until(lambda: opened() <= line.legs_in_kafka())
+    estimates = line.closed_by_estimate()
+    journals, undecodable = read_journals({node: line.directory / node / "journal" for node in NODE_NAMES})
+    assert set(estimates) == opened() - set(journals)
+    assert len(estimates) > 20
+    assert {len(told) for told in estimates.values()} == {1}
+    assert any(json.loads(*told)["duration_ms"] > 0 for told in estimates.values())
+    assert list(read_topic(line.kafka, DEAD_LETTERS)) == []
+    for agent in agents[1:]:
         agent.terminate()
         assert agent.wait(20) == 0

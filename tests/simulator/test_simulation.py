@@ -13,7 +13,7 @@ import pytest
 
 from schemas import events, journal
 from schemas.ids import epoch_of, node_of
-from simulator import main
+from simulator import crashes, main
 from simulator.settings import SimulatorSettings
 from simulator.world import World
 
@@ -185,14 +185,48 @@ async def test_an_incident_strikes_its_vendor(
     assert sum(event.answered_at_ms is not None for event in before) > 0.4 * len(before)
 
 
+async def test_a_crashed_node_closes_nothing_and_starts_anew_with_a_new_epoch(
+    tmp_path: Path, scripted_router: Router, small_world: World, two_ports: list[int]
+) -> None:
+    crash = "node-crash:sim1@2s+3s"
+    settings = settings_for(
+        tmp_path, scripted_router.port, two_ports, seconds=8.0, cps=40.0, talk_seconds=20.0, incidents=[crash]
+    )
+    summary = await play(settings, small_world)
+    assert summary["crashed_nodes"] == ["sim1"]
+    assert summary["crashed_calls"] > 5
+    assert summary["not_placed"] > 5  # there was nobody to take them
+    made = read_events(tmp_path)
+    started = {event.call_id for event in made if isinstance(event, events.LegStarted)}
+    ended = {event.call_id for event in made if isinstance(event, events.CallEnded)}
+    epochs = sorted({epoch_of(event.call_id) for event in made if node_of(event.call_id) == "sim1"})
+    assert len(epochs) == 2
+    assert epochs[1] == int((tmp_path / "sim1" / "epoch").read_text())
+    dead = started - ended
+    assert {(node_of(call_id), epoch_of(call_id)) for call_id in dead} == {("sim1", epochs[0])}
+    assert 0 < len(dead) <= summary["crashed_calls"]  # some had only asked the router
+    crashed_at_ms = max(
+        event.started_at_ms for event in made if isinstance(event, events.LegStarted) and event.call_id in dead
+    )
+    assert not [
+        event for event in made
+        if isinstance(event, events.CallEnded) and event.ended_at_ms > crashed_at_ms + 500
+        and (node_of(event.call_id), epoch_of(event.call_id)) == ("sim1", epochs[0])
+    ]  # fmt: skip
+    assert any(epoch_of(call_id) == epochs[1] for call_id in ended if node_of(call_id) == "sim1")
+
+
 async def test_an_incident_that_names_nobody_is_refused(small_world: World, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, 1, [2, 3], incidents=["vendor-down:nobody@1s"])
     with pytest.raises(main.IncidentError, match="no vendor 'nobody'; there are: vendor-101"):
+        main.check_targets(settings, small_world)
+    settings = settings_for(tmp_path, 1, [2, 3], incidents=["node-crash:sim9@1s"])
+    with pytest.raises(main.IncidentError, match="no node 'sim9'; there are: sim1, sim2"):
         main.check_targets(settings, small_world)
 
 
 async def test_a_busy_ami_port_is_named(tmp_path: Path, small_world: World, two_ports: list[int]) -> None:
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", two_ports[0])
-    with pytest.raises(main.SimulatorError, match=f"AMI of node sim1 on 127.0.0.1:{two_ports[0]}"):
+    with pytest.raises(crashes.SimulatorError, match=f"AMI of node sim1 on 127.0.0.1:{two_ports[0]}"):
         await play(settings_for(tmp_path, 1, two_ports), small_world)
     server.close()

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from small_world import SmallWorld, make_small_world
 
 from schemas.events import CallEnded
@@ -169,6 +170,21 @@ async def test_an_admission_that_comes_after_the_calls_end_changes_nothing(
     assert place(connection, "ast1", [Unheld(hold(world).call_id, facts_of(world), 5)], 60, 20) == []
     assert state(connection, world) == (0, 0, 0, 0)
     assert (await admit(asynchronous, hold(world, 2))).outcome is Outcome.ADMITTED
+
+
+async def test_a_hold_that_came_after_the_bill_is_swept(
+    connection: psycopg.Connection[Any], asynchronous: psycopg.AsyncConnection[Any]
+) -> None:
+    """Within half a second of the call's start admission does not look into the ledger: the sweep does."""
+    world = make_small_world(connection, balance=Decimal("1.5"))
+    now_ms = time.time_ns() // 1_000_000
+    await Ledger(asynchronous).post([rate_leg(structs.replace(ended(world), call_started_at_ms=now_ms))])
+    assert (await admit(asynchronous, hold(world, started_at_ms=now_ms))).outcome is Outcome.ADMITTED
+    assert sweep(connection, "ast1", "agent-1", [], [], LONG_AFTER_MS) == []
+    uncount(connection, [hold(world).call_id])
+    assert sweep(connection, "ast1", "agent-1", [hold(world).call_id], [], LONG_AFTER_MS) == []
+    assert [one.why for one in sweep(connection, "ast1", "agent-1", [], [], LONG_AFTER_MS)] == ["billed already"]
+    assert state(connection, world) == (0, 0, 0, 0)
 
 
 async def test_what_is_refused_changes_nothing(

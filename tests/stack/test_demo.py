@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
+from bounds import read_bounds
+from prometheus_client.parser import text_string_to_metric_families
 
 from configuration.asterisk.fetch import why_not
 from streamco.embedded.temporary import free_port
@@ -38,7 +40,8 @@ KILLED = (
     "auditor",
     "dashboards",
 )
-TRAFFIC_SECONDS = 75
+TRAFFIC_SECONDS = 85
+METRICS_SECONDS = 11  # each process has written its own by then, also the last that was started again
 MIN_CALLS = 2_000
 
 
@@ -86,9 +89,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     home.run("down")
 
 
+class Demo(NamedTuple):
+    """The demo's exit code and output, and the metrics of all processes near its end."""
+
+    code: int
+    output: str
+    metrics: str
+
+
 @pytest.fixture(scope="module")
-def demo(home: Home) -> tuple[int, str]:
-    """The demo's exit code and output; each of KILLED was killed once while it ran, and came back."""
+def demo(home: Home) -> Demo:
+    """A demo in which each of KILLED was killed once, and came back."""
     output = home.directory.parent / "demo.out"
     with output.open("w") as file:
         process = subprocess.Popen(
@@ -107,15 +118,17 @@ def demo(home: Home) -> tuple[int, str]:
                 return bool(document["ok"] and one["pid"] not in (None, pid) and one["restarts"] >= 1)
 
             until(back, 60, f"{name} does not come back: {home.status()}")
+        time.sleep(METRICS_SECONDS)
+        metrics = home.run("metrics").stdout
         code = process.wait(240)
     finally:
         process.kill()
         process.wait()
-    return code, output.read_text()
+    return Demo(code, output.read_text(), metrics)
 
 
-def test_every_leg_is_billed_once_whatever_was_killed(demo: tuple[int, str]) -> None:
-    code, output = demo
+def test_every_leg_is_billed_once_whatever_was_killed(demo: Demo) -> None:
+    code, output, _ = demo
     report = json.loads(output.splitlines()[-1])
     assert (code, report["ok"], report["differences"]) == (0, True, []), output[-3000:]
     legs = report["legs"]
@@ -130,14 +143,32 @@ def test_every_leg_is_billed_once_whatever_was_killed(demo: tuple[int, str]) -> 
     assert {row["side"] for row in report["money"]} == {"receivable", "payable"}
 
 
-def test_the_audit_is_the_last_line_and_the_login_is_shown_once(demo: tuple[int, str]) -> None:
-    _, output = demo
+def test_every_bound_is_the_documented_one_and_kept(demo: Demo) -> None:
+    limits: dict[str, set[float]] = {}
+    used: dict[str, list[float]] = {}
+    for family in text_string_to_metric_families(demo.metrics):
+        for sample in family.samples:
+            if sample.name.endswith("_limit"):
+                limits.setdefault(sample.name.removesuffix("_limit"), set()).add(sample.value)
+            else:
+                used.setdefault(sample.name, []).append(sample.value)
+    rows = {row.metric: row for row in read_bounds()}
+    assert limits.keys() == {row.metric for row in rows.values() if row.limit is not None}
+    for metric, row in rows.items():
+        assert used.get(metric), f"{metric} is said by no process"
+        if row.limit is not None:
+            assert limits[metric] == {row.limit}, metric
+            assert 0 <= max(used[metric]) <= row.limit, metric
+
+
+def test_the_audit_is_the_last_line_and_the_login_is_shown_once(demo: Demo) -> None:
+    output = demo.output
     assert output.count("first login  admin   password") == 1
     assert output.splitlines()[-1].startswith('{"ok":true')
 
 
-def test_no_process_is_left_behind(demo: tuple[int, str], home: Home) -> None:
-    assert demo[0] == 0
+def test_no_process_is_left_behind(demo: Demo, home: Home) -> None:
+    assert demo.code == 0
     left = []
     for process in psutil.process_iter():
         try:
@@ -149,8 +180,8 @@ def test_no_process_is_left_behind(demo: tuple[int, str], home: Home) -> None:
     assert {one["state"] for one in home.status()["components"]} == {"stopped"}
 
 
-def test_data_survives_and_up_down_status_logs_work(demo: tuple[int, str], home: Home) -> None:
-    report = json.loads(demo[1].splitlines()[-1])
+def test_data_survives_and_up_down_status_logs_work(demo: Demo, home: Home) -> None:
+    report = json.loads(demo.output.splitlines()[-1])
     nodes = {"STREAMCO_NODES": "sim1,sim2,ast1"}
     started = home.run("up", **nodes)
     assert started.returncode == 0, started.stdout + started.stderr

@@ -251,7 +251,7 @@ class FaultLine:
 
     def alive(self, name: str) -> bool:
         """Does a process that was started once still run?"""
-        return self._processes[name].poll() is None
+        return name in self._processes and self._processes[name].poll() is None
 
     def returncode(self, name: str) -> int | None:
         """How a process that was started once has ended."""

@@ -121,10 +121,11 @@ def place(line: Line) -> dict[str, Seen]:
     for number, text in enumerate(HOSTILE_CALLERS):
         scenario = scenarios.caller_talks(escaped(text), 200)
         placed[f"hostile caller {number}"] = line.call(f"caller-{number}", "999210000010", scenario)
+    for name in HUNG_UP:
+        until(lambda name=name: "SIP/2.0 200 OK" in placed[name].received, f"{name} is answered")  # type: ignore[misc]
+    time.sleep(TALK_MS / 1000)
     with Ami(line.ami_port) as ami:
         for name, cause in HUNG_UP.items():
-            until(lambda name=name: "SIP/2.0 200 OK" in placed[name].received, f"{name} is answered")  # type: ignore[misc]
-            time.sleep(TALK_MS / 1000)
             (channel,) = ami.channels(CALLS[name].callee)
             (answer,) = ami.ask(Action="Hangup", Channel=channel, Cause=str(cause))
             assert answer["Response"] == "Success", answer

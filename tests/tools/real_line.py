@@ -72,6 +72,7 @@ class Line:
     sip_port: int = field(default_factory=free_port)
     ami_port: int = field(default_factory=free_port)
     rtp_port: int = field(default_factory=lambda: free_port() // 200 * 200)
+    node_prelude: str = ""  # Python that the launcher runs before all else
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -177,7 +178,7 @@ class Line:
         settings |= changes
         Path(str(settings["directory"])).mkdir(exist_ok=True)
         name = "node" if not changes else "other-node"
-        return self._spawn(name, [sys.executable, "-c", _NODE, json.dumps(settings)])
+        return self._spawn(name, [sys.executable, "-c", self.node_prelude + _NODE, json.dumps(settings)])
 
     def await_node(self) -> None:
         """Until Asterisk takes calls and knows which vendors answer."""

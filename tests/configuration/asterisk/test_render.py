@@ -41,7 +41,7 @@ def test_nothing_is_left_to_fill_in(texts: dict[str, str]) -> None:
 
 def test_the_node_is_named_where_it_counts(texts: dict[str, str]) -> None:
     assert "systemname = ast7\n" in texts["asterisk.conf"]
-    assert "NODE=ast7\nEPOCH=1795609861\nROUTER=127.0.0.1:14573\n" in texts["globals.conf"]
+    assert "NODE=ast7\nNODE_EPOCH=1795609861\nROUTER=127.0.0.1:14573\n" in texts["globals.conf"]
     assert "bind=127.0.0.1:15060\n" in texts["pjsip.conf"]
     assert "bindaddr=127.0.0.1\nport=15038\n" in texts["manager.conf"]
     assert "channelvars=CALL_ID,LEG_N\n" in texts["manager.conf"]

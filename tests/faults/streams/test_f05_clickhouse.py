@@ -51,7 +51,7 @@ def test_f5_answers_lost_after_the_insert_and_a_replay_from_the_beginning(line: 
         line.reach["clickhouse"] = proxy.address
         line.keep("streams-2", "cdrs", insert_seconds=0.2)
         line.until(lambda: line.working("streams-1", "streams-2"))
-        feeder = Feeder(line.kafka, ended, 8, in_a_frame=5)
+        feeder = Feeder(line.kafka, ended, 5, in_a_frame=5)
         lost = 0
         for _ in range(3):
             trap = proxy.trap(Trap("up", b"INSERT", "answer"))
@@ -77,7 +77,7 @@ def test_f5_answers_lost_after_the_insert_and_a_replay_from_the_beginning(line: 
 
 @pytest.mark.slow_faults
 def test_f5_the_owner_killed_in_mid_insert(line: FaultLine, chance: random.Random) -> None:
-    kills = 4
+    kills = 3
     ended = make_legs(line.parties, 8, 500 * (kills + 1))
     stop_merges(line)
     with proxy_of(line) as proxy:
@@ -158,4 +158,4 @@ def test_cdrs_come_in_few_large_inserts_within_their_time(line: FaultLine) -> No
         slowest = max(slowest, time.monotonic() - asked)
     assert slowest < 2.0, f"a lonely leg waited for {slowest:.1f} s"
     line.end()
-    report(f"P  {len(ended)} legs in {inserts} inserts, {parts} parts, {slowest:.1f} s at most", 0, len(ended), 0, "-")
+    report(f"F5 {len(ended)} legs in {inserts} inserts, {parts} parts, {slowest:.1f} s at most", 0, len(ended), 0, "-")

@@ -34,7 +34,7 @@ def order_of(line: FaultLine) -> dict[str, list[str]]:
 def test_f6_kafka_killed_the_journal_waits_and_drains_in_order(
     line: FaultLine, chance: random.Random, whole: bool
 ) -> None:
-    kills, seconds = (3, 6.0) if whole else (1, 3.0)
+    kills, seconds = (2, 8.0) if whole else (1, 3.0)
     ended = make_legs(line.parties, 12, 400 * (kills + 1))
     journal = line.directory / "sim1" / "journal" / "Master.csv"
     journal.parent.mkdir(parents=True)

@@ -84,7 +84,7 @@ def test_f10_a_zombie_that_wakes_writes_nothing_twice(line: FaultLine, chance: r
     line.start("streams-4", "billing", instance=1, **options)
     line.start("streams-2", "cdrs")
     line.until(lambda: line.working("streams-1", "streams-4", "streams-2"))
-    feeder = Feeder(line.kafka, ended, 10, in_a_frame=2)
+    feeder = Feeder(line.kafka, ended, 7, in_a_frame=2)
     time.sleep(chance.uniform(1, 3))
     stop_in_transaction(line, "streams-4")
     feeder.finish()

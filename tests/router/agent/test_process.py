@@ -15,6 +15,7 @@ from small_world import make_small_world
 
 from schemas.connections import Kafka
 from schemas.frame import partition_of
+from schemas.journal import encode_line
 from schemas.topics import CALLS, DEAD_LETTERS, NODES, Topic
 from simulator import ami_messages
 from simulator.ami_messages import Channel
@@ -38,7 +39,7 @@ run(AgentSettings.model_validate_json(sys.argv[1]))
 class Agent:
     """An agent process of node sim1."""
 
-    def __init__(self, directory: Path, kafka: Kafka, dsn: str, ami_port: int) -> None:
+    def __init__(self, directory: Path, kafka: Kafka, dsn: str, ami_port: int, **changes: Any) -> None:
         self.directory = directory
         self.beat = directory / "beat"
         values = {
@@ -53,6 +54,7 @@ class Agent:
             "ami_retry_seconds": 0.1,
             "retry_seconds": 0.2,
         }
+        values |= changes
         with (directory / "log").open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(values)], stderr=log, stdout=log)
 
@@ -79,8 +81,8 @@ def directory(tmp_path: Path) -> Path:
 def start(directory: Path, kafka: Kafka, postgres_dsn: str) -> Iterator[Callable[..., Agent]]:
     agents: list[Agent] = []
 
-    def begin(ami_port: int = 9, dsn: str = postgres_dsn, at: Kafka = kafka) -> Agent:
-        agents.append(Agent(directory, at, dsn, ami_port))
+    def begin(ami_port: int = 9, dsn: str = postgres_dsn, at: Kafka = kafka, **changes: Any) -> Agent:
+        agents.append(Agent(directory, at, dsn, ami_port, **changes))
         return agents[-1]
 
     yield begin
@@ -207,7 +209,7 @@ def channel(call_id: str, leg: str, state: int) -> Channel:
     now_ms = time.time_ns() // 1_000_000
     return Channel(
         name=f"PJSIP/{call_id}-{leg}", unique_id="sim1-1.1", linked_id="sim1-1.1", call_id=call_id, leg=leg,
-        context="c", extension="1", number="2", connected_number="", created_at_ms=now_ms - 95_000, state=state,
+        context="c", extension="1", number="2", connected_number="", created_at_ms=now_ms - 85_000, state=state,
     )  # fmt: skip
 
 
@@ -252,7 +254,7 @@ async def test_ami_serves_the_live_view_the_counters_and_the_holds(
     await until_async(lambda: counted() == {up, hung, ringing}, agent)  # `missing` is not there
     with psycopg.connect(postgres_dsn) as connection:
         covered = dict(connection.execute("SELECT call_id, covered_seconds FROM holds").fetchall())
-        assert covered == {up: 120, hung: 120, missing: 60, ringing: 60}  # 95 s of talk, and a margin
+        assert covered == {up: 120, hung: 120, missing: 60, ringing: 60}  # 85 s of talk and more, and a margin
         row = connection.execute("SELECT agent_id, epoch FROM nodes WHERE name = 'sim1'").fetchone()
         assert row is not None
         assert row[1] == 1_795_609_861
@@ -268,6 +270,52 @@ async def test_ami_serves_the_live_view_the_counters_and_the_holds(
     assert again == port
     count = len(heartbeats())
     await until_async(lambda: len(heartbeats()) > count, agent)
+    await server.stop()
+    await asyncio.to_thread(agent.end)
+
+
+async def test_what_no_end_will_release_is_swept_and_a_call_that_is_up_never(
+    start: Callable[..., Agent], directory: Path, postgres_dsn: str
+) -> None:
+    """0 is up (and past its expiry), 1 died without a line, 2 has its end in the journal, 3 has expired."""
+    now_ms = time.time_ns() // 1_000_000
+    calls = [f"sim1-{now_ms // 1000 - 200:010d}-{now_ms // 1000 - 100:010d}.{number}" for number in range(4)]
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        world = make_small_world(connection, credit_limit=1000)  # type: ignore[arg-type]
+    async with await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as asynchronous:
+        for number, call_id in enumerate(calls):
+            hold = holds.Hold(
+                call_id, "sim1", world.originator, world.customer_account, 60, 1, 60,
+                holds.Terms(6_000_000, 0, 0, 1, 6), 0, 0, now_ms - 100_000,
+                now_ms + (3_600_000 if number in (1, 2) else -1_000),
+            )  # fmt: skip
+            assert (await holds.admit(asynchronous, hold)).outcome == "ADMITTED"
+    line = encode_line("CALL_END", "1795609900.140221", {"call": calls[2]})
+    (directory / "journal" / "Master.csv").write_bytes(line)
+    channels = [channel(calls[0], "", ami_messages.UP)]
+    server = AmiServer(
+        node="sim1", user="agent", secret="right-secret", channels=lambda: channels,
+        hang_up=lambda _name, _cause: True, now_ms=lambda: time.time_ns() // 1_000_000,
+    )  # fmt: skip
+    port = await server.start("127.0.0.1", 0)
+    agent = start(ami_port=port, sweep_seconds=0.5, gone_seconds=1)
+
+    def held() -> set[str]:
+        with psycopg.connect(postgres_dsn) as connection:
+            return {row[0] for row in connection.execute("SELECT call_id FROM holds").fetchall()}
+
+    await until_async(lambda: held() == {calls[0], calls[2]}, agent)
+    await asyncio.sleep(1.5)
+    assert held() == {calls[0], calls[2]}
+    with psycopg.connect(postgres_dsn) as connection:
+        swept = connection.execute("SELECT call_id, why FROM swept_holds ORDER BY call_id").fetchall()
+        assert swept == [(calls[1], "no end in the journal"), (calls[3], "expired")]
+        expired = connection.execute("SELECT count(*) FROM holds WHERE expires_at < now()").fetchone()
+        assert expired == (0,)
+        row = connection.execute("SELECT sum(amount), min(held) FROM holds JOIN account_balances USING (account_id)")
+        total, in_all = row.fetchone() or (0, 1)
+        assert total == in_all
+    assert agent.said().count("hold swept") == 2
     await server.stop()
     await asyncio.to_thread(agent.end)
 

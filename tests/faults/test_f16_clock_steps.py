@@ -1,0 +1,152 @@
+"""F16: the clock of Asterisk's machine is set forwards and backwards while people talk; the bill does not notice, and
+the leg is flagged. The clock is shifted under Asterisk's process alone."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clock_shim import Shim, shim_library
+from faulty_line import FaultyLine, verdict
+from made_legs import insert_parties, journal_line, make_legs
+from real_line import CALLER, NODE, Line
+
+from configuration.asterisk import scenarios
+from configuration.asterisk.fetch import FetchError, installation
+from schemas.connections import ClickHouse, Kafka, Postgres
+from schemas.events import CallEnded, LegEnded
+from schemas.topics import DEAD_LETTERS
+from sinks.audit_sources import read_topic
+from tests.faults.report import report
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow_faults, pytest.mark.servers]
+HOUR_MS = 3_600_000
+TALK_MS = 4_000
+GIVEN_UP = "an hour forwards while it rings"
+# The launcher starts Asterisk, and nothing else, with the shim under it.
+PRELUDE = """
+import json, sys
+from pathlib import Path
+from configuration.asterisk.fetch import Installation
+sys.path.insert(0, {tools!r})
+from clock_shim import Shim
+own = Installation.command
+shim = Shim(Path({library!r}), Path({directory!r}))
+Installation.command = lambda self, name: shim.command(own(self, name))
+"""
+
+
+@pytest.fixture
+def shim(tmp_path: Path) -> Shim:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamco"
+    try:
+        library = shim_library(cache)
+    except FetchError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return Shim(library, tmp_path)
+
+
+@pytest.fixture
+def asterisk(postgres_dsn: str, shim: Shim, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    """A node whose Asterisk has the clock that the shim says."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamco"
+    try:
+        programs = installation(cache)
+    except FetchError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    if programs.root == Path("/"):
+        pytest.skip("the system's own Asterisk is not started by a loader of its own")
+    line = Line(postgres_dsn, tmp_path_factory.mktemp("t"), programs, cache)
+    tools = str(Path(__file__).parents[1] / "tools")
+    library = str(shim_library(cache))
+    line.node_prelude = PRELUDE.format(tools=tools, library=library, directory=str(tmp_path))
+    try:
+        line.start()
+        yield line
+    finally:
+        line.close()
+
+
+@pytest.fixture
+def line(tmp_path: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> Iterator[FaultyLine]:
+    made = FaultyLine(tmp_path, postgres, kafka, clickhouse)
+    yield made
+    made.close()
+
+
+def test_two_nodes_with_clocks_apart(line: FaultyLine) -> None:
+    """One three hours ahead of the machine's clock, one three behind: each bills by its own, and all of it is equal."""
+    parties = insert_parties(line.postgres.dsn.get_secret_value())
+    now_ms = time.time_ns() // 1_000_000
+    journals = {}
+    legs = 0
+    for seed, (node, ahead_ms) in enumerate({"sim1": 3 * HOUR_MS, "sim2": -3 * HOUR_MS}.items(), 1):
+        journals[node] = line.directory / node / "journal"
+        journals[node].mkdir(parents=True)
+        lines = [journal_line(leg) for leg in make_legs(parties, seed, 60, now_ms + ahead_ms)]
+        legs += len(lines)
+        text = b"".join(lines).replace(b"=sim1-", b"=%s-" % node.encode())
+        (journals[node] / "Master.csv").write_bytes(text)
+        line.start_agent(line.directory / node, node)
+    for role in ("billing", "cdrs"):
+        line.start_worker(role)
+    audited = line.audit(journals)
+    report("F16 two nodes with clocks apart", 0, audited.legs.rated, line.repeats(), verdict(audited))
+    assert audited.ok, audited.differences
+    assert audited.legs.rated == audited.legs.ledger == audited.legs.cdr == legs
+    assert set(audited.nodes) == {"sim1", "sim2"}
+
+
+@pytest.mark.asterisk
+@pytest.mark.timeout(280)
+def test_the_clock_is_set_in_mid_call(line: FaultyLine, asterisk: Line, shim: Shim) -> None:
+    node = asterisk.directory / "node"
+    for role in ("billing", "cdrs"):
+        line.start_worker(role)
+    line.start_agent(node, NODE, asterisk.ami_port)
+    closed: dict[str, list[LegEnded | CallEnded]] = {}
+    for name, before, while_talking, at_seconds in (
+        ("not at all", 0, 0, 1.5),
+        ("ten minutes forwards", 0, 600, 1.5),
+        ("an hour and ten minutes backwards", 600, -3_600, 1.5),
+        ("an hour backwards while it rings", 0, -3_600, 0.0),
+        (GIVEN_UP, -3_600, 0, 0.0),
+    ):
+        shim.set(before)
+        placed = asterisk.call(name.replace(" ", "-"), "999210000010", scenarios.caller_talks(CALLER, TALK_MS))
+        sign = "SIP/2.0 200 OK" if at_seconds else "SIP/2.0 180 Ringing"
+        line.until(lambda placed=placed, sign=sign: sign in placed.received)  # type: ignore[misc]
+        time.sleep(at_seconds)
+        shim.set(while_talking)
+        placed.wait()
+        # Dial's ringing time follows the wall clock: an hour forwards, and nobody has answered in time.
+        assert placed.code == (1 if name == GIVEN_UP else 0), placed.said()
+        call = asterisk.calls_of([placed.address])[placed.address]
+        closed[name] = [*call.legs, call.ended]
+    shim.set(0)
+    for name, legs in closed.items():
+        for leg in legs:
+            if name == GIVEN_UP:
+                assert (leg.answered_at_ms, leg.duration_ms, leg.dial_status) == (None, 0, "NOANSWER")
+                continue
+            assert TALK_MS - 50 <= leg.duration_ms < TALK_MS + 700, (name, leg)
+            if "while it rings" not in name:
+                assert leg.clock_disagreement == (name != "not at all"), (name, leg)
+    forwards = closed["ten minutes forwards"][0]
+    assert forwards.asterisk_duration_ms is not None
+    assert abs(forwards.asterisk_duration_ms - TALK_MS - 600_000) < 1_500
+    backwards = closed["an hour and ten minutes backwards"][0]
+    assert backwards.answered_at_ms is not None
+    assert backwards.ended_at_ms < backwards.answered_at_ms
+    audited = line.audit({NODE: node / "journal"})
+    assert list(read_topic(line.kafka, DEAD_LETTERS)) == []
+    report("F16 clock set in mid-call", 4, audited.legs.rated, line.repeats(), verdict(audited))
+    assert audited.ok, audited.differences
+    assert audited.legs.rated == 2 * len(closed)
+    print(json.dumps({name: [leg.asterisk_duration_ms for leg in legs] for name, legs in closed.items()}))
