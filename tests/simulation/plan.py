@@ -125,7 +125,7 @@ def _fault(dice: random.Random, config: Config) -> Step:
         return Step(at_ms, kind, dice.choice(("calls", "rated-legs", "dead-letters")), dice.randrange(4),
                     dice.choice((2_000, 15_000)))  # fmt: skip
     if kind == "asterisk_dies":
-        late_ms = dice.choice((0, 0, 0, 4_000, 15_000))
+        late_ms = dice.choice((0, 0, dice.randint(100, 7_000), 15_000))
         return Step(at_ms, kind, node, dice.choice((300, 3_000, 10_000)), late_ms, dice.choice(("", "", "torn")))
     if kind == "rotate":
         return Step(at_ms, kind, node, dice.choice((0, 0, dice.randint(1, 12))))
