@@ -32,6 +32,16 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def age(seconds: float) -> str:
+    """How long ago or for how long: m:ss, from an hour on 3 h 05 min, from two days on 3 d 4 h."""
+    whole = max(0, int(seconds))
+    if whole < 3_600:
+        return duration(whole)
+    if whole < 2 * 86_400:
+        return f"{whole // 3_600}{THIN}h {whole // 60 % 60:02d}{THIN}min"
+    return f"{whole // 86_400}{THIN}d {whole // 3_600 % 24}{THIN}h"
+
+
 def seconds(milliseconds: float | None) -> str:
     """2.1 s"""
     return UNKNOWN if milliseconds is None else f"{milliseconds / 1000:.1f}{THIN}s"

@@ -1,4 +1,4 @@
-"""The web application: Flask with the door in front, Dash behind it, one shell around three pages."""
+"""The web application: Flask with the door in front, Dash behind it, one shell around its pages."""
 
 import time
 from collections.abc import Callable
@@ -13,10 +13,11 @@ from flask_compress import Compress
 from flask_wtf.csrf import generate_csrf
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from dashboards.audits import AuditStore
 from dashboards.auth import add_auth, now_utc
 from dashboards.live import LiveReader, LiveStore
 from dashboards.names import NameStore
-from dashboards.pages import call, calls, wall
+from dashboards.pages import audit, call, calls, wall
 from dashboards.pages.shared import Sources
 from dashboards.queries import Queries
 from dashboards.settings import DashboardsSettings
@@ -30,7 +31,7 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_LINKS: Final = (("/", "Wall"), ("/calls", "Active calls"))
+_LINKS: Final = (("/", "Wall"), ("/calls", "Active calls"), ("/audit", "Audit"))
 
 
 def clock_ms() -> int:
@@ -44,7 +45,10 @@ class Web:
     def __init__(self, settings: DashboardsSettings, clock: Callable[[], datetime] = now_utc) -> None:
         self.store = LiveStore()
         self._reader = LiveReader(settings.kafka, self.store, clock_ms, settings.metrics)
-        self.sources = Sources(Queries(settings.clickhouse, clock), NameStore(settings.postgres), self.store, clock)
+        postgres = settings.postgres
+        self.sources = Sources(
+            Queries(settings.clickhouse, clock), NameStore(postgres), self.store, AuditStore(postgres), clock
+        )
         self.server = _flask(settings, clock)
         self.dash = _dash(self.server, self.sources)
         policy = _policy(self.dash)
@@ -99,7 +103,7 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
         compress=False,
     )
     app.layout = _shell
-    pages = {"wall": wall, "calls": calls, "call": call}
+    pages = {"wall": wall, "calls": calls, "call": call, "audit": audit}
     for page in pages.values():
         page.add_callbacks(app, sources)
 
@@ -107,6 +111,8 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
     def show(path: str) -> tuple[Any, str]:
         if path == "/calls":
             return calls.layout(), path
+        if path == "/audit":
+            return audit.layout(), path
         if path and path.startswith("/call/"):
             return call.layout(path.removeprefix("/call/")), path
         if path in ("/", None):

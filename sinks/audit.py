@@ -5,13 +5,14 @@ accounts of the same legs. They must agree leg by leg and to the last micro-unit
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from schemas.ids import node_of
-from sinks.audit_sources import AuditSettings, Ledger, Money, Stores, read_stores
+from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores
+from sinks.auditor.fold import add_hash, leg_hash
 
 MAX_DIFFERENCES: Final = 200  # listed; `differences_total` counts them all
 POLL_SECONDS: Final = 1.0
@@ -37,8 +38,10 @@ class MoneyRow(msgspec.Struct, frozen=True):
     balance_micros: int
 
 
-class LegCounts(msgspec.Struct, frozen=True):
-    """Distinct legs in each store."""
+class LegCounts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Distinct legs in each store. `estimated` of `rated` were closed by estimate; `sealed` of `journal` are in files
+    that were deleted, by their manifests. These two are told where there are any.
+    """
 
     journal: int
     rated: int
@@ -46,7 +49,8 @@ class LegCounts(msgspec.Struct, frozen=True):
     ledger: int
     dead_letters: int
     undecodable: int
-    estimated: int
+    estimated: int = 0
+    sealed: int = 0
 
 
 class AuditReport(msgspec.Struct, frozen=True):
@@ -100,19 +104,22 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
     for leg_id in stores.journal:
         node = node_of(leg_id.split("/", 1)[0])
         nodes[node] = nodes.get(node, 0) + 1
+    for node, sealed in stores.sealed.items():
+        nodes[node] = nodes.get(node, 0) + sealed.legs
     return AuditReport(
         ok=not differences,
         as_of=as_of,
-        calls=sum(1 for leg_id in stores.journal if leg_id.endswith("/0")),
+        calls=sum(1 for leg_id in stores.journal.keys() | _of_sealed(stores) if leg_id.endswith("/0")),
         nodes=dict(sorted(nodes.items())),
         legs=LegCounts(
-            journal=len(stores.journal),
+            journal=len(stores.journal) + sum(sealed.legs for sealed in stores.sealed.values()),
             rated=len(stores.rated),
             cdr=len(stores.cdrs),
             ledger=len(stores.ledger.legs),
             dead_letters=stores.dead_letters,
             undecodable=stores.undecodable,
             estimated=len(stores.estimated),
+            sealed=sum(sealed.legs for sealed in stores.sealed.values()),
         ),
         money=money,
         holds_open=stores.ledger.holds_open,
@@ -129,7 +136,7 @@ def _leg_differences(stores: Stores) -> list[Difference]:
 
     dead = stores.dead_legs
     missing("journal leg not rated", stores.rated, stores.journal, dead)
-    missing("rated leg not in the journals", stores.journal, stores.rated, stores.estimated)
+    missing("rated leg not in the journals", stores.journal, stores.rated, stores.estimated | _of_sealed(stores))
     open_still = dict.fromkeys(stores.unclosed)
     missing("leg of a call that died with its node not closed", stores.rated, open_still, dead)
     missing("rated leg without CDR", stores.cdrs, stores.rated, frozenset())
@@ -141,6 +148,29 @@ def _leg_differences(stores: Stores) -> list[Difference]:
             if other is not None and other != rated:
                 found.append(Difference(kind=f"rated leg and {name} differ", leg_id=leg_id, detail=f"{rated} {other}"))
     return found
+
+
+def _of_sealed(stores: Stores) -> frozenset[str]:
+    """The rated legs that are no line any more because their journals were deleted: if the manifests name just these.
+
+    A leg that was discarded as a dead letter is in its manifest and nowhere else.
+    """
+    absent = stores.rated.keys() - stores.journal.keys() - stores.estimated
+    discarded = stores.dead_legs - stores.rated.keys() - stores.journal.keys()
+    found: set[str] = set()
+    for node, sealed in stores.sealed.items():
+        rated = {leg_id for leg_id in absent if leg_id.partition("-")[0] == node}
+        dead = {leg_id for leg_id in discarded if leg_id.partition("-")[0] == node}
+        if any(_sealed(legs) == sealed for legs in (rated, rated | dead)):
+            found |= rated
+    return frozenset(found)
+
+
+def _sealed(legs: Iterable[str]) -> Sealed:
+    count = total = 0
+    for leg_id in legs:
+        count, total = count + 1, add_hash(total, leg_hash(leg_id))
+    return Sealed(count, total)
 
 
 def _ledger_differences(ledger: Ledger) -> list[Difference]:

@@ -1,7 +1,7 @@
 """What the audit reads: each store's own account of the legs, whole."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -59,6 +59,10 @@ _LEG_SUMS_BY_BALANCE: Final = """
         USING (account_id)
     GROUP BY 1, 2
 """
+_SEALED: Final = """
+    SELECT node, sum(legs)::bigint, wrapped(sum(leg_hash))
+    FROM journal_segments WHERE deleted_at IS NOT NULL GROUP BY node
+"""
 _HOLDS_OF_ENDED: Final = "SELECT call_id FROM holds JOIN ledger_entries ON reference = call_id || '/0'"
 
 
@@ -84,6 +88,13 @@ class Ledger:
     holds_of_ended_calls: Sequence[str]
 
 
+class Sealed(NamedTuple):
+    """What the manifests say of a node's journals that were deleted, all legs posted: how many, and their hash."""
+
+    legs: int
+    leg_hash: int
+
+
 @dataclass(frozen=True)
 class Stores:
     """All four accounts of the legs. Keys are leg ids."""
@@ -98,6 +109,7 @@ class Stores:
     dead_legs: frozenset[str]  # legs of those
     cdrs: Mapping[str, Money]
     ledger: Ledger
+    sealed: Mapping[str, "Sealed"] = field(default_factory=dict)  # by node: journals that are deleted
     unkept: Sequence[str] = ()  # origins of dead letters that are in their topic and not in their table
 
 
@@ -122,6 +134,7 @@ def read_stores(settings: AuditSettings) -> Stores:
     excused = [letter for letter in kept if letter.state in ("open", "discarded")]
     return Stores(
         journal=journal,
+        sealed=read_sealed(settings.postgres),
         unclosed=unclosed_legs(opened, journal),
         estimated=frozenset(estimated),
         undecodable=len(unreadable),
@@ -133,6 +146,12 @@ def read_stores(settings: AuditSettings) -> Stores:
         ledger=ledger,
         unkept=sorted(written - {letter.origin for letter in kept}),
     )
+
+
+def read_sealed(postgres: Postgres) -> dict[str, Sealed]:
+    """By node, the manifests of the journals that were deleted."""
+    with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=5) as connection:
+        return {node: Sealed(legs, leg_hash) for node, legs, leg_hash in connection.execute(_SEALED).fetchall()}
 
 
 class Unreadable(NamedTuple):

@@ -18,6 +18,12 @@ var dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
       if (value === null || value === undefined) return dash;
       return value === 0 ? "=" : (value > 0 ? "▲\u2009" : "▼\u2009") + number(Math.abs(value), 1);
     },
+    age: function (value) {
+      var whole = Math.max(0, Math.floor(value)), thin = "\u2009";
+      if (whole < 3600) return dagfuncs.streamcoFormat.duration(whole);
+      if (whole < 172800) return Math.floor(whole / 3600) + thin + "h " + pad(Math.floor(whole / 60) % 60) + thin + "min";
+      return Math.floor(whole / 86400) + thin + "d " + (Math.floor(whole / 3600) % 24) + thin + "h";
+    },
     duration: function (value) {
       if (value === null || value === undefined) return dash;
       var whole = Math.floor(value), hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 import dash_ag_grid as dag
-from dash import html
+from dash import dcc, html
 
 from dashboards import formats
+from dashboards.audits import AuditStore
 from dashboards.live import LiveStore, LiveView
 from dashboards.names import NameStore
 from dashboards.queries import Queries
@@ -26,6 +27,7 @@ class Sources:
     queries: Queries
     names: NameStore
     live: LiveStore
+    audits: AuditStore
     clock: Callable[[], datetime]
 
     def now_ms(self) -> int:
@@ -35,10 +37,11 @@ class Sources:
 
 @dataclass(frozen=True)
 class Word:
-    """A state in words, with its mark."""
+    """A state in words, with its mark. `href`: the page that says more."""
 
     state: State
     text: str
+    href: str = ""
 
 
 def freshness(view: LiveView, now_ms: int) -> Word:
@@ -70,8 +73,9 @@ def _clock(at_ms: int) -> str:
 
 def marked(word: Word, class_name: str = "word") -> Any:
     """A state as mark and words: never by colour alone."""
+    text = dcc.Link(word.text, href=word.href, className="name-link") if word.href else word.text
     return html.Span(
-        [html.Span(_MARKS[word.state], className="mark-of-state"), word.text], className=f"{class_name} {word.state}"
+        [html.Span(_MARKS[word.state], className="mark-of-state"), text], className=f"{class_name} {word.state}"
     )
 
 

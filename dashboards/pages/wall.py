@@ -11,6 +11,7 @@ from dash import Dash, Input, Output, dcc, html, no_update
 from dashboards import formats
 from dashboards.figures import MIN_SAMPLE, Figure, Kind, Sums, by_name, lost_calls, read_sums, state_of, total
 from dashboards.live import LiveView
+from dashboards.pages.audit import wall_word
 from dashboards.pages.judgement import summary
 from dashboards.pages.shared import (
     Sources,
@@ -133,7 +134,10 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
         except SourceAwayError as error:
             return state_line([Word("red", f"{error}: the figures below are old")], live, now_ms), *([no_update] * 4)
         now, before = total(named["customer"])
+        audited = wall_word(sources.audits.state(), sources.clock())
         words = summary(named, now, before)
+        if audited is not None:  # money before quality; that it has not run yet comes last
+            words = [audited, *words] if audited.state == "red" else [*words, audited]
         cards = figure_cards(now, before, attempts, minutes, view, now_ms)
         lines = [rows(named[dimension], dimension, now) for dimension in DIMENSIONS]
         text = "ended in the window, against the same an hour ago"

@@ -326,5 +326,7 @@ def test_with_the_router_dead_calls_go_on_and_none_begins(real_calls: Calls, dea
 def test_asterisk_complained_of_nothing_but_the_vendor_it_cannot_reach(real_line: Line, real_calls: Calls) -> None:
     assert real_calls
     complaints = [line for line in real_line.said("node").splitlines() if "WARNING" in line or "ERROR" in line]
-    known = ("v-sipp-vendor-4", "res_agi.c")  # nobody listens there; a router that tests have killed
+    # Nobody listens there; a router that tests have killed; pjproject, of the order in which Asterisk itself loads its
+    # modules (seen once in dozens of starts, on a machine under load: before there are any calls).
+    known = ("v-sipp-vendor-4", "res_agi.c", "PJSIP_SAFE_MODULE")
     assert [line for line in complaints if not any(text in line for text in known)] == []

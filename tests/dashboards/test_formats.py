@@ -75,3 +75,8 @@ def test_change_says_which_way_and_never_minus_nothing() -> None:
     assert formats.change(38.0, 40.0, unit=" pts") == f"▼{THIN}2.0 pts"
     assert formats.change(38.04, 38.0) == "unchanged"
     assert formats.change(None, 1.0) == formats.change(1.0, None) == "no comparison yet"
+
+
+def test_an_age_is_short_however_long_it_is() -> None:
+    ages = [formats.age(seconds).replace(formats.THIN, " ") for seconds in (-5, 61.9, 3_599, 3_600, 172_799, 172_800)]
+    assert ages == ["0:00", "1:01", "59:59", "1 h 00 min", "47 h 59 min", "2 d 0 h"]

@@ -28,7 +28,8 @@ from schemas.events import DeadLetter, RatedLeg
 from schemas.journal import decode_line
 from schemas.topics import DEAD_LETTERS, RATED_LEGS
 from sinks.audit import AuditReport, audit, compare, report_json
-from sinks.audit_sources import AuditSettings, Ledger, Money, Stores, read_stores, unclosed_legs
+from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores, unclosed_legs
+from sinks.auditor.fold import add_hash, leg_hash
 from sinks.cdrs import write_legs
 from sinks.clickhouse import connect
 from sinks.dead_letters import dead_letter_messages
@@ -88,7 +89,7 @@ def test_equal_stores_are_ok_and_the_report_has_its_shape() -> None:
         "calls": 1,
         "nodes": {"ast1": 2},
         "legs": {
-            "journal": 2, "rated": 2, "cdr": 2, "ledger": 2, "dead_letters": 0, "undecodable": 0, "estimated": 0,
+            "journal": 2, "rated": 2, "cdr": 2, "ledger": 2, "dead_letters": 0, "undecodable": 0,
         },
         "money": [
             {"currency": "USD", "side": "payable", "rated_micros": 400, "cdr_micros": 400, "ledger_micros": 400,
@@ -179,6 +180,20 @@ def test_legs_among_the_dead_letters_are_accounted_for_with_their_money() -> Non
     # But the letter excuses that leg's money and no other.
     less = of_ledger(refused, leg_sums_by_balance={("USD", "receivable"): 699})
     assert kinds(compare(less, "now")) == {("money", "")}
+
+
+def test_legs_of_deleted_journals_are_those_that_their_manifests_sealed() -> None:
+    stores = replace(equal_stores(), journal={INBOUND: None})
+    assert kinds(compare(stores, "now")) == {("rated leg not in the journals", OUTBOUND)}
+    sealed = replace(stores, sealed={"ast1": Sealed(1, leg_hash(OUTBOUND))})
+    report = compare(sealed, "now")
+    assert (report.ok, report.legs.journal, report.legs.sealed, report.nodes) == (True, 2, 1, {"ast1": 2})
+    another = replace(stores, sealed={"ast1": Sealed(1, leg_hash(INBOUND))})
+    assert kinds(compare(another, "now")) == {("rated leg not in the journals", OUTBOUND)}
+    discarded = f"{CALL}7/0"
+    with_dead = Sealed(2, add_hash(leg_hash(OUTBOUND), leg_hash(discarded)))
+    of_dead = replace(sealed, sealed={"ast1": with_dead}, dead_legs=frozenset({discarded}))
+    assert compare(of_dead, "now").ok
 
 
 def test_only_so_many_differences_are_listed_and_all_are_counted() -> None:
