@@ -33,6 +33,21 @@ def test_a_torn_line_is_never_an_event(line: bytes, data: st.DataObject) -> None
         journal.decode_line(line[:cut])
 
 
+@given(st.sampled_from(LINES), st.sampled_from(LINES), st.data())
+def test_a_line_behind_a_torn_one_is_read_and_the_torn_one_is_told(
+    torn: bytes, line: bytes, data: st.DataObject
+) -> None:
+    torn = torn[: data.draw(st.integers(0, len(torn.rstrip())))]
+    event, raw = journal.read_line(torn + line)
+    assert (event, events.decode_event(raw)) == (journal.decode_line(line), event)
+    assert journal.torn_part(torn + line) == torn
+
+
+@given(st.sampled_from(LINES))
+def test_a_whole_line_has_no_torn_part(line: bytes) -> None:
+    assert journal.torn_part(line) == b""
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_with_a_journal_error(line: bytes) -> None:
     with pytest.raises(journal.JournalError):

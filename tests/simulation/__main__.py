@@ -1,8 +1,8 @@
 """python -m tests.simulation: many histories, one history as a story, or the table of deliberate bugs.
 
-    --seeds N [--from S] [--processes P]   so many histories; exit 1 with the first seed that fails, and its short story
-    --seed N [--story]                     one history: what happened, and if it fails, the shortest one that does
-    mutations [--seeds N] [--processes P]  every deliberate bug: by which seed it is found
+--seeds N [--from S] [--processes P]   so many histories; exit 1 with the first seed that fails, and its short story
+--seed N [--story]                     one history: what happened, and if it fails, the shortest one that does
+mutations [--seeds N] [--processes P]  every deliberate bug: by which seed it is found
 """
 
 import argparse

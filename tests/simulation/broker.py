@@ -28,6 +28,7 @@ class Broker:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self.bites = host.bites
         self.is_away = False
         self.refusals = 0
         self.losses = 0
@@ -46,10 +47,12 @@ class Broker:
             raise KafkaConnectionError("away")
         if self.refusals:
             self.refusals -= 1
+            self.bites["requests refused"] += 1
             raise KafkaConnectionError("refused")
         self.put(topic, partition, value)
         if self.losses:
             self.losses -= 1
+            self.bites["answers lost"] += 1
             raise KafkaConnectionError("the answer was lost")
         self._host.effect()
 
@@ -113,6 +116,7 @@ class Group:
     def commit(self, member: int, generation: int, offsets: dict[Place, int]) -> None:
         """Raises CommitFailedError for a member whose partitions were given away."""
         if generation != self.generation or any(self.owner.get(place) != member for place in offsets):
+            self._broker.bites["commits fenced off"] += 1
             raise CommitFailedError("the group has gone on without this member")
         for place, offset in offsets.items():
             self.committed[place] = max(self.committed[place], offset)
@@ -125,4 +129,6 @@ class Group:
     def lag(self) -> dict[Place, int]:
         """Messages of each partition that are not committed."""
         ends = {place: len(self._broker.log[place]) for place in self.places}
-        return {place: ends[place] - self.committed[place] for place in self.places if ends[place] > self.committed[place]}
+        return {
+            place: ends[place] - self.committed[place] for place in self.places if ends[place] > self.committed[place]
+        }

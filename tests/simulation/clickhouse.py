@@ -41,10 +41,13 @@ class ClickHouse:
             raise OperationalError("away")
         if self.refusals:
             self.refusals -= 1
+            self._host.bites["requests refused"] += 1
             raise OperationalError("refused")
         self.inserts += 1
         columns = [arrow.column(name).to_pylist() for name in (*_COLUMNS, "start_time", "vendor_peer_id")]
-        for leg_id, side, currency, account_id, amount, revision, estimated, start, vendor in zip(*columns, strict=True):
+        for leg_id, side, currency, account_id, amount, revision, estimated, start, vendor in zip(
+            *columns, strict=True
+        ):
             start_ms = round(start.timestamp() * 1000)
             # PARTITION BY toDate(start_time) ORDER BY (toStartOfHour(start_time), vendor_peer_id, start_time, leg_id)
             key = (start.date(), start_ms // _HOUR_MS, vendor, start_ms, leg_id)
@@ -52,6 +55,7 @@ class ClickHouse:
             self.keep(key, row)
         if self.losses:
             self.losses -= 1
+            self._host.bites["answers lost"] += 1
             raise OperationalError("the answer was lost")
         self._host.effect()
 

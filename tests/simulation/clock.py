@@ -6,6 +6,7 @@ gives the same history. Coroutines of the product run here without an event loop
 
 import heapq
 import types
+from collections import Counter
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final
 
@@ -105,6 +106,8 @@ class Process:
         if not self.is_alive:
             return
         self.is_alive = False
+        self.host.bites["kills"] += why == "killed"
+        self.host.bites["kills within a transaction"] += why == "killed" and self.is_atomic
         self.is_atomic = False
         self._armed.clear()
         self.host.note(why, self.name, down_ms)
@@ -240,6 +243,7 @@ class Host:
         self.trace: list[tuple[Any, ...]] = []
         self.failures: list[tuple[str, str]] = []
         self.slow_ms: dict[str, int] = {}  # by server: how much longer its answers take
+        self.bites: Counter[str] = Counter()  # what the faults came to
 
     def note(self, *what: Any) -> None:
         """Something worth telling: part of the history and of its hash."""

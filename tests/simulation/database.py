@@ -111,11 +111,13 @@ class Connection:
             raise
         if database.refusals:
             database.refusals -= 1
+            database.host.bites["requests refused"] += 1
             self._break()
         self._end()
         database.committed()
         if database.losses:
             database.losses -= 1
+            database.host.bites["answers lost"] += 1
             self._break()
         database.host.effect()
 

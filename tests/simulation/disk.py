@@ -301,9 +301,7 @@ class FakePath:
     def glob(self, pattern: str) -> list["FakePath"]:
         """Files of this folder that begin like the pattern before its first star or bracket, and end as it does."""
         begin, end = pattern.split("*", 1)[0].split("[", 1)[0], pattern.rpartition("*")[2]
-        return [
-            self / name for name, _ in self.disk.listed(self.text) if name.startswith(begin) and name.endswith(end)
-        ]
+        return [self / name for name, _ in self.disk.listed(self.text) if name.startswith(begin) and name.endswith(end)]
 
     def _file(self) -> File:
         if self.text not in self.disk.files:

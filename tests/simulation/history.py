@@ -55,6 +55,7 @@ def _bites(world: World) -> dict[str, int]:
         "calls": len({event.ended.call_id for event in rated}),
         "legs": len({event.leg_id for event in rated}),
         "rated again": len(rated) - len({event.event_id for event in rated}),
+        "posted again": tables.repeats,
         "CDRs again": world.clickhouse.repeats,
         "estimated": sum(event.ended.estimated for event in {event.leg_id: event for event in rated}.values()),
         "corrections": sum(entry.kind == "correction" for entry in tables.entries.values()),
@@ -65,7 +66,13 @@ def _bites(world: World) -> dict[str, int]:
         "replayed": sum(letter.state == "replayed" for letter in tables.letters.values()),
         "starts again": starts - len(world.processes),
         "rebalances": sum(group.generation - 1 for group in world.groups.values()),
+        **{name: world.bites[name] for name in _FAULTS},
     }
+
+
+_FAULTS: Final = (
+    "kills", "kills within a transaction", "zombies", "commits fenced off", "requests refused", "answers lost"
+)  # fmt: skip
 
 
 def _drain(world: World) -> list[tuple[str, str]]:

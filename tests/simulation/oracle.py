@@ -1,12 +1,14 @@
 """What must hold: at every commit of the database, and at the end, where the product's own audit is asked."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 from unittest import mock
 
+from router.agent.journal_count import count_lines
+from router.agent.journal_files import Line as JournalLine
 from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, RatedLeg, decode_event
 from schemas.facts import decode_facts
 from schemas.frame import FrameError, partition_of, unpack_frame
@@ -17,13 +19,14 @@ from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from simulator.lines import Line
 from sinks import audit_sources, holds
 from sinks.audit import compare
-from sinks.audit_sources import AuditSettings, Letter, Ledger, Money, read_stores
+from sinks.audit_sources import AuditSettings, Ledger, Letter, Money, read_stores
 from tariffs.rating import rate
 from tests.simulation.broker import PARTITIONS, Place
 from tests.simulation.setting import LIMITS
 from tests.simulation.tables import Counter as CallCounter
 from tests.simulation.tables import Tables
 from tests.simulation.world import World
+
 
 class Watcher:
     """Looks at the database at every commit."""
@@ -134,7 +137,10 @@ def ledger_of(tables: Tables) -> Ledger:
             side, sign = ("payable", 1) if account.kind == "vendor" else ("receivable", -1)
             by_balance["USD", side] += sign * (tables.balance[account_id] - other[account_id])
     return Ledger(
-        legs={leg_id: Money(side, currency, account, abs(total)) for leg_id, (side, currency, account, total) in legs.items()},
+        legs={
+            leg_id: Money(side, currency, account, abs(total))
+            for leg_id, (side, currency, account, total) in legs.items()
+        },
         repeated_legs={reference: count for (reference, _, _), count in times.items() if count > 1},
         balances={account_id: (balance, sums[account_id]) for account_id, balance in tables.balance.items()},
         held={account_id: (micros, held[account_id]) for account_id, micros in tables.held.items()},
@@ -152,9 +158,10 @@ def _stores(world: World) -> Iterator[AuditSettings]:
         for one in world.database.tables.letters.values()
     ]
     with (
-        mock.patch.object(audit_sources, "read_letters", lambda _: letters),
-        mock.patch.object(audit_sources, "read_ledger", lambda _: ledger_of(world.database.tables)),
-        mock.patch.object(audit_sources, "read_cdrs", lambda _: world.clickhouse.legs()),
+        mock.patch.object(audit_sources, "read_letters", return_value=letters),
+        mock.patch.object(audit_sources, "read_ledger", return_value=ledger_of(world.database.tables)),
+        mock.patch.object(audit_sources, "read_cdrs", return_value=world.clickhouse.legs()),
+        mock.patch.object(audit_sources, "read_sealed", return_value={}),  # here no journal grows old enough
         mock.patch.object(
             audit_sources, "read_topic", lambda _, topic: (event for _, event in events_of(world, topic.name))
         ),
@@ -166,19 +173,23 @@ def _stores(world: World) -> Iterator[AuditSettings]:
 def judge(world: World) -> list[tuple[str, str]]:
     """What is wrong at the end of a history: nothing, if all is well."""
     with _stores(world) as settings:
-        report = compare(read_stores(settings), "the end")
+        stores = read_stores(settings)
+    report = compare(stores, "the end")
     found = [(one.kind, f"{one.leg_id or one.account_id} {one.detail}") for one in report.differences]
     tables = world.database.tables
     found += [("hold left", call_id) for call_id in tables.holds]
     found += [("held left", f"{account}: {held}") for account, held in tables.held.items() if held]
     found += [("calls counted", f"peer {peer}: {one}") for peer, one in tables.counters.items() if one.concurrent]
     found += [("lag", f"{role} {group.lag()}") for role, group in world.groups.items() if group.lag()]
+    found += _wrong_counts(world, stores.journal.keys())
     found += _wrong_money(world)
     found += _wrong_cdrs(world)
     found += _wrong_places(world)
     kept = Counter(letter.raw for letter in tables.letters.values())
     found += [
-        ("no dead letter of what was injected", repr(raw)) for raw, count in Counter(world.injected).items() if kept[raw] < count
+        ("no dead letter of what was injected", repr(raw))
+        for raw, count in Counter(world.injected).items()
+        if kept[raw] < count
     ]
     known = {leg_id.rpartition("/")[0] for leg_id in tables.references}
     for raw in world.changelog.values():
@@ -186,6 +197,16 @@ def judge(world: World) -> list[tuple[str, str]]:
         if call.ended_at_ms is None and call.call_id in known:
             found.append(("a call that is over is shown as live", call.call_id))
     return found
+
+
+def _wrong_counts(world: World, legs: Set[str]) -> list[tuple[str, str]]:
+    """The agents' own count of their journals, which files are sealed by, closes what the whole audit reads there."""
+    counted: set[str] = set()
+    for node in world.nodes:
+        for _, file in node.disk.listed(f"/{node.name}/journal"):
+            raws = [raw for raw in bytes(file.content).splitlines(keepends=True) if raw.endswith(b"\n")]
+            counted |= {leg.leg_id for leg in count_lines(JournalLine("", 0, raw) for raw in raws).closed}
+    return [("leg counted in the journal by one and not by the other", leg_id) for leg_id in sorted(counted ^ legs)]
 
 
 def _true_bill(line: Line) -> tuple[str, int] | None:
@@ -209,7 +230,9 @@ def _wrong_money(world: World) -> list[tuple[str, str]]:
         for _, file in node.disk.listed(f"/{node.name}/journal")
         for raw in bytes(file.content).splitlines(keepends=True)
     }
-    unpaid = {one.leg_id for one in tables.letters.values() if one.state != "replayed" and "no such account" in one.reason}
+    unpaid = {
+        one.leg_id for one in tables.letters.values() if one.state != "replayed" and "no such account" in one.reason
+    }
     wrong = []
     for line, raw in world.lines:
         bill = _true_bill(line)
@@ -228,7 +251,9 @@ def _wrong_cdrs(world: World) -> list[tuple[str, str]]:
     estimated: dict[str, tuple[int, bool]] = {}
     for _, event in events_of(world, RATED_LEGS.name):
         if isinstance(event, RatedLeg):
-            estimated[event.leg_id] = max(estimated.get(event.leg_id, (-1, False)), (event.revision, event.ended.estimated))
+            estimated[event.leg_id] = max(
+                estimated.get(event.leg_id, (-1, False)), (event.revision, event.ended.estimated)
+            )
     found = [("CDR more than once", leg_id) for leg_id, count in rows.items() if count > 1]
     for row in world.clickhouse.rows.values():
         if row.leg_id in estimated and estimated[row.leg_id] != (row.revision, row.estimated):

@@ -158,6 +158,6 @@ def _action(dice: random.Random) -> Step:
 
 _FAULTS: Final = (
     "kill", "kill", "kill", "kill", "kill", "kill", "freeze", "freeze", "away", "away", "cut_off", "refuse", "refuse",
-    "lose", "lose", "lose", "slow", "slow", "slow", "hide", "asterisk_dies", "asterisk_dies", "rotate", "rotate", "torn", "clock", "ami_away",
-    "disk_full", "copied", "bad_line", "poison", "poison", "rebalance", "rebalance",
+    "lose", "lose", "lose", "slow", "slow", "slow", "hide", "asterisk_dies", "asterisk_dies", "rotate", "rotate",
+    "torn", "clock", "ami_away", "disk_full", "copied", "bad_line", "poison", "poison", "rebalance", "rebalance",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Who there is: three customers, four vendors, their accounts and prices in four generations; real routing snapshots."""
+"""Who there is: three customers, three vendors, their accounts and prices in four generations; real snapshots."""
 
 import atexit
 import shutil

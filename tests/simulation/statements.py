@@ -71,7 +71,8 @@ def _contra(tables: Tables, _: Any, __: int) -> Rows:
 
 
 def _admit(tables: Tables, given: Any, now_ms: int) -> Rows:
-    (call, node, peer, account, first, least, further, price, fee, minimum, increment, decimals, most, cps, start, end) = given
+    call, node, peer, account, first, least, further, price, fee, *rest = given
+    minimum, increment, decimals, most, cps, start, end = rest
     hold = HoldRow(
         node, peer, account, 0, first, further, e8(price), micros(fee), minimum, increment, decimals, ms(start), ms(end)
     )
@@ -162,9 +163,7 @@ def _count_replay(tables: Tables, given: Any, _: int) -> Rows:
 def _decide(tables: Tables, given: Any, now_ms: int) -> Rows:
     state, by, why, origin = given
     at = datetime.fromtimestamp(now_ms / 1000, UTC)
-    tables.letters[origin] = replace(
-        tables.letters[origin], state=state, decided_by=by, decided_why=why, decided_at=at
-    )
+    tables.letters[origin] = replace(tables.letters[origin], state=state, decided_by=by, decided_why=why, decided_at=at)
     return [()]
 
 

@@ -12,6 +12,8 @@ from tests.simulation.terms import billed_up, paid_seconds, talk_price
 
 MINUTE_MS: Final = 60_000
 NODE_SILENT_MS: Final = 15_000
+_EXPIRED: Final = "expired"
+_NO_END: Final = "no end in the journal"
 
 
 class Account(NamedTuple):
@@ -107,6 +109,7 @@ class Tables:
         self.nodes: dict[str, Node] = {}
         self.letters: dict[str, KeptLetter] = {}
         self.swept: dict[tuple[str, int], tuple[int, int, str]] = {}
+        self.repeats = 0  # legs that were posted already
         self.touched_accounts: set[int] = set()
         self.touched_peers: set[int] = set()
 
@@ -160,6 +163,7 @@ class Tables:
         inserted: list[tuple[int, int]] = []
         for leg in legs:
             key = (leg.reference, leg.account_id, leg.revision, leg.occurred_ms)
+            self.repeats += key in self.entries
             if leg.reference not in revised and key not in self.entries:
                 self.insert(key, Entry("leg", leg.contra_account_id, leg.amount_micros, leg.billed_seconds))
                 inserted.append((leg.account_id, leg.amount_micros))
@@ -173,6 +177,7 @@ class Tables:
             keys = [key for key in self.references.get(leg.reference, ()) if key[1] == leg.account_id]
             highest = max((key[2] for key in keys), default=None)
             if highest is not None and leg.revision <= highest:
+                self.repeats += 1
                 continue
             amount = leg.amount_micros - sum(self.entries[key].amount_micros for key in keys)
             kind = "leg" if highest is None else "correction"
@@ -346,8 +351,8 @@ class Tables:
                 self.holds[call_id] = found._replace(expires_ms=now_ms + 15 * MINUTE_MS)
         self._give_back(hold for _, hold in gone)
         rows = [
-            (call_id, hold.account_id, hold.amount_micros, "expired" if hold.expires_ms < now_ms else "no end in the journal")
+            (call_id, hold.account_id, hold.amount_micros, _EXPIRED if hold.expires_ms < now_ms else _NO_END)
             for call_id, hold in gone
-        ]  # fmt: skip
+        ]
         self.swept |= {(row[0], now_ms): row[1:] for row in rows}
         return rows

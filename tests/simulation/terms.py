@@ -1,4 +1,4 @@
-"""What 0007's small functions say of money and seconds, in integers. The rating function is not used: it is compared."""
+"""What 0007's small functions say of money and seconds, in integers; tariffs/ is not used: it is what is compared."""
 
 from fractions import Fraction
 from typing import Final, Protocol

@@ -165,8 +165,7 @@ def rows_of_model(made: Model) -> dict[str, Any]:
         "counters": {peer: tuple(counter) for peer, counter in rows.counters.items()},
         "swept": sorted((call_id, *row) for (call_id, _), row in rows.swept.items()),
         "letters": {
-            origin: (one.source, one.raw, one.state, one.replays, one.replay_of)
-            for origin, one in rows.letters.items()
+            origin: (one.source, one.raw, one.state, one.replays, one.replay_of) for origin, one in rows.letters.items()
         },
         "nodes": {name: node.agent_id for name, node in rows.nodes.items()},
     }

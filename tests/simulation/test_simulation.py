@@ -19,8 +19,9 @@ SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1000"))
 FIRST = int(os.environ.get("SIMULATION_FROM", "0"))
 # Each must really have happened in the histories that were run.
 BITES = (
-    "calls", "legs", "rated again", "CDRs again", "estimated", "corrections", "cut", "refused", "swept", "dead letters",
-    "replayed", "starts again", "rebalances",
+    "calls", "legs", "rated again", "posted again", "CDRs again", "estimated", "corrections", "cut", "refused", "swept",
+    "dead letters", "replayed", "starts again", "rebalances", "kills", "kills within a transaction", "zombies",
+    "commits fenced off", "requests refused", "answers lost",
 )  # fmt: skip
 
 

@@ -233,6 +233,7 @@ class Worker(Process):
     def freeze(self, ms: int) -> None:
         """A zombie, if it is frozen for longer than its session: what it had begun goes on when it wakes."""
         super().freeze(ms)
+        self.host.bites["zombies"] += ms > SESSION_MS
         self._put_out_after_session()
         self.later(1, self._thawed)
 

@@ -9,8 +9,8 @@ from kafka.errors import KafkaError
 
 from router.agent.state_file import AgentError
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
-from sinks.letter_store import TooManyDeadLettersError
 from simulator.lines import Line
+from sinks.letter_store import TooManyDeadLettersError
 from tests.simulation import setting
 from tests.simulation.agents import Agent
 from tests.simulation.asterisk import Asterisk
@@ -152,6 +152,10 @@ class World(Host):
             return False
         for agent, node in zip(self.agents, self.nodes, strict=True):
             told = (agent.relay.state.epoch, agent.relay.state.started)
-            if not node.is_up or told != (node.epoch, node.started) or agent.relay.journal_waiting_bytes != node.torn_bytes():
+            if (
+                not node.is_up
+                or told != (node.epoch, node.started)
+                or agent.relay.journal_waiting_bytes != node.torn_bytes()
+            ):
                 return False
         return True

@@ -93,6 +93,15 @@ def test_only_calls_of_the_node_and_its_earlier_epochs_are_looked_for() -> None:
     assert set(calls.lines()) == {call_id_of(2, OLD), call_id_of(3, NEW - 1)}
 
 
+def test_a_torn_line_closes_nothing_and_hides_nothing() -> None:
+    first, second, third = (call_lines(number, ["answers"], epoch=OLD) for number in (1, 2, 3))
+    calls = OpenCalls("sim1", OLD, NEW)
+    # The end of the first call is torn where nothing but its newline is missing; the start of the second stands behind
+    # it. The start of the third is torn, and something that is no line stands behind it.
+    calls.take(b"".join([*first[:-1], first[-1].rstrip(b"\r\n"), second[0], third[0][:-9], b'"USER_DEFINED","x\n']))
+    assert calls.lines() == {call_id_of(1, OLD): first[:-1], call_id_of(2, OLD): second[:1]}
+
+
 def test_what_never_ends_is_no_line_and_costs_no_memory() -> None:
     calls = OpenCalls("sim1", OLD, NEW)
     for _ in range(50):

@@ -85,6 +85,14 @@ def test_a_digest_is_that_of_the_size_that_was_meant(tmp_path: Path) -> None:
     assert digest(path, 2) == digest(path, 4) == ""
 
 
+def test_a_line_behind_a_torn_one_is_counted_as_the_relay_reads_it() -> None:
+    begun, *_, ended = call_lines(1, ["answers"])
+    behind = [begun[:60] + ended, ended[:60] + begun]
+    counted = [count_lines([Line("", 0, raw)]) for raw in behind]
+    assert [{leg.leg_id for leg in one.closed} for one in counted] == [{f"{call_id_of(1)}/0"}, set()]
+    assert not any(one.unreadable for one in counted)
+
+
 def test_a_call_says_which_legs_there_must_be() -> None:
     lines = [Line("", 0, raw) for raw in (*call_lines(1, ["fails", "answers"]), b"garbage\n")]
     counted = count_lines(lines)
