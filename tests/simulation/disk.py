@@ -291,12 +291,15 @@ class FakePath:
     def replace(self, target: "FakePath") -> None:
         """Rename over it."""
         self.disk.effect()
+        self._file()
         self.disk.rename(self.text, target.text)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove."""
         self.disk.effect()
-        self.disk.files.pop(self.text)
+        if not missing_ok:
+            self._file()
+        self.disk.files.pop(self.text, None)
 
     def glob(self, pattern: str) -> list["FakePath"]:
         """Files of this folder that begin like the pattern before its first star or bracket, and end as it does."""

@@ -5,87 +5,16 @@ the same rows. Transactions run one after the other here: what locks are for is 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sinks.letter_store import KeptLetter
+from tests.simulation.rows import Account, BrokenError, Counter, Entry, HoldRow, Leg, Node
 from tests.simulation.terms import billed_up, paid_seconds, talk_price
 
 MINUTE_MS: Final = 60_000
 NODE_SILENT_MS: Final = 15_000
 _EXPIRED: Final = "expired"
 _NO_END: Final = "no end in the journal"
-
-
-class Account(NamedTuple):
-    """A row of accounts."""
-
-    name: str
-    kind: str
-    currency: str
-    prepaid: bool = False
-    credit_micros: int = 0
-    by_money: bool = True
-
-
-class Entry(NamedTuple):
-    """A row of ledger_entries; its key is (reference, account, revision, occurred at)."""
-
-    kind: str
-    contra_account_id: int
-    amount_micros: int
-    billed_seconds: int
-
-
-class HoldRow(NamedTuple):
-    """A row of holds."""
-
-    node: str
-    peer_id: int
-    account_id: int
-    amount_micros: int
-    covered_seconds: int
-    quantum_seconds: int
-    price_e8: int
-    fee_micros: int
-    minimum_seconds: int
-    increment_seconds: int
-    decimals: int
-    admitted_ms: int
-    expires_ms: int
-    counted: bool = True
-    gone_ms: int | None = None
-
-
-class Counter(NamedTuple):
-    """A row of peer_counters."""
-
-    concurrent: int = 0
-    second: int = 0
-    in_second: int = 0
-
-
-class Node(NamedTuple):
-    """A row of nodes."""
-
-    agent_id: str
-    epoch: int
-    seen_ms: int
-
-
-class Leg(NamedTuple):
-    """A leg as posting brings it."""
-
-    reference: str
-    account_id: int
-    revision: int
-    occurred_ms: int
-    contra_account_id: int
-    amount_micros: int
-    billed_seconds: int
-
-
-class BrokenError(Exception):
-    """A CHECK of the schema does not hold."""
 
 
 _TABLES: Final = (

@@ -20,8 +20,9 @@ from tests.simulation.clock import Host, Process
 from tests.simulation.database import Database
 from tests.simulation.disk import Disk
 from tests.simulation.plan import NODES, CallPlan, Plan
+from tests.simulation.roles import Billing, Cdrs, Live
 from tests.simulation.routers import Router
-from tests.simulation.workers import Billing, Cdrs, Live, Worker
+from tests.simulation.workers import Worker
 
 ROUTERS: Final = 2
 
