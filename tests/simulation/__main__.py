@@ -1,8 +1,9 @@
-"""python -m tests.simulation: many histories, one history as a story, or the table of deliberate bugs.
+"""python -m tests.simulation (make simulate): many histories, one of them as a story, or the table of deliberate bugs.
 
---seeds N [--from S] [--processes P]   so many histories; exit 1 with the first seed that fails, and its short story
---seed N [--story]                     one history: what happened, and if it fails, the shortest one that does
-mutations [--seeds N] [--processes P]  every deliberate bug: by which seed it is found
+--seeds N [--from S]        so many histories; exit 1 with the first that fails, and its shortest story (SEEDS=, FROM=)
+--seed N [--story]          one history; what happened in it, or if it fails the shortest one that does (SEED=, STORY=1)
+--mutations [--seeds N]     every deliberate bug: by which seed it is found, of at most N (MUTATIONS=1)
+--processes P               of all these; as many as there are processors, if not said
 """
 
 import argparse
@@ -23,14 +24,14 @@ PROGRESS_SECONDS = 5.0
 def main() -> int:
     """The command line; 1 if something was found, or a deliberate bug was not."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="?", choices=("mutations",))
+    parser.add_argument("--mutations", action="store_true", help="the table of deliberate bugs")
     parser.add_argument("--seeds", type=int, default=0, help="how many histories")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="this one history")
     parser.add_argument("--story", action="store_true", help="tell everything that happens in it")
     parser.add_argument("--processes", type=int, default=0, help="how many processes; 0: one a processor")
     given = parser.parse_args()
-    if given.what == "mutations":
+    if given.mutations:
         return mutations(given.first, given.seeds or MUTATION_SEEDS, given.processes)
     if given.seed is not None:
         return one(given.seed, story=given.story)
