@@ -21,8 +21,9 @@ clock was set meanwhile they are negative or absurd. They are then not known; a 
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -81,19 +82,29 @@ def encode_line(kind: str, at_seconds: str, values: Mapping[str, str]) -> bytes:
     return (",".join('"' + field.replace('"', '""') + '"' for field in fields) + "\n").encode()
 
 
+def parts_of(line: bytes) -> Sequence[bytes]:
+    """A line of the journal; or, where it stands behind one that Asterisk never finished, both. Together they are all
+    of its bytes. Whether each part is one of ours, decode_line says: of what was never finished perhaps only the line
+    end is missing.
+    """
+    if line.rfind(_BEGINNING) <= 0:
+        return (line,)
+    starts = {found.start() for found in re.finditer(re.escape(_BEGINNING), line)}
+    return [line[start:end] for start, end in pairwise(sorted({0, *starts, len(line)}))]
+
+
+def has_parts(chunk: bytes) -> bool:
+    """Whether any line of a chunk of whole lines has parts."""
+    return chunk.count(_BEGINNING) > chunk.count(b"\n" + _BEGINNING) + chunk.startswith(_BEGINNING)
+
+
 def decode_line(line: bytes) -> JournalEvent:
     """The event of one line (with or without its line end). Raises JournalError."""
     return read_line(line)[0]
 
 
-def torn_part(line: bytes) -> bytes:
-    """What a line begins with that is none: a line that was never finished, and that this one was written behind."""
-    return line[: max(0, line.rfind(_BEGINNING))]
-
-
 def read_line(line: bytes) -> tuple[JournalEvent, bytes]:
-    """The event of one line and its JSON bytes; of a line behind a torn one, that of the whole. Raises JournalError."""
-    line = line[max(0, line.rfind(_BEGINNING)) :]
+    """The event of one line and its JSON bytes. Raises JournalError."""
     if len(line) > MAX_LINE_BYTES:
         raise JournalError(f"line of {len(line)} bytes: at most {MAX_LINE_BYTES}")
     kind, pairs = _split(line)

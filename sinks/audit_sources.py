@@ -12,7 +12,7 @@ from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
 from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, LegStarted, RatedLeg, decode_event
 from schemas.frame import FrameError, unpack_frame
 from schemas.ids import epoch_of, make_leg_id, node_of, split_leg_id
-from schemas.journal import JournalError, decode_line
+from schemas.journal import JournalError, decode_line, parts_of
 from schemas.topics import DEAD_LETTERS, RATED_LEGS, Topic
 from sinks.clickhouse import connect
 
@@ -188,22 +188,24 @@ def _read_lines(journals: Mapping[str, Path], legs: dict[str, None], opened: dic
             offset = 0
             with path.open("rb") as lines:
                 for line in lines:
-                    place = f"{node}:{path.name}:{offset}"
-                    offset += len(line)
-                    if not line.endswith(b"\n"):
-                        continue
-                    try:
-                        event = decode_line(line)
-                    except JournalError:
-                        yield Unreadable(node, place, line.rstrip(b"\r\n"))
-                        continue
-                    if isinstance(event, LegEnded):
-                        legs[make_leg_id(event.call_id, event.leg)] = None
-                    elif isinstance(event, CallEnded):
-                        legs[make_leg_id(event.call_id, 0)] = None
-                    elif isinstance(event, LegStarted):
-                        opened[make_leg_id(event.call_id, event.leg)] = None
-                        opened[make_leg_id(event.call_id, 0)] = None
+                    for part in parts_of(line) if line.endswith(b"\n") else ():
+                        try:
+                            event = decode_line(part)
+                        except JournalError:
+                            yield Unreadable(node, f"{node}:{path.name}:{offset}", part.rstrip(b"\r\n"))
+                        else:
+                            _take(event, legs, opened)
+                        offset += len(part)
+
+
+def _take(event: Any, legs: dict[str, None], opened: dict[str, None]) -> None:
+    if isinstance(event, LegEnded):
+        legs[make_leg_id(event.call_id, event.leg)] = None
+    elif isinstance(event, CallEnded):
+        legs[make_leg_id(event.call_id, 0)] = None
+    elif isinstance(event, LegStarted):
+        opened[make_leg_id(event.call_id, event.leg)] = None
+        opened[make_leg_id(event.call_id, 0)] = None
 
 
 class Letter(NamedTuple):

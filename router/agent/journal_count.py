@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from router.agent.journal_files import Line
 from schemas.events import CallEnded, LegEnded
 from schemas.ids import make_leg_id
-from schemas.journal import JournalError, decode_line, torn_part
+from schemas.journal import JournalError, decode_line
 from sinks.auditor.fold import Sums, add_hash, hour_of, leg_hash
 
 _KIND_WITHIN: Final = 64  # bytes of a line's beginning
@@ -44,8 +44,7 @@ def count_lines(lines: Iterable[Line]) -> Counted:
     legs: list[Leg] = []
     unreadable: list[Line] = []
     for line in lines:
-        behind = len(torn_part(line.raw))  # of a line written behind one that was never finished
-        beginning = line.raw[behind : behind + _KIND_WITHIN]
+        beginning = line.raw[:_KIND_WITHIN]
         if any(kind in beginning for kind in _OPENING):
             continue  # it closes nothing; should it be unreadable, the relay says so
         try:

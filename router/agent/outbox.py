@@ -1,7 +1,7 @@
 """Journal lines and the agent's own events → Kafka messages, in frames. Pure.
 
 Events of one call are in one partition, in the order of their lines. A line that is none of ours becomes a dead letter,
-whole, and its neighbours go on; a line that a torn one stands before is read, and the torn one is the dead letter.
+whole, and its neighbours go on.
 """
 
 import base64
@@ -21,7 +21,7 @@ from schemas.events import (
     encode_event,
 )
 from schemas.frame import pack_frames, partition_of
-from schemas.journal import JournalError, read_line, torn_part
+from schemas.journal import JournalError, read_line
 from schemas.topics import CALLS, DEAD_LETTERS, NODES
 from sinks.dead_letters import dead_letter_messages
 
@@ -55,10 +55,8 @@ def fill_outbox(node: str, lines: Iterable[Line], own: Sequence[OwnEvent], parti
         try:
             event, raw = read_line(line.raw)
         except JournalError as error:
-            letters.append(_letter(node, line, line.raw, str(error), now_ms))
+            letters.append(_letter(node, line, error, now_ms))
             continue
-        if torn := torn_part(line.raw):
-            letters.append(_letter(node, line, torn, "torn: never finished, and written on behind it", now_ms))
         calls.setdefault(partition_of(event.call_id, partitions), []).append(raw)
         events += 1
     for one in own:
@@ -78,12 +76,12 @@ def origin_of(node: str, line: Line) -> str:
     return f"journal:{node}:Master.csv~{line.head[:12]}:{line.offset}"
 
 
-def _letter(node: str, line: Line, raw: bytes, reason: str, now_ms: int) -> DeadLetter:
+def _letter(node: str, line: Line, error: JournalError, now_ms: int) -> DeadLetter:
     origin = origin_of(node, line)
     return DeadLetter(
         event_id=origin,
         origin=origin,
-        reason=reason[:1024],
-        raw_base64=base64.b64encode(raw).decode(),
+        reason=str(error)[:1024],
+        raw_base64=base64.b64encode(line.raw).decode(),
         at_ms=now_ms,
     )

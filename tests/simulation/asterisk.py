@@ -50,6 +50,7 @@ class Asterisk:
         self.on_gone: Callable[[], None] = lambda: None
         self.torn: tuple[int, int] | None = None  # how much of the next line comes at once, and when the rest
         self._rest: list[bytes] | None = None
+        self._opening = b""  # the last line that opened a leg
         self._numbers = 0
         self._boots = 0
         self._rotations = 0
@@ -82,9 +83,10 @@ class Asterisk:
         file.content[:] = f"{self.epoch}\n".encode()
         self.host.note("asterisk starts", self.name, self.epoch)
 
-    def die(self, down_ms: int, late_ms: int, *, torn: bool) -> None:
+    def die(self, down_ms: int, late_ms: int, torn: str) -> None:
         """kill -9 with calls up. `late_ms`: so long after the new start somebody finds the lines that were missing.
-        `torn`: the last line is on the disk in part, and what Asterisk writes next follows it.
+        `torn`: so many bytes of a line that closes a leg ("closing 97"), or of one that opens one, are on the disk, and
+        what Asterisk writes next follows them.
         """
         if not self.is_up:
             return
@@ -94,8 +96,12 @@ class Asterisk:
         for call in self.up.values():
             ends = call.hunt.hang_up(self._now()) if call.hunt.state in ("dialling", "talking") else []
             late += [output for output in ends if isinstance(output, Line)]
-        if torn and late:
-            self._put(encode_line(late[0].kind, "1.0", self._values(late[0]))[:97])
+        kind, _, cut = torn.partition(" ")
+        raw = self._opening
+        if kind == "closing":
+            raw = encode_line(late[0].kind, "1.0", self._values(late[0])) if late else b""
+        if torn and self._rest is None and raw:
+            self._put(raw[: min(int(cut), len(raw) - 1)])
         self._rest = None
         self.up.clear()
         self.on_gone()
@@ -207,6 +213,8 @@ class Asterisk:
     def _write(self, line: Line) -> None:
         raw = encode_line(line.kind, _seconds(self._wall_at(line.at_ms)), self._values(line))
         self._on_line(line, raw)
+        if line.kind == "LEG_START":
+            self._opening = raw
         if self._rest is not None:
             self._rest.append(raw)
             return

@@ -1,5 +1,6 @@
 """Kafka: topics of partitions, appended to; consumer groups whose commits are fenced by the group's generation."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
@@ -24,14 +25,14 @@ class CommitFailedError(ConnectionError):
 
 
 class Broker:
-    """The one broker. `refusals` and `losses` say what the next appends meet: not done, or done without an answer."""
+    """The one broker. `refusals` and `losses` say whose next appends are not done, or done without an answer."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self.bites = host.bites
         self.is_away = False
-        self.refusals = 0
-        self.losses = 0
+        self.refusals: Counter[str] = Counter()
+        self.losses: Counter[str] = Counter()
         self.log: dict[Place, list[bytes]] = {
             Place(topic.name, partition): [] for topic in TOPICS for partition in range(PARTITIONS)
         }
@@ -45,14 +46,10 @@ class Broker:
         self._host.effect()
         if self.is_away:
             raise KafkaConnectionError("away")
-        if self.refusals:
-            self.refusals -= 1
-            self.bites["requests refused"] += 1
+        if self._host.meets(self.refusals, "requests refused"):
             raise KafkaConnectionError("refused")
         self.put(topic, partition, value)
-        if self.losses:
-            self.losses -= 1
-            self.bites["answers lost"] += 1
+        if self._host.meets(self.losses, "answers lost"):
             raise KafkaConnectionError("the answer was lost")
         self._host.effect()
 
@@ -81,7 +78,9 @@ class Broker:
 
     def heal(self) -> None:
         """No more faults."""
-        self.is_away, self.refusals, self.losses = False, 0, 0
+        self.is_away = False
+        self.refusals.clear()
+        self.losses.clear()
         self.hidden_until_ms.clear()
         for place in self.log:
             self.show(place)

@@ -1,5 +1,6 @@
 """ClickHouse: `legs` as a ReplacingMergeTree(revision), read FINAL; inserts that fail, or whose answer is lost."""
 
+from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from clickhouse_connect.driver.exceptions import OperationalError
@@ -28,8 +29,8 @@ class ClickHouse:
     def __init__(self, host: Host) -> None:
         self._host = host
         self.is_away = False
-        self.refusals = 0
-        self.losses = 0
+        self.refusals: Counter[str] = Counter()
+        self.losses: Counter[str] = Counter()
         self.rows: dict[tuple[Any, ...], Cdr] = {}  # by sorting key: the newest of the highest revision
         self.inserts = 0
         self.repeats = 0
@@ -39,9 +40,7 @@ class ClickHouse:
         self._host.effect()
         if self.is_away:
             raise OperationalError("away")
-        if self.refusals:
-            self.refusals -= 1
-            self._host.bites["requests refused"] += 1
+        if self._host.meets(self.refusals, "requests refused"):
             raise OperationalError("refused")
         self.inserts += 1
         columns = [arrow.column(name).to_pylist() for name in (*_COLUMNS, "start_time", "vendor_peer_id")]
@@ -53,9 +52,7 @@ class ClickHouse:
             key = (start.date(), start_ms // _HOUR_MS, vendor, start_ms, leg_id)
             row = Cdr(leg_id, side, currency, account_id, int(amount.scaleb(6)), revision, estimated)
             self.keep(key, row)
-        if self.losses:
-            self.losses -= 1
-            self._host.bites["answers lost"] += 1
+        if self._host.meets(self.losses, "answers lost"):
             raise OperationalError("the answer was lost")
         self._host.effect()
 
@@ -74,7 +71,9 @@ class ClickHouse:
 
     def heal(self) -> None:
         """No more faults."""
-        self.is_away, self.refusals, self.losses = False, 0, 0
+        self.is_away = False
+        self.refusals.clear()
+        self.losses.clear()
 
 
 _COLUMNS: Final = ("leg_id", "side", "currency", "account_id", "amount", "revision", "estimated")

@@ -254,6 +254,15 @@ class Host:
         self.note("FAILURE", kind, detail)
         self.failures.append((kind, detail))
 
+    def meets(self, left: Counter[str], what: str) -> bool:
+        """Whether the running process's request meets a fault of which so many are left, by process or for anybody."""
+        for name in ("", self.running.name) if self.running is not None else ("",):
+            if left[name]:
+                left[name] -= 1
+                self.bites[what] += 1
+                return True
+        return False
+
     def effect(self) -> None:
         """The running process's effect."""
         if self.running is not None:

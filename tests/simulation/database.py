@@ -1,5 +1,6 @@
 """Connections to the model of PostgreSQL: autocommit or transactions, away, or an answer lost with the commit done."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from tests.simulation.tables import BrokenError, Tables
 
 
 class Database:
-    """The one server. `refusals` and `losses` say what the next commits meet: undone, or done without an answer."""
+    """The one server. `refusals` and `losses` say whose next commits are undone, or done without an answer."""
 
     def __init__(self, host: Host, wall_ms: Callable[[], int]) -> None:
         self.host = host
@@ -19,8 +20,8 @@ class Database:
         self.tables = Tables()
         self.is_away = False
         self.cut_off: set[str] = set()  # names of processes that cannot reach it
-        self.refusals = 0
-        self.losses = 0
+        self.refusals: Counter[str] = Counter()
+        self.losses: Counter[str] = Counter()
         self.committed: Callable[[], None] = lambda: None
         self.on_statement: Callable[[str, Any, list[Any]], None] = lambda _statement, _given, _rows: None
 
@@ -31,7 +32,9 @@ class Database:
 
     def heal(self) -> None:
         """No more faults."""
-        self.is_away, self.refusals, self.losses = False, 0, 0
+        self.is_away = False
+        self.refusals.clear()
+        self.losses.clear()
         self.cut_off.clear()
 
     async def connect(self, *_: Any, autocommit: bool = False, **__: Any) -> "AsyncConnection":
@@ -109,15 +112,11 @@ class Connection:
         except BaseException:
             self.roll_back()
             raise
-        if database.refusals:
-            database.refusals -= 1
-            database.host.bites["requests refused"] += 1
+        if database.host.meets(database.refusals, "requests refused"):
             self._break()
         self._end()
         database.committed()
-        if database.losses:
-            database.losses -= 1
-            database.host.bites["answers lost"] += 1
+        if database.host.meets(database.losses, "answers lost"):
             self._break()
         database.host.effect()
 

@@ -67,11 +67,11 @@ def _cut_off(world: World, step: Step) -> None:
 
 
 def _refuse(world: World, step: Step) -> None:
-    world.servers[step.target].refusals += step.a
+    world.servers[step.target].refusals[step.text] += step.a
 
 
 def _lose(world: World, step: Step) -> None:
-    world.servers[step.target].losses += step.a
+    world.servers[step.target].losses[step.text] += step.a
 
 
 def _slow(world: World, step: Step) -> None:
@@ -84,7 +84,7 @@ def _hide(world: World, step: Step) -> None:
 
 
 def _asterisk_dies(world: World, step: Step) -> None:
-    world.nodes[int(step.target)].die(step.a, step.b, torn=step.text == "torn")
+    world.nodes[int(step.target)].die(step.a, step.b, step.text)
 
 
 def _rotate(world: World, step: Step) -> None:

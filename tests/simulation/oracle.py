@@ -9,11 +9,11 @@ from unittest import mock
 
 from router.agent.journal_count import count_lines
 from router.agent.journal_files import Line as JournalLine
+from router.agent.marks import whole_lines
 from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, RatedLeg, decode_event
 from schemas.facts import decode_facts
 from schemas.frame import FrameError, partition_of, unpack_frame
 from schemas.ids import make_leg_id
-from schemas.journal import torn_part
 from schemas.live import LIVE_CALL_DECODER
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from simulator.lines import Line
@@ -199,13 +199,16 @@ def judge(world: World) -> list[tuple[str, str]]:
     return found
 
 
-def _wrong_counts(world: World, legs: Set[str]) -> list[tuple[str, str]]:
-    """The agents' own count of their journals, which files are sealed by, closes what the whole audit reads there."""
-    counted: set[str] = set()
+def _journal_lines(world: World) -> Iterator[bytes]:
+    """All whole lines of all journals, as the product's own reading parts them."""
     for node in world.nodes:
         for _, file in node.disk.listed(f"/{node.name}/journal"):
-            raws = [raw for raw in bytes(file.content).splitlines(keepends=True) if raw.endswith(b"\n")]
-            counted |= {leg.leg_id for leg in count_lines(JournalLine("", 0, raw) for raw in raws).closed}
+            yield from whole_lines(bytes(file.content), 1 << 30)
+
+
+def _wrong_counts(world: World, legs: Set[str]) -> list[tuple[str, str]]:
+    """The agents' own count of their journals, which files are sealed by, closes what the whole audit reads there."""
+    counted = {leg.leg_id for leg in count_lines(JournalLine("", 0, raw) for raw in _journal_lines(world)).closed}
     return [("leg counted in the journal by one and not by the other", leg_id) for leg_id in sorted(counted ^ legs)]
 
 
@@ -224,19 +227,14 @@ def _true_bill(line: Line) -> tuple[str, int] | None:
 def _wrong_money(world: World) -> list[tuple[str, str]]:
     """Every leg that was closed in a whole line is billed for what really happened, or waits for its account."""
     tables = world.database.tables
-    on_disk = {
-        raw[len(torn_part(raw)) :]
-        for node in world.nodes
-        for _, file in node.disk.listed(f"/{node.name}/journal")
-        for raw in bytes(file.content).splitlines(keepends=True)
-    }
+    on_disk = {raw.rstrip(b"\n") for raw in _journal_lines(world)}
     unpaid = {
         one.leg_id for one in tables.letters.values() if one.state != "replayed" and "no such account" in one.reason
     }
     wrong = []
     for line, raw in world.lines:
         bill = _true_bill(line)
-        if bill is None or raw not in on_disk or bill[0] in unpaid:
+        if bill is None or raw.rstrip(b"\n") not in on_disk or bill[0] in unpaid:
             continue
         leg_id, micros = bill
         keys = tables.references.get(leg_id, frozenset())

@@ -75,6 +75,7 @@ def make_plan(seed: int) -> Plan:
     )
     elements: list[Element] = [_call(dice) for _ in range(dice.randint(12, 36))]
     elements += [_fault(dice, config) for _ in range(dice.choice((2, 4, 7, 11, 16)))]
+    elements += [step for _ in range(dice.choice((0, 1, 2))) for step in _cluster(dice, config)]
     elements += [_action(dice) for _ in range(dice.randint(0, 4))]
     return Plan(seed, config, tuple(sorted(elements, key=lambda element: (element.at_ms, element.kind))))
 
@@ -118,7 +119,7 @@ def _fault(dice: random.Random, config: Config) -> Step:
     if kind == "cut_off":
         return Step(at_ms, kind, process, dice.choice((2_000, 10_000)))
     if kind in ("refuse", "lose"):
-        return Step(at_ms, kind, server, dice.choice((1, 1, 2, 5)))
+        return Step(at_ms, kind, server, dice.choice((1, 1, 2, 5)), text=dice.choice(("", process)))
     if kind == "slow":
         return Step(at_ms, kind, server, dice.choice((300, 900, 4_000)), dice.choice((10_000, 40_000)))
     if kind == "hide":
@@ -126,7 +127,7 @@ def _fault(dice: random.Random, config: Config) -> Step:
                     dice.choice((2_000, 15_000)))  # fmt: skip
     if kind == "asterisk_dies":
         late_ms = dice.choice((0, 0, dice.randint(100, 7_000), 15_000))
-        return Step(at_ms, kind, node, dice.choice((300, 3_000, 10_000)), late_ms, dice.choice(("", "", "torn")))
+        return Step(at_ms, kind, node, dice.choice((300, 3_000, 10_000)), late_ms, _torn(dice))
     if kind == "rotate":
         return Step(at_ms, kind, node, dice.choice((0, 0, dice.randint(1, 12))))
     if kind == "torn":
@@ -144,6 +145,43 @@ def _fault(dice: random.Random, config: Config) -> Step:
                     dice.randrange(5))  # fmt: skip
     assert kind == "rebalance"
     return Step(at_ms, kind, "billing" if dice.random() < 0.8 else "cdrs")
+
+
+def _torn(dice: random.Random) -> str:
+    """What of a line is on the disk when Asterisk dies."""
+    return dice.choice(("", f"{dice.choice(('closing', 'closing', 'opening'))} {dice.choice((40, 97, 250, 9_999))}"))
+
+
+def _cluster(dice: random.Random, config: Config) -> list[Step]:
+    """Faults that come together, where each alone does little."""
+    at_ms, node = dice.randint(5_000, LAST_CALL_MS), dice.randrange(NODES)
+    worker = f"billing-{dice.randrange(config.workers)}"
+    agent, effects, down_ms = f"agent-{node}", dice.randint(1, 15), dice.choice((300, 3_000))
+    kind = dice.choice(("late lines", "unanswered", "unanswered", "journal"))
+    if kind == "late lines":  # the true ends come while the estimates are on their way, or with somebody who sleeps
+        told_ms = at_ms + down_ms + dice.randint(200, 5_000)
+        with_it = (
+            Step(told_ms, "freeze", worker, effects, dice.choice((8_000, 15_000))),
+            Step(told_ms, "kill", agent, effects, 500),
+            Step(told_ms, "slow", "kafka", 4_000, 10_000),
+        )
+        late_ms = dice.randint(100, 9_000)
+        return [Step(at_ms, "asterisk_dies", f"{node}", down_ms, late_ms, _torn(dice)), dice.choice(with_it)]
+    if kind == "unanswered":  # whoever waits for a slow answer is killed meanwhile
+        server = dice.choice(("kafka", "postgres", "clickhouse"))
+        process = "cdrs-0" if server == "clickhouse" else dice.choice((worker, worker, agent))
+        kills = [
+            Step(at_ms + dice.randint(1_000, 12_000), "kill", process, dice.randint(1, 15), dice.choice((500, 2_000)))
+            for _ in range(2)
+        ]
+        return [Step(at_ms, "slow", server, dice.choice((900, 2_000, 4_000)), 15_000), *kills]
+    steps = [
+        Step(at_ms, "torn", f"{node}", dice.randint(1, 900), dice.choice((100, 1_500, 6_000))),
+        Step(at_ms + dice.randint(0, 3_000), "kill", agent, effects, down_ms),
+        Step(at_ms + dice.randint(0, 9_000), "copied", f"{node}"),
+    ]
+    rotations = [Step(at_ms + dice.randint(0, 9_000), "rotate", f"{node}", effects * (number % 2)) for number in (0, 1)]
+    return [*dice.sample(steps, 2), *rotations]
 
 
 def _action(dice: random.Random) -> Step:

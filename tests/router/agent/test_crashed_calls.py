@@ -94,12 +94,15 @@ def test_only_calls_of_the_node_and_its_earlier_epochs_are_looked_for() -> None:
 
 
 def test_a_torn_line_closes_nothing_and_hides_nothing() -> None:
-    first, second, third = (call_lines(number, ["answers"], epoch=OLD) for number in (1, 2, 3))
+    lines = {number: call_lines(number, ["answers"], epoch=OLD) for number in range(1, 7)}
+    whole = b"".join(line for number in range(1, 6) for line in lines[number][:-1])
+    end = {number: lines[number][-1] for number in lines}
     calls = OpenCalls("sim1", OLD, NEW)
-    # The end of the first call is torn where nothing but its newline is missing; the start of the second stands behind
-    # it. The start of the third is torn, and something that is no line stands behind it.
-    calls.take(b"".join([*first[:-1], first[-1].rstrip(b"\r\n"), second[0], third[0][:-9], b'"USER_DEFINED","x\n']))
-    assert calls.lines() == {call_id_of(1, OLD): first[:-1], call_id_of(2, OLD): second[:1]}
+    # The end of the first is cut off, and the end of the second stands behind it. Of the third only the line end is
+    # missing, and the sixth begins behind it. The end of the fourth is cut off; to the fifth's something was added.
+    calls.take(whole + end[1][:-9] + end[2] + end[3].rstrip(b"\n") + lines[6][0])
+    calls.take(end[4][:-9] + b"\n" + end[5].rstrip(b"\n") + b"garbage\n")
+    assert set(calls.lines()) == {call_id_of(number, OLD) for number in (1, 4, 5, 6)}
 
 
 def test_what_never_ends_is_no_line_and_costs_no_memory() -> None:

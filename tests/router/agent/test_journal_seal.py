@@ -15,7 +15,7 @@ from router.agent.journal_reading import Settled, digest, read_piece
 from router.agent.journal_rows import Segment, advance
 from router.agent.journal_seal import is_to_delete, is_to_rotate, rotate
 from router.agent.last_heartbeat import LastHeartbeat
-from router.agent.marks import Found
+from router.agent.marks import Found, whole_lines
 from sinks.auditor.fold import Sums
 
 NOW = datetime(2026, 11, 25, 20, 0, tzinfo=UTC)
@@ -85,12 +85,12 @@ def test_a_digest_is_that_of_the_size_that_was_meant(tmp_path: Path) -> None:
     assert digest(path, 2) == digest(path, 4) == ""
 
 
-def test_a_line_behind_a_torn_one_is_counted_as_the_relay_reads_it() -> None:
+def test_of_a_line_behind_a_torn_one_both_are_counted() -> None:
     begun, *_, ended = call_lines(1, ["answers"])
-    behind = [begun[:60] + ended, ended[:60] + begun]
-    counted = [count_lines([Line("", 0, raw)]) for raw in behind]
-    assert [{leg.leg_id for leg in one.closed} for one in counted] == [{f"{call_id_of(1)}/0"}, set()]
-    assert not any(one.unreadable for one in counted)
+    raw = b"".join([ended[:60], ended, ended.rstrip(b"\n"), begun, ended[:70], begun])
+    counted = count_lines(Line("", 0, one) for one in whole_lines(raw, 1 << 20))
+    assert [leg.leg_id for leg in counted.closed] == [f"{call_id_of(1)}/0"] * 2
+    assert [line.raw for line in counted.unreadable] == [ended[:60], ended[:70]]
 
 
 def test_a_call_says_which_legs_there_must_be() -> None:

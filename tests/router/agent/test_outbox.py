@@ -60,22 +60,6 @@ def test_a_line_that_is_none_of_ours_is_one_dead_letter_and_its_neighbours_go_on
     assert all(len(message.value) < 1_000_000 for message in outbox.messages)
 
 
-def test_a_line_behind_a_torn_one_goes_on_and_the_torn_one_is_a_dead_letter() -> None:
-    torn = GOLDEN[0][:97]
-    outbox = fill_outbox("ast1", lines_of([GOLDEN[1], torn + GOLDEN[0], GOLDEN[1]]), [], 8, 0)
-    arrived: dict[str, list[bytes]] = {"calls": [], "dead-letters": []}
-    for message in outbox.messages:
-        arrived[message.topic] += [bytes(raw) for raw in unpack_frame(message.value)]
-    events = [decode_event(raw) for raw in arrived["calls"]]
-    wanted = [decode_line(GOLDEN[1]), decode_line(GOLDEN[0]), decode_line(GOLDEN[1])]
-    assert sorted(events, key=repr) == sorted(wanted, key=repr)
-    (letter,) = [decode_event(raw) for raw in arrived["dead-letters"]]
-    assert isinstance(letter, DeadLetter)
-    assert base64.b64decode(letter.raw_base64) == torn
-    assert letter.origin == f"journal:ast1:Master.csv~0123456789ab:{len(GOLDEN[1])}"
-    assert "torn" in letter.reason
-
-
 def test_own_events_go_to_their_topics() -> None:
     own = [
         NodeRestarted(event_id="ast1:5:node_restarted", node="ast1", epoch=5, previous_epoch=4, at_ms=1),
