@@ -16,6 +16,7 @@ _WHOLE: Final = (
 )
 _LINE: Final = re.compile(_WHOLE + rb"\r?\n")
 _PART: Final = re.compile(_WHOLE + rb"(?:\r?\n)?")
+_OPENING: Final = (b"LEG_START", b"LEG_ANSWER")
 _EPOCH_DIGITS: Final = 10
 MAX_REST_BYTES: Final = 1 << 20  # no line is so long: what has no end until here is none
 
@@ -65,7 +66,13 @@ class OpenCalls:
             self._fold(kind, call, leg, match)
 
     def end_file(self) -> None:
-        """A file has ended: a torn last line of it is no line."""
+        """A file has ended. A torn last line of it closes nothing: nobody may ever read it. It may have opened a leg,
+        though, if only its line end is missing.
+        """
+        for part in parts_of(self._rest):
+            line = _PART.fullmatch(part)
+            if line is not None and line[1] in _OPENING:
+                self._take_line(line)
         self._rest = b""
 
     def lines(self) -> dict[str, list[bytes]]:

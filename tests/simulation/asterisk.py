@@ -85,8 +85,8 @@ class Asterisk:
 
     def die(self, down_ms: int, late_ms: int, torn: str) -> None:
         """kill -9 with calls up. `late_ms`: so long after the new start somebody finds the lines that were missing.
-        `torn`: so many bytes of a line that closes a leg ("closing 97"), or of one that opens one, are on the disk, and
-        what Asterisk writes next follows them.
+        `torn`: so many bytes of the next line are on the disk, and what Asterisk writes next follows them: of one that
+        closes a leg ("closing 97"), of the one after that ("ending 97"), or of one that opens a leg ("opening 97").
         """
         if not self.is_up:
             return
@@ -97,8 +97,10 @@ class Asterisk:
             ends = call.hunt.hang_up(self._now()) if call.hunt.state in ("dialling", "talking") else []
             late += [output for output in ends if isinstance(output, Line)]
         kind, _, cut = torn.partition(" ")
+        if kind == "ending" and len(late) > 1 and self._rest is None:
+            self._write(late.pop(0))
         raw = self._opening
-        if kind == "closing":
+        if kind != "opening":
             raw = encode_line(late[0].kind, "1.0", self._values(late[0])) if late else b""
         if torn and self._rest is None and raw:
             self._put(raw[: min(int(cut), len(raw) - 1)])

@@ -43,7 +43,10 @@ def _kill(world: World, step: Step) -> None:
 def _freeze(world: World, step: Step) -> None:
     process = world.processes.get(step.target)
     if process is not None and process.is_alive:
-        process.arm(step.a, lambda: process.freeze(step.b))
+        if step.a:
+            process.arm(step.a, lambda: process.freeze(step.b))
+        else:
+            process.freeze(step.b)
 
 
 def _away(world: World, step: Step) -> None:

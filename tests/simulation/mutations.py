@@ -73,7 +73,7 @@ MUTATIONS: Final = (
     _one("a torn line closes its leg", "router.agent.open_calls:OpenCalls.take",
          "parts = parts_of(match[0])", "parts = [match[0]]"),
     _one("a line that cannot be read is passed over", "router.agent.outbox:fill_outbox",
-         "letters.append(_letter(node, line, line.raw, str(error), now_ms))", "pass"),
+         "letters.append(_letter(node, line, error, now_ms))", "pass"),
     _one("events of a call are in the partition of its node", "router.agent.outbox:fill_outbox",
          "partition_of(event.call_id, partitions)", "partition_of(node, partitions)"),
     _one("the new start is stored before the crashed calls are closed", "router.agent.restart:Restart.is_done",

@@ -127,7 +127,7 @@ def _fault(dice: random.Random, config: Config) -> Step:
                     dice.choice((2_000, 15_000)))  # fmt: skip
     if kind == "asterisk_dies":
         late_ms = dice.choice((0, 0, dice.randint(100, 7_000), 15_000))
-        return Step(at_ms, kind, node, dice.choice((300, 3_000, 10_000)), late_ms, _torn(dice))
+        return Step(at_ms, kind, node, dice.choice((300, 3_000, 10_000)), late_ms, dice.choice(("", _torn(dice))))
     if kind == "rotate":
         return Step(at_ms, kind, node, dice.choice((0, 0, dice.randint(1, 12))))
     if kind == "torn":
@@ -149,7 +149,7 @@ def _fault(dice: random.Random, config: Config) -> Step:
 
 def _torn(dice: random.Random) -> str:
     """What of a line is on the disk when Asterisk dies."""
-    return dice.choice(("", f"{dice.choice(('closing', 'closing', 'opening'))} {dice.choice((40, 97, 250, 9_999))}"))
+    return f"{dice.choice(('closing', 'ending', 'ending', 'opening'))} {dice.choice((40, 97, 250, 250, 9_999))}"
 
 
 def _cluster(dice: random.Random, config: Config) -> list[Step]:
@@ -157,16 +157,17 @@ def _cluster(dice: random.Random, config: Config) -> list[Step]:
     at_ms, node = dice.randint(5_000, LAST_CALL_MS), dice.randrange(NODES)
     worker = f"billing-{dice.randrange(config.workers)}"
     agent, effects, down_ms = f"agent-{node}", dice.randint(1, 15), dice.choice((300, 3_000))
-    kind = dice.choice(("late lines", "unanswered", "unanswered", "journal"))
+    kind = dice.choice(("late lines", "late lines", "unanswered", "unanswered", "journal", "answers lost"))
     if kind == "late lines":  # the true ends come while the estimates are on their way, or with somebody who sleeps
-        told_ms = at_ms + down_ms + dice.randint(200, 5_000)
-        with_it = (
-            Step(told_ms, "freeze", worker, effects, dice.choice((8_000, 15_000))),
-            Step(told_ms, "kill", agent, effects, 500),
-            Step(told_ms, "slow", "kafka", 4_000, 10_000),
-        )
-        late_ms = dice.randint(100, 9_000)
-        return [Step(at_ms, "asterisk_dies", f"{node}", down_ms, late_ms, _torn(dice)), dice.choice(with_it)]
+        told_ms = at_ms + down_ms + dice.randint(800, 4_000)
+        late_ms = dice.choice((0, dice.randint(100, 9_000), dice.randint(100, 9_000)))
+        slow = Step(told_ms - 600, "slow", dice.choice(("postgres", "kafka")), 2_000, 5_000)
+        freeze = Step(told_ms, "freeze", worker, dice.choice((0, effects)), dice.choice((8_000, 15_000)))
+        with_it = dice.choice(([slow, freeze], [slow, freeze], [slow], [Step(told_ms, "kill", agent, effects, 500)]))
+        return [Step(at_ms, "asterisk_dies", f"{node}", down_ms, late_ms, _torn(dice)), *with_it]
+    if kind == "answers lost":
+        times = (at_ms + dice.randint(0, 15_000) for _ in range(8))
+        return [Step(one, "lose", dice.choice(("postgres", "postgres", "kafka")), 1, text=agent) for one in times]
     if kind == "unanswered":  # whoever waits for a slow answer is killed meanwhile
         server = dice.choice(("kafka", "postgres", "clickhouse"))
         process = "cdrs-0" if server == "clickhouse" else dice.choice((worker, worker, agent))

@@ -105,6 +105,18 @@ def test_a_torn_line_closes_nothing_and_hides_nothing() -> None:
     assert set(calls.lines()) == {call_id_of(number, OLD) for number in (1, 4, 5, 6)}
 
 
+def test_a_last_line_without_its_end_may_open_and_never_closes() -> None:
+    lines = {number: call_lines(number, ["answers"], epoch=OLD) for number in range(1, 4)}
+    calls = OpenCalls("sim1", OLD, NEW)
+    calls.take(lines[1][0].rstrip(b"\n"))
+    calls.end_file()
+    calls.take(b"".join([*lines[2][:-1], lines[2][-1].rstrip(b"\n")]))
+    calls.end_file()
+    calls.take(lines[3][0][:-2])
+    calls.end_file()
+    assert set(calls.lines()) == {call_id_of(number, OLD) for number in (1, 2)}
+
+
 def test_what_never_ends_is_no_line_and_costs_no_memory() -> None:
     calls = OpenCalls("sim1", OLD, NEW)
     for _ in range(50):
