@@ -1,10 +1,12 @@
 """ClickHouse: `legs` as a ReplacingMergeTree(revision), read FINAL; inserts that fail, or whose answer is lost."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from clickhouse_connect.driver.exceptions import OperationalError
 
+from sinks import cdrs
 from sinks.audit_sources import Money
 from tests.simulation.clock import Host
 
@@ -23,6 +25,12 @@ class Cdr(NamedTuple):
     estimated: bool
 
 
+class Result(NamedTuple):
+    """As clickhouse-connect's."""
+
+    result_rows: list[tuple[str]]
+
+
 class ClickHouse:
     """The one server, and the client of everybody."""
 
@@ -34,12 +42,11 @@ class ClickHouse:
         self.rows: dict[tuple[Any, ...], Cdr] = {}  # by sorting key: the newest of the highest revision
         self.inserts = 0
         self.repeats = 0
+        self.dropped = 0
 
     def insert_arrow(self, table: str, arrow: Any, settings: Any = None) -> None:
         """As clickhouse-connect's. Raises OperationalError: then it is there, or it is not."""
-        self._host.effect()
-        if self.is_away:
-            raise OperationalError("away")
+        self._require()
         if self._host.meets(self.refusals, "requests refused"):
             raise OperationalError("refused")
         self.inserts += 1
@@ -55,6 +62,36 @@ class ClickHouse:
         if self._host.meets(self.losses, "answers lost"):
             raise OperationalError("the answer was lost")
         self._host.effect()
+
+    def query(self, statement: str, parameters: Mapping[str, Any]) -> Result:
+        """As clickhouse-connect's, for what sinks/cdrs.py asks; rows that a merge would drop are not there any more."""
+        self._require()
+        if statement == cdrs.ESTIMATED_CALLS:
+            calls = [row for row in self._within(parameters) if row.leg_id.endswith("/0")]
+            return Result([(row.leg_id,) for row in calls if row.estimated])
+        assert statement == cdrs.REPLACED, statement
+        rows = [row for row in self._within(parameters) if row.leg_id in parameters["legs"]]
+        true = {row.leg_id for row in rows if not row.estimated}
+        places = Counter(row.leg_id for row in rows)
+        return Result([(leg_id,) for leg_id, count in places.items() if count > 1 and leg_id in true])
+
+    def command(self, statement: str, parameters: Mapping[str, Any]) -> None:
+        """As clickhouse-connect's."""
+        self._require()
+        assert statement == cdrs.DROP, statement
+        gone = {row for row in self._within(parameters) if row.estimated and row.leg_id in parameters["legs"]}
+        self.rows = {key: row for key, row in self.rows.items() if row not in gone}
+        self.dropped += len(gone)
+        if self._host.meets(self.losses, "answers lost"):
+            raise OperationalError("the answer was lost")
+
+    def _within(self, parameters: Mapping[str, Any]) -> list[Cdr]:
+        return [row for key, row in self.rows.items() if parameters["first"] <= key[3] <= parameters["last"]]
+
+    def _require(self) -> None:
+        self._host.effect()
+        if self.is_away:
+            raise OperationalError("away")
 
     def keep(self, key: tuple[Any, ...], row: Cdr) -> None:
         """A repeat replaces; of several the highest revision stands, of equals the newest."""

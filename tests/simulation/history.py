@@ -57,6 +57,7 @@ def _bites(world: World) -> dict[str, int]:
         "rated again": len(rated) - len({event.event_id for event in rated}),
         "posted again": tables.repeats,
         "CDRs again": world.clickhouse.repeats,
+        "estimates dropped": world.clickhouse.dropped,
         "estimated": sum(event.ended.estimated for event in {event.leg_id: event for event in rated}.values()),
         "corrections": sum(entry.kind == "correction" for entry in tables.entries.values()),
         "cut": sum("BALANCE" in line.values.get("reason", "") for line, _ in world.lines),

@@ -123,6 +123,8 @@ MUTATIONS: Final = (
     _one("the limit of calls at once is not kept", f"{_TABLES}.admit", "0 < most_calls <= counter.concurrent", "False"),
     _one("a released hold stays in what is held", f"{_TABLES}._give_back",
          "self.hold_more(hold.account_id, -hold.amount_micros)", "pass"),
+    _one("a call's estimated CDR stays beside the true one", "sinks.cdrs:drop_replaced_estimates",
+         "    if replaced:\n", "    if not replaced:\n"),
     _one("CDRs are not deduplicated", "tests.simulation.clickhouse:ClickHouse.keep",
          "known = self.rows.get(key)", "key = (*key, self.inserts)\n    known = self.rows.get(key)"),
     _one("of a CDR's revisions the last to come stands", "tests.simulation.clickhouse:ClickHouse.keep",
