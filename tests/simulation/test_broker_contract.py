@@ -11,11 +11,10 @@ from kafka.structs import OffsetAndMetadata
 
 from schemas.connections import Kafka
 from schemas.topics import CALLS
-from sinks.topics import make_topics
 from tests.simulation.broker import Broker, CommitFailedError, Group, Place
 from tests.simulation.clock import Host
 
-PARTITIONS = 4
+PARTITIONS = 4  # that messages are put into
 DEADLINE_SECONDS = 60.0
 Read = list[tuple[int, int, bytes]]  # (partition, offset, value)
 
@@ -134,7 +133,6 @@ class RealMember:
 class RealLog:
     def __init__(self, kafka: Kafka) -> None:
         self._bootstrap = kafka.bootstrap
-        make_topics(kafka.model_copy(update={"partitions": PARTITIONS}))
         self._producer: Any = KafkaProducer(bootstrap_servers=kafka.bootstrap)
         self._members: list[RealMember] = []
 
