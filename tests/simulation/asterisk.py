@@ -50,6 +50,7 @@ class Asterisk:
         self.on_gone: Callable[[], None] = lambda: None
         self.torn: tuple[int, int] | None = None  # how much of the next line comes at once, and when the rest
         self._rest: list[bytes] | None = None
+        self._unfinished: list[bytes] = []  # the lines of which `_rest` is the rest
         self._opening = b""  # the last line that opened a leg
         self._numbers = 0
         self._boots = 0
@@ -104,15 +105,20 @@ class Asterisk:
             raw = encode_line(late[0].kind, "1.0", self._values(late[0])) if late else b""
         if torn and self._rest is None and raw:
             self._put(raw[: min(int(cut), len(raw) - 1)])
-        self._rest = None
+        lost, self._rest, self._unfinished = (self._unfinished if self._rest is not None else []), None, []
         self.up.clear()
         self.on_gone()
         self.host.clock.after(down_ms, self.start)
         if late_ms:
-            self.host.clock.after(down_ms + late_ms, lambda: self._recover(late))
+            self.host.clock.after(down_ms + late_ms, lambda: self._recover(lost, late))
 
-    def _recover(self, late: list[Line]) -> None:
-        self.host.note("lines found late", self.name, len(late))
+    def _recover(self, lost: list[bytes], late: list[Line]) -> None:
+        self.host.note("lines found late", self.name, len(lost) + len(late))
+        if self._rest is not None:
+            self._rest += lost
+            self._unfinished += lost
+        elif lost:
+            self._put(b"".join(lost))
         for line in late:
             self._write(line)
 
@@ -219,12 +225,13 @@ class Asterisk:
             self._opening = raw
         if self._rest is not None:
             self._rest.append(raw)
+            self._unfinished.append(raw)
             return
         if self.torn is not None:
             cut, delay_ms = self.torn
             self.torn = None
             self._put(raw[: min(cut, len(raw) - 1)])
-            self._rest = [raw[min(cut, len(raw) - 1) :]]
+            self._rest, self._unfinished = [raw[min(cut, len(raw) - 1) :]], [raw]
             boot = self._boots
             self.host.clock.after(delay_ms, lambda: self._mend(boot))
             return

@@ -56,8 +56,8 @@ class Disk:
         """The file, made if it is not there, with the lowest free inode."""
         file = self.files.get(path)
         if file is None:
-            used = {one.inode for one in (*self.files.values(), *self.opened.values())}
-            inode = next(number for number in range(11, 12 + len(used)) if number not in used)
+            used = {one.inode for one in self.files.values()} | {one.inode for one in self.opened.values()}
+            inode = min(set(range(11, 12 + len(used))) - used)
             file = self.files[path] = File(inode, self.now_ns())
         return file
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
 from unittest import mock
@@ -157,16 +157,17 @@ def _stores(world: World) -> Iterator[AuditSettings]:
         Letter(one.origin, one.state, one.leg_id, one.raw if one.source == "journal" else b"")
         for one in world.database.tables.letters.values()
     ]
-    with (
-        mock.patch.object(audit_sources, "read_letters", return_value=letters),
-        mock.patch.object(audit_sources, "read_ledger", return_value=ledger_of(world.database.tables)),
-        mock.patch.object(audit_sources, "read_cdrs", return_value=world.clickhouse.legs()),
-        mock.patch.object(audit_sources, "read_sealed", return_value={}),  # here no journal grows old enough
-        mock.patch.object(
-            audit_sources, "read_topic", lambda _, topic: (event for _, event in events_of(world, topic.name))
-        ),
-    ):
-        journals: Any = {node.name: node.disk.path(f"/{node.name}/journal") for node in world.nodes}
+    read: dict[str, Any] = {
+        "read_letters": lambda _: letters,
+        "read_ledger": lambda _: ledger_of(world.database.tables),
+        "read_cdrs": lambda _: world.clickhouse.legs(),
+        "read_sealed": lambda _: {},  # here no journal grows old enough
+        "read_topic": lambda _, topic: (event for _, event in events_of(world, topic.name)),
+    }
+    journals: Any = {node.name: node.disk.path(f"/{node.name}/journal") for node in world.nodes}
+    with ExitStack() as stack:
+        for name, function in read.items():
+            stack.enter_context(mock.patch.object(audit_sources, name, function))
         yield AuditSettings.model_construct(journals=journals, postgres=None, kafka=None, clickhouse=None)
 
 

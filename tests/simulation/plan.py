@@ -164,7 +164,9 @@ def _cluster(dice: random.Random, config: Config) -> list[Step]:
         slow = Step(told_ms - 600, "slow", dice.choice(("postgres", "kafka")), 2_000, 5_000)
         freeze = Step(told_ms, "freeze", worker, dice.choice((0, effects)), dice.choice((8_000, 15_000)))
         with_it = dice.choice(([slow, freeze], [slow, freeze], [slow], [Step(told_ms, "kill", agent, effects, 500)]))
-        return [Step(at_ms, "asterisk_dies", f"{node}", down_ms, late_ms, _torn(dice)), *with_it]
+        unwritten = Step(at_ms - dice.randint(200, 4_000), "torn", f"{node}", dice.randint(1, 900), 6_000)
+        dies = Step(at_ms, "asterisk_dies", f"{node}", down_ms, late_ms, _torn(dice))
+        return [*dice.choice(([unwritten], [])), dies, *with_it]
     if kind == "answers lost":
         times = (at_ms + dice.randint(0, 15_000) for _ in range(8))
         return [Step(one, "lose", dice.choice(("postgres", "postgres", "kafka")), 1, text=agent) for one in times]
