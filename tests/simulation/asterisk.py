@@ -105,6 +105,7 @@ class Asterisk:
             raw = encode_line(late[0].kind, "1.0", self._values(late[0])) if late else b""
         if torn and self._rest is None and raw:
             self._put(raw[: min(int(cut), len(raw) - 1)])
+        self._opening = b""  # a process writes its own lines
         lost, self._rest, self._unfinished = (self._unfinished if self._rest is not None else []), None, []
         self.up.clear()
         self.on_gone()
