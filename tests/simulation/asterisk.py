@@ -51,7 +51,7 @@ class Asterisk:
         self.torn: tuple[int, int] | None = None  # how much of the next line comes at once, and when the rest
         self._rest: list[bytes] | None = None
         self._unfinished: list[bytes] = []  # the lines of which `_rest` is the rest
-        self._opening = b""  # the last line that opened a leg
+        self._opening = ("", b"")  # the last line that opened a leg, and its call
         self._numbers = 0
         self._boots = 0
         self._rotations = 0
@@ -100,12 +100,12 @@ class Asterisk:
         kind, _, cut = torn.partition(" ")
         if kind == "ending" and len(late) > 1 and self._rest is None:
             self._write(late.pop(0))
-        raw = self._opening
+        _, raw = self._opening if self._opening[0] in self.up else ("", b"")
+        self._opening = ("", b"")
         if kind != "opening":
             raw = encode_line(late[0].kind, "1.0", self._values(late[0])) if late else b""
         if torn and self._rest is None and raw:
             self._put(raw[: min(int(cut), len(raw) - 1)])
-        self._opening = b""  # a process writes its own lines
         lost, self._rest, self._unfinished = (self._unfinished if self._rest is not None else []), None, []
         self.up.clear()
         self.on_gone()
@@ -223,7 +223,7 @@ class Asterisk:
         raw = encode_line(line.kind, _seconds(self._wall_at(line.at_ms)), self._values(line))
         self._on_line(line, raw)
         if line.kind == "LEG_START":
-            self._opening = raw
+            self._opening = (line.values["call"], raw)
         if self._rest is not None:
             self._rest.append(raw)
             self._unfinished.append(raw)
