@@ -17,7 +17,7 @@ from tests.simulation.mutations import MUTATIONS
 from tests.simulation.plan import CallPlan, Plan, make_plan
 from tests.simulation.shrink import Shrinker
 
-MUTATION_SEEDS = 400
+MUTATION_SEEDS = 2_000
 PROGRESS_SECONDS = 5.0
 
 

@@ -27,6 +27,7 @@ class Mutation(NamedTuple):
 
     name: str
     edits: tuple[Edit, ...]
+    near: int = 0  # of a bug that shows seldom: a seed from which on the tests, who have little time, look for it
 
     @property
     def is_of_model(self) -> bool:
@@ -128,7 +129,7 @@ MUTATIONS: Final = (
     _one("CDRs are not deduplicated", "tests.simulation.clickhouse:ClickHouse.keep",
          "known = self.rows.get(key)", "key = (*key, self.inserts)\n    known = self.rows.get(key)"),
     _one("of a CDR's revisions the last to come stands", "tests.simulation.clickhouse:ClickHouse.keep",
-         "known is None or row.revision >= known.revision", "True"),
+         "known is None or row.revision >= known.revision", "True")._replace(near=1_800),
 )  # fmt: skip
 
 

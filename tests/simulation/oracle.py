@@ -201,10 +201,12 @@ def judge(world: World) -> list[tuple[str, str]]:
 
 
 def _opened_after_their_end(world: World) -> set[str]:
-    """Calls of an Asterisk that is gone, closed by estimate before their first line, which it never finished, was read:
-    the live view may show such a call again, until it has been there for longer than any call.
+    """Calls whose opening line was read (again) after their end, when by their node's clock they had been let go: of an
+    Asterisk that is gone, or of a clock that was set back. The live view may show them again, until they have been
+    there for longer than any call.
     """
     epochs = {node.name: node.epoch for node in world.nodes}
+    set_back = {node.name for node in world.nodes if any(offset < 0 for _, offset in node.offsets)}
     ended: set[str] = set()
     found: set[str] = set()
     for _, event in events_of(world, CALLS.name):
@@ -212,7 +214,7 @@ def _opened_after_their_end(world: World) -> set[str]:
             ended.add(event.call_id)
         elif isinstance(event, LegStarted) and event.call_id in ended:
             found.add(event.call_id)
-    return {call_id for call_id in found if epoch_of(call_id) < epochs[node_of(call_id)]}
+    return {one for one in found if epoch_of(one) < epochs[node_of(one)] or node_of(one) in set_back}
 
 
 def _journal_lines(world: World) -> Iterator[bytes]:

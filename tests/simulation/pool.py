@@ -87,8 +87,8 @@ def run_seeds(executor: Executor, first: int, count: int, processes: int = 0) ->
         yield from done.result()
 
 
-def find_all(executor: Executor, first: int, most: int) -> Iterator[Found]:
-    """Every mutation of the list, each looked for in at most so many histories."""
-    waiting = [executor.submit(find, mutation.name, first, most) for mutation in MUTATIONS]
+def find_all(executor: Executor, first: int, most: int, *, near: bool = False) -> Iterator[Found]:
+    """Every mutation of the list, each looked for in at most so many histories; `near`: from the seed it says on."""
+    waiting = [executor.submit(find, mutation.name, mutation.near if near else first, most) for mutation in MUTATIONS]
     for one in waiting:
         yield one.result()
