@@ -2,13 +2,14 @@
 #   DEMO_SECONDS=60 make demo   stops by itself after so many seconds of traffic and ends with the audit
 #   make check                  format, lint, types, imports, unit tests: under a minute
 #   make faults                 every fault on real servers, one line each: some minutes
+#   make simulate SEEDS=20000   so many histories of a simulated world; SEED=7: that one; MUTATIONS=1: deliberate bugs, found
 #   make bench ROW=P1           one row of docs/performance.md as one JSON line
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 RUN := .venv/bin
 
-.PHONY: demo test faults check bench lint types imports unit setup clean
+.PHONY: demo test faults simulate check bench lint types imports unit setup clean
 
 setup:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -25,6 +26,10 @@ faults: setup
 	@$(RUN)/python -m tests.prepare
 	$(RUN)/python -m tests.faults $(PYTEST)
 
+simulate: setup
+	@$(RUN)/python -m tests.simulation $(if $(MUTATIONS),--mutations) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(FROM),--from $(FROM)) $(if $(SEED),--seed $(SEED)) $(if $(STORY),--story)
+
 check: setup lint types imports unit
 
 lint:
@@ -38,7 +43,7 @@ imports:
 	$(RUN)/lint-imports
 
 unit:
-	$(RUN)/python -m pytest -q -n 2 -m "not servers and not asterisk and not browser and not stack"
+	$(RUN)/python -m pytest -q -n 2 -m "not servers and not asterisk and not browser and not stack and not simulation"
 
 bench: setup
 	@$(RUN)/python -m bench $(ROW)

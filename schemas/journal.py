@@ -21,8 +21,9 @@ clock was set meanwhile they are negative or absurd. They are then not known; a 
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -63,7 +64,8 @@ _USUAL: Final = {
     )
     for kind, keys in _PAIRS.items()
 }
-_FIRST_FIELD: Final = len('"USER_DEFINED","')
+_BEGINNING: Final = b'"USER_DEFINED","'  # nowhere else in a line: its quotes are doubled, wire texts are URI-encoded
+_FIRST_FIELD: Final = len(_BEGINNING)
 
 
 class JournalError(ValueError):
@@ -78,6 +80,22 @@ def encode_line(kind: str, at_seconds: str, values: Mapping[str, str]) -> bytes:
     text = "|".join(["v=" + JOURNAL_VERSION, *(f"{key}={values.get(key, '')}" for key in keys)])
     fields = ["USER_DEFINED", at_seconds, kind, json.dumps({"extra": text}, separators=(",", ":"))]
     return (",".join('"' + field.replace('"', '""') + '"' for field in fields) + "\n").encode()
+
+
+def parts_of(line: bytes) -> Sequence[bytes]:
+    """A line of the journal; or, where it stands behind one that Asterisk never finished, both. Together they are all
+    of its bytes. Whether each part is one of ours, decode_line says: of what was never finished perhaps only the line
+    end is missing.
+    """
+    if line.rfind(_BEGINNING) <= 0:
+        return (line,)
+    starts = {found.start() for found in re.finditer(re.escape(_BEGINNING), line)}
+    return [line[start:end] for start, end in pairwise(sorted({0, *starts, len(line)}))]
+
+
+def has_parts(chunk: bytes) -> bool:
+    """Whether any line of a chunk of whole lines has parts."""
+    return chunk.count(_BEGINNING) > chunk.count(b"\n" + _BEGINNING) + chunk.startswith(_BEGINNING)
 
 
 def decode_line(line: bytes) -> JournalEvent:

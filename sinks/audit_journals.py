@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
 from schemas.ids import epoch_of, make_leg_id, node_of, split_leg_id
-from schemas.journal import JournalError, JournalEvent, decode_line
+from schemas.journal import JournalError, JournalEvent, decode_line, parts_of
 
 
 class Unreadable(NamedTuple):
@@ -55,16 +55,15 @@ def read_all(journals: Mapping[str, Path]) -> Journals:
             offset = 0
             with path.open("rb") as lines:
                 for line in lines:
-                    place = f"{node}:{path.name}:{offset}"
-                    offset += len(line)
-                    if not line.endswith(b"\n"):
-                        continue
-                    try:
-                        event = decode_line(line)
-                    except JournalError:
-                        read.unreadable.append(Unreadable(node, place, line.rstrip(b"\r\n")))
-                        continue
-                    _take(read, node, event)
+                    for part in parts_of(line) if line.endswith(b"\n") else ():
+                        try:
+                            event = decode_line(part)
+                        except JournalError:
+                            place = f"{node}:{path.name}:{offset}"
+                            read.unreadable.append(Unreadable(node, place, part.rstrip(b"\r\n")))
+                        else:
+                            _take(read, node, event)
+                        offset += len(part)
     return read
 
 

@@ -21,6 +21,23 @@ _PRICE: Final = pyarrow.decimal128(18, 8)
 _TIME: Final = pyarrow.timestamp("ms", "UTC")
 # A back-fill brings legs of many days in one batch, and a day is a partition: by default an insert of over 100 fails.
 _INSERT: Final = {"max_partitions_per_insert_block": 0}
+# Of the inbound legs that began from `first` to `last` (Unix ms): the primary key leaves a few hours to be looked at.
+ESTIMATED_CALLS: Final = """
+    SELECT DISTINCT leg_id FROM legs
+    WHERE start_time >= fromUnixTimestamp64Milli({first:Int64}, 'UTC')
+      AND start_time <= fromUnixTimestamp64Milli({last:Int64}, 'UTC') AND leg = 0 AND estimated
+"""
+REPLACED: Final = """
+    SELECT leg_id FROM legs
+    WHERE start_time >= fromUnixTimestamp64Milli({first:Int64}, 'UTC')
+      AND start_time <= fromUnixTimestamp64Milli({last:Int64}, 'UTC') AND leg_id IN {legs:Array(String)}
+    GROUP BY leg_id HAVING countIf(NOT estimated) > 0 AND uniqExact(vendor_peer_id, start_time) > 1
+"""
+DROP: Final = """
+    DELETE FROM legs
+    WHERE start_time >= fromUnixTimestamp64Milli({first:Int64}, 'UTC')
+      AND start_time <= fromUnixTimestamp64Milli({last:Int64}, 'UTC') AND leg_id IN {legs:Array(String)} AND estimated
+"""
 
 
 class _Row(NamedTuple):
@@ -152,6 +169,26 @@ def write_legs(client: Client, legs: Sequence[RatedLeg], names: Dimensions) -> N
     """Insert the CDRs of these legs, in one insert. Raises what clickhouse-connect raises; a repeat is harmless."""
     if legs:
         client.insert_arrow("legs", cdr_table(legs, names), settings=_INSERT)
+
+
+def drop_replaced_estimates(client: Client, legs: Sequence[RatedLeg]) -> int:
+    """Delete estimated ends of calls that a true one beside them does not replace by itself; how many were deleted.
+
+    An estimate is made of the lines that a crash left: where the start of the last leg was among those that were found
+    late, the true end names another vendor, and so has another sorting key. `legs`: what was just written, in whatever
+    order estimate and truth came. Raises what clickhouse-connect raises; a repeat is harmless.
+    """
+    starts = {leg.leg_id: leg.ended.started_at_ms for leg in legs if isinstance(leg.ended, CallEnded)}
+    if not starts:
+        return 0
+    within: dict[str, Any] = {"first": min(starts.values()), "last": max(starts.values())}
+    estimated = [row[0] for row in client.query(ESTIMATED_CALLS, parameters=within).result_rows if row[0] in starts]
+    if not estimated:
+        return 0
+    replaced = [row[0] for row in client.query(REPLACED, parameters={**within, "legs": estimated}).result_rows]
+    if replaced:
+        client.command(DROP, parameters={**within, "legs": replaced})
+    return len(replaced)
 
 
 def write_decisions(client: Client, decisions: Sequence[CallRouted]) -> None:

@@ -26,21 +26,12 @@ def add_billing(app: faust.App, settings: StreamsSettings) -> None:
     """Declare the agents of billing on the app, and the one that keeps everybody's dead letters."""
     add_letters(app, settings)
     calls, rated_legs = source(app, CALLS), source(app, RATED_LEGS)
-    partitions = settings.kafka.partitions
     dead_letters = DeadLetters(source(app, DEAD_LETTERS), settings)
 
     @app.agent(calls, name="rate")
     async def rate_legs(stream: Any) -> None:
         async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
-            legs, dead = [], []
-            for event in batch:
-                rated = rate_message(event.value, origin_of(event), now_ms())
-                legs += rated.legs
-                dead += rated.dead
-            await dead_letters.send(dead)
-            await send_all(rated_legs, rated_messages(legs, partitions), settings.send_seconds)
-            for event in batch:
-                await stream.ack(event)
+            await rate_batch(stream, batch, rated_legs, dead_letters, settings)
 
     @app.agent(rated_legs, name="post")
     async def post_legs(stream: Any) -> None:
@@ -53,12 +44,32 @@ def add_billing(app: faust.App, settings: StreamsSettings) -> None:
         ) as connection:
             ledger = Ledger(connection)
             async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
-                numbered, dead = read_rated(batch)
-                for first in range(0, len(numbered), MAX_POST_LEGS):
-                    dead += await post(ledger, numbered[first : first + MAX_POST_LEGS])
-                await dead_letters.send(dead)
-                for event in batch:
-                    await stream.ack(event)
+                await post_batch(stream, batch, ledger, dead_letters)
+
+
+async def rate_batch(
+    stream: Any, batch: list[Any], rated_legs: Any, dead_letters: DeadLetters, settings: StreamsSettings
+) -> None:
+    """Messages of `calls` become messages of rated legs; acknowledged when the broker has all that came of them."""
+    legs, dead = [], []
+    for event in batch:
+        rated = rate_message(event.value, origin_of(event), now_ms())
+        legs += rated.legs
+        dead += rated.dead
+    await dead_letters.send(dead)
+    await send_all(rated_legs, rated_messages(legs, settings.kafka.partitions), settings.send_seconds)
+    for event in batch:
+        await stream.ack(event)
+
+
+async def post_batch(stream: Any, batch: list[Any], ledger: Ledger, dead_letters: DeadLetters) -> None:
+    """Messages of rated legs are posted; acknowledged when they are committed, and what was refused is kept."""
+    numbered, dead = read_rated(batch)
+    for first in range(0, len(numbered), MAX_POST_LEGS):
+        dead += await post(ledger, numbered[first : first + MAX_POST_LEGS])
+    await dead_letters.send(dead)
+    for event in batch:
+        await stream.ack(event)
 
 
 async def post(ledger: Ledger, numbered: list[tuple[Numbered, RatedLeg]]) -> list[DeadLetter]:

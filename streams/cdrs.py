@@ -7,10 +7,11 @@ from typing import Any, Final
 import faust
 import psycopg
 import structlog
+from clickhouse_connect.driver.client import Client
 
 from schemas.events import CallRouted, RatedLeg
 from schemas.topics import DEAD_LETTERS, DECISIONS, RATED_LEGS
-from sinks.cdrs import ids_named, write_decisions, write_legs
+from sinks.cdrs import drop_replaced_estimates, ids_named, write_decisions, write_legs
 from sinks.clickhouse import connect
 from sinks.dimensions import Dimensions, read_dimensions
 from streams.app import now_ms, origin_of, source
@@ -62,16 +63,7 @@ def add_cdrs(app: faust.App, settings: StreamsSettings) -> None:
     @app.agent(source(app, RATED_LEGS), name="cdrs")
     async def write_cdrs(stream: Any) -> None:
         async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.insert_seconds):
-            numbered, dead = read_rated(batch)
-            legs = [leg for _, leg in numbered]
-            for first in range(0, len(legs), MAX_INSERT_LEGS):
-                part = legs[first : first + MAX_INSERT_LEGS]
-                await asyncio.to_thread(write_legs, client, part, await names.of(part))
-            # Billing reads the same messages and writes their dead letters: here they are only passed over.
-            if dead:
-                log.warning("rated legs that could not be read", messages=len(dead))
-            for event in batch:
-                await stream.ack(event)
+            await write_batch(stream, batch, client, names)
 
     @app.agent(source(app, DECISIONS), name="decisions")
     async def keep_decisions(stream: Any) -> None:
@@ -91,3 +83,23 @@ def add_cdrs(app: faust.App, settings: StreamsSettings) -> None:
             await asyncio.to_thread(write_decisions, client, decisions)
             for event in batch:
                 await stream.ack(event)
+
+
+def _write(client: Client, legs: list[RatedLeg], names: Dimensions) -> None:
+    write_legs(client, legs, names)
+    if dropped := drop_replaced_estimates(client, legs):
+        log.info("estimated ends of calls gave way to the true ones", calls=dropped)
+
+
+async def write_batch(stream: Any, batch: list[Any], client: Client, names: Names) -> None:
+    """Messages of rated legs become CDRs; acknowledged when ClickHouse has answered each insert."""
+    numbered, dead = read_rated(batch)
+    legs = [leg for _, leg in numbered]
+    for first in range(0, len(legs), MAX_INSERT_LEGS):
+        part = legs[first : first + MAX_INSERT_LEGS]
+        await asyncio.to_thread(_write, client, part, await names.of(part))
+    # Billing reads the same messages and writes their dead letters: here they are only passed over.
+    if dead:
+        log.warning("rated legs that could not be read", messages=len(dead))
+    for event in batch:
+        await stream.ack(event)

@@ -39,9 +39,14 @@ def add_letters(app: faust.App, settings: StreamsSettings) -> None:
     async def keep(stream: Any) -> None:
         async with await _connect(settings) as connection:
             async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
-                await keep_letters(connection, letters_of(batch))
-                for event in batch:
-                    await stream.ack(event)
+                await keep_batch(stream, batch, connection)
+
+
+async def keep_batch(stream: Any, batch: list[Any], connection: psycopg.AsyncConnection[Any]) -> None:
+    """Messages of dead letters become rows; acknowledged when they are committed."""
+    await keep_letters(connection, letters_of(batch))
+    for event in batch:
+        await stream.ack(event)
 
 
 async def _connect(settings: StreamsSettings) -> psycopg.AsyncConnection[Any]:

@@ -34,18 +34,7 @@ def add_live(app: faust.App, settings: StreamsSettings) -> None:
     @app.agent(source(app, CALLS), name="live-calls")
     async def follow_calls(stream: Any) -> None:
         async for event in stream.noack().events():
-            partition = event.message.partition
-            # What cannot be read is billing's dead letter, not the live view's.
-            good = read_message(event.value, origin_of(event), now_ms()).good
-            at_ms = now_ms()
-            for key, call in fold_calls(active_calls, good).items():
-                # A backlog is history: a call that nobody has seen and that is long over is not shown for a moment.
-                if live.is_over(call, at_ms) and key not in active_calls:
-                    continue
-                active_calls[key] = _encode(call)
-                sweeper.note(partition, key, call)
-            for key in sweeper.due(active_calls, partition, at_ms):
-                del active_calls[key]
+            follow_message(event, active_calls, sweeper)
             event.ack()
 
     @app.agent(source(app, NODES), name="live-nodes")
@@ -66,6 +55,22 @@ def add_live(app: faust.App, settings: StreamsSettings) -> None:
                     dead.append(dead_letter(place.origin, place.raw, reason, now_ms()))
             await dead_letters.send(dead)
             event.ack()
+
+
+def follow_message(event: Any, active_calls: Any, sweeper: "Sweeper") -> None:
+    """The calls of one message, in the table; and those out of it that are over."""
+    partition = event.message.partition
+    # What cannot be read is billing's dead letter, not the live view's.
+    good = read_message(event.value, origin_of(event), now_ms()).good
+    at_ms = now_ms()
+    for key, call in fold_calls(active_calls, good).items():
+        # A backlog is history: a call that nobody has seen and that is long over is not shown for a moment.
+        if live.is_over(call, at_ms) and key not in active_calls:
+            continue
+        active_calls[key] = _encode(call)
+        sweeper.note(partition, key, call)
+    for key in sweeper.due(active_calls, partition, at_ms):
+        del active_calls[key]
 
 
 def fold_calls(table: Any, numbered: list[Any]) -> dict[bytes, LiveCall]:

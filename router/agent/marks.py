@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from schemas.journal import has_parts, parts_of
+
 LIVE_NAME: Final = "Master.csv"
 EDGE_BYTES: Final = 256  # of a file's beginning, and before a mark: enough to hold a call's id
 STATE_VERSION: Final = 1
@@ -94,14 +96,17 @@ def without_marks(state: AgentState, inodes: Collection[int]) -> AgentState:
 
 
 def whole_lines(chunk: bytes, limit: int) -> list[bytes]:
-    """The whole lines that a chunk begins with, line ends included; a torn last one waits for its rest.
+    """The whole lines that a chunk begins with, line ends included; a torn last one waits for its rest. One that was
+    never finished, and that the next line stands behind, is a line of its own, without a line end.
 
     A chunk of `limit` bytes without any line end is no journal's line: it is given out as it is.
     """
     end = chunk.rfind(b"\n") + 1
     if not end:
         return [chunk] if len(chunk) >= limit else []
-    return chunk[:end].splitlines(keepends=True) if b"\r" not in chunk else _split_at_newlines(chunk[:end])
+    whole = chunk[:end]
+    lines = whole.splitlines(keepends=True) if b"\r" not in whole else _split_at_newlines(whole)
+    return [part for line in lines for part in parts_of(line)] if has_parts(whole) else lines
 
 
 def _split_at_newlines(chunk: bytes) -> list[bytes]:

@@ -7,10 +7,16 @@ in full is the codec's matter (schemas/journal.py), for the few that stay open.
 import re
 from typing import Final
 
-_LINE: Final = re.compile(
+from schemas.journal import parts_of
+
+# A line is whole if it ends as lines do: of one that is cut off, or followed by something else, nobody makes an event.
+_WHOLE: Final = (
     rb'"USER_DEFINED","[0-9.]{1,24}","(LEG_START|LEG_ANSWER|LEG_RESULT|CALL_END)",'
-    rb'"[^\n|]{0,64}\|call=(([a-z][a-z0-9]{0,15})-([0-9]{10})-[0-9.]{1,24})\|(?:leg=([0-9]{1,2})\|)?[^\n]*\n'
+    rb'"[^\n|]{0,64}\|call=(([a-z][a-z0-9]{0,15})-([0-9]{10})-[0-9.]{1,24})\|(?:leg=([0-9]{1,2})\|)?[^\n]*\}"'
 )
+_LINE: Final = re.compile(_WHOLE + rb"\r?\n")
+_PART: Final = re.compile(_WHOLE + rb"(?:\r?\n)?")
+_OPENING: Final = (b"LEG_START", b"LEG_ANSWER")
 _EPOCH_DIGITS: Final = 10
 MAX_REST_BYTES: Final = 1 << 20  # no line is so long: what has no end until here is none
 
@@ -46,12 +52,27 @@ class OpenCalls:
         whole = self._rest + chunk[:end] if self._rest else chunk[:end]
         self._rest = chunk[end:]
         for match in _LINE.finditer(whole):
-            kind, call, node, epoch, leg = match.groups()
-            if self._first <= epoch < self._before and node == self._node:
-                self._fold(kind, call, leg, match)
+            parts = parts_of(match[0])
+            if len(parts) == 1:
+                self._take_line(match)
+                continue
+            for part in parts:
+                if (line := _PART.fullmatch(part)) is not None:
+                    self._take_line(line)
+
+    def _take_line(self, match: "re.Match[bytes]") -> None:
+        kind, call, node, epoch, leg = match.groups()
+        if self._first <= epoch < self._before and node == self._node:
+            self._fold(kind, call, leg, match)
 
     def end_file(self) -> None:
-        """A file has ended: a torn last line of it is no line."""
+        """A file has ended. A torn last line of it closes nothing: nobody may ever read it. It may have opened a leg,
+        though, if only its line end is missing.
+        """
+        for part in parts_of(self._rest):
+            line = _PART.fullmatch(part)
+            if line is not None and line[1] in _OPENING:
+                self._take_line(line)
         self._rest = b""
 
     def lines(self) -> dict[str, list[bytes]]:

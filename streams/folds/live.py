@@ -50,9 +50,14 @@ def apply(call: LiveCall, event: CallEvent) -> LiveCall:
 
 
 def is_over(call: LiveCall, now_ms: int) -> bool:
-    """Whether the call may leave the table: ended some time ago, or started so long ago that no call lasts so long."""
+    """Whether the call may leave the table: it or all its legs ended some time ago, or it started so long ago that no
+    call lasts so long.
+    """
     if call.ended_at_ms is not None:
         return now_ms - call.ended_at_ms > LINGER_MS
+    ends = [leg.ended_at_ms for leg in call.legs if leg.ended_at_ms is not None]
+    if ends and len(ends) == len(call.legs):  # the next leg, or the call's end, follows at once: it was let go already
+        return now_ms - max(ends) > LINGER_MS
     if call.call_started_at_ms is not None:
         return now_ms - call.call_started_at_ms > ABANDONED_MS
     # Nothing but what AMI saw, or the rest of a repeat: the call itself is not known yet, or has been let go already.

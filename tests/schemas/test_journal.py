@@ -33,6 +33,22 @@ def test_a_torn_line_is_never_an_event(line: bytes, data: st.DataObject) -> None
         journal.decode_line(line[:cut])
 
 
+@given(st.lists(st.tuples(st.sampled_from(LINES), st.integers(0, 1_000)), max_size=3), st.sampled_from(LINES))
+def test_a_line_behind_others_that_were_never_finished_is_a_part_of_its_own(
+    torn: list[tuple[bytes, int]], line: bytes
+) -> None:
+    parts = [*(one.rstrip(b"\n")[: max(20, cut)] for one, cut in torn), line]
+    assert list(journal.parts_of(b"".join(parts))) == parts
+    assert journal.has_parts(b"".join([*LINES, *parts, *LINES])) == bool(torn)
+
+
+@given(st.lists(st.binary(max_size=30) | st.sampled_from([*LINES, b'"USER_DEFINED","'])))
+def test_the_parts_of_any_bytes_are_all_of_them(pieces: list[bytes]) -> None:
+    line = b"".join(pieces)
+    assert b"".join(journal.parts_of(line)) == line
+    assert all(part.rfind(b'"USER_DEFINED","') <= 0 for part in journal.parts_of(line))
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_with_a_journal_error(line: bytes) -> None:
     with pytest.raises(journal.JournalError):

@@ -15,7 +15,7 @@ from made_traffic import DESTINATIONS, NAMES, PEERS, make_traffic
 from schemas.connections import ClickHouse
 from schemas.events import CallEnded, LegEnded, RatedLeg, decode_event
 from sinks.audit_sources import read_cdrs
-from sinks.cdrs import ids_named, write_decisions, write_legs
+from sinks.cdrs import drop_replaced_estimates, ids_named, write_decisions, write_legs
 from sinks.clickhouse import connect
 from sinks.dimensions import Dimensions
 from streams.folds.rating import rate_leg
@@ -148,6 +148,40 @@ def test_a_repeat_replaces_itself_and_a_revision_its_predecessor(client: Client)
     assert {row["leg_id"]: row["amount"] for row in found} == wanted
     client.command("OPTIMIZE TABLE legs FINAL")
     assert {row["leg_id"]: row["amount"] for row in rows_of(client, "leg_id, amount", final=False)} == wanted
+
+
+def late_truth(legs: list[RatedLeg]) -> tuple[list[RatedLeg], list[RatedLeg]]:
+    """Of some calls an estimate that does not know of the last leg, and the true end."""
+    true = [leg for leg in legs if isinstance(leg.ended, CallEnded) and leg.ended.last_facts is not None][:4]
+    estimates = []
+    for number, leg in enumerate(true):
+        facts = msgspec.structs.replace(leg.ended.last_facts, vendor_peer_id=9_000)  # type: ignore[union-attr, type-var]
+        changes: dict[str, Any] = {"estimated": True} | ({"last_facts": facts} if number else {})
+        ended = msgspec.structs.replace(leg.ended, **changes)
+        estimates.append(msgspec.structs.replace(leg, ended=ended, revision=0))
+    return estimates, true
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_estimate_gives_way_to_a_true_end_by_another_vendor(client: Client, order: tuple[int, int]) -> None:
+    legs = rated(seed=9, calls=40)
+    ends = late_truth(legs)
+    alone, _ = late_truth(rated(seed=10, calls=10))  # of these no true end ever comes
+    assert len(ends[0]) == 4
+    write_legs(client, [*legs[:3], *alone], NAMES)
+    assert drop_replaced_estimates(client, [*legs[:3], *alone]) == 0
+    write_legs(client, ends[order[0]], NAMES)
+    assert drop_replaced_estimates(client, ends[order[0]]) == 0
+    write_legs(client, ends[order[1]], NAMES)
+    assert {row["leg_id"] for row in rows_of(client) if row["vendor_peer_id"] == 9_000} > {
+        leg.leg_id for leg in ends[0][1:]
+    }
+    assert drop_replaced_estimates(client, [*ends[order[1]], *legs[:3]]) == 3
+    assert drop_replaced_estimates(client, [*ends[order[1]], *legs[:3]]) == 0
+    wanted = {leg.leg_id: leg.revision for leg in (*legs[:3], *alone, *ends[1])}
+    rows = rows_of(client)
+    assert len(rows) == len(wanted)
+    assert {row["leg_id"]: row["revision"] for row in rows} == wanted
 
 
 def test_more_than_ten_thousand_legs_in_one_batch(client: Client) -> None:

@@ -152,6 +152,17 @@ def test_a_call_without_an_end_goes_after_the_longest_time_that_a_call_may_last(
             assert live.is_over(call, START_MS + 10 * live.LINGER_MS)
 
 
+def test_a_legs_end_that_comes_late_brings_no_call_back() -> None:
+    made = events_of(CALL, (False, True), ended=True)
+    ends = [event for event in made if isinstance(event, LegEnded)]
+    call = live.apply(live.new_call(CALL), ends[1])  # the call's own end was seen, and it was let go
+    assert not live.is_over(call, ends[1].ended_at_ms + live.LINGER_MS)
+    assert live.is_over(call, ends[1].ended_at_ms + live.LINGER_MS + 1)
+    # One that talks is up, whatever ended before.
+    talking = slow_state(CALL, [ends[0], *(event for event in made if getattr(event, "leg", 0) == 2)][:-1])
+    assert not live.is_over(talking, ends[1].ended_at_ms + 24 * 3_600_000)
+
+
 def test_only_this_partitions_calls_are_swept() -> None:
     ids = [f"{CALL}{number}" for number in range(60)]
     table = {

@@ -266,7 +266,7 @@ def test_kill_9_in_the_middle_loses_and_doubles_nothing(line: Line) -> None:
     line.until(lambda: line.written() > before)
     line.kill("cdrs")
     line.start("cdrs", **small)
-    before = line.posted()
+    before = min(line.posted(), len(ended) - 1)  # it may have posted everything while cdrs came up
     line.until(lambda: line.posted() > before)
     line.kill("billing")
     line.start("billing", **small)

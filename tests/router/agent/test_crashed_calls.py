@@ -93,6 +93,30 @@ def test_only_calls_of_the_node_and_its_earlier_epochs_are_looked_for() -> None:
     assert set(calls.lines()) == {call_id_of(2, OLD), call_id_of(3, NEW - 1)}
 
 
+def test_a_torn_line_closes_nothing_and_hides_nothing() -> None:
+    lines = {number: call_lines(number, ["answers"], epoch=OLD) for number in range(1, 7)}
+    whole = b"".join(line for number in range(1, 6) for line in lines[number][:-1])
+    end = {number: lines[number][-1] for number in lines}
+    calls = OpenCalls("sim1", OLD, NEW)
+    # The end of the first is cut off, and the end of the second stands behind it. Of the third only the line end is
+    # missing, and the sixth begins behind it. The end of the fourth is cut off; to the fifth's something was added.
+    calls.take(whole + end[1][:-9] + end[2] + end[3].rstrip(b"\n") + lines[6][0])
+    calls.take(end[4][:-9] + b"\n" + end[5].rstrip(b"\n") + b"garbage\n")
+    assert set(calls.lines()) == {call_id_of(number, OLD) for number in (1, 4, 5, 6)}
+
+
+def test_a_last_line_without_its_end_may_open_and_never_closes() -> None:
+    lines = {number: call_lines(number, ["answers"], epoch=OLD) for number in range(1, 4)}
+    calls = OpenCalls("sim1", OLD, NEW)
+    calls.take(lines[1][0].rstrip(b"\n"))
+    calls.end_file()
+    calls.take(b"".join([*lines[2][:-1], lines[2][-1].rstrip(b"\n")]))
+    calls.end_file()
+    calls.take(lines[3][0][:-2])
+    calls.end_file()
+    assert set(calls.lines()) == {call_id_of(number, OLD) for number in (1, 2)}
+
+
 def test_what_never_ends_is_no_line_and_costs_no_memory() -> None:
     calls = OpenCalls("sim1", OLD, NEW)
     for _ in range(50):

@@ -15,7 +15,7 @@ from router.agent.journal_reading import Settled, digest, read_piece
 from router.agent.journal_rows import Segment, advance
 from router.agent.journal_seal import is_to_delete, is_to_rotate, rotate
 from router.agent.last_heartbeat import LastHeartbeat
-from router.agent.marks import Found
+from router.agent.marks import Found, whole_lines
 from sinks.auditor.fold import Sums
 
 NOW = datetime(2026, 11, 25, 20, 0, tzinfo=UTC)
@@ -83,6 +83,14 @@ def test_a_digest_is_that_of_the_size_that_was_meant(tmp_path: Path) -> None:
     path.write_bytes(b"abc")
     assert digest(path, 3).startswith("ba7816bf")
     assert digest(path, 2) == digest(path, 4) == ""
+
+
+def test_of_a_line_behind_a_torn_one_both_are_counted() -> None:
+    begun, *_, ended = call_lines(1, ["answers"])
+    raw = b"".join([ended[:60], ended, ended.rstrip(b"\n"), begun, ended[:70], begun])
+    counted = count_lines(Line("", 0, one) for one in whole_lines(raw, 1 << 20))
+    assert [leg.leg_id for leg in counted.closed] == [f"{call_id_of(1)}/0"] * 2
+    assert [line.raw for line in counted.unreadable] == [ended[:60], ended[:70]]
 
 
 def test_a_call_says_which_legs_there_must_be() -> None:

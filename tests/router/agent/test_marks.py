@@ -48,6 +48,12 @@ def test_lines_are_whole_and_nothing_of_them_is_lost(lines: list[bytes], torn: b
     assert whole_lines(b"".join(whole) + torn, 1 << 20) == whole
 
 
+def test_a_line_behind_one_that_was_never_finished_is_a_line_of_its_own() -> None:
+    begun, line = b'"USER_DEFINED","179', b'"USER_DEFINED","2","LEG_ANSWER","x"\n'
+    chunk = line + begun + line + b"garbage" + line + line + begun
+    assert whole_lines(chunk, 1 << 20) == [line, begun, line, b"garbage", line, line]
+
+
 def test_what_never_ends_is_given_out_in_pieces() -> None:
     assert whole_lines(b"x" * 63, 64) == []
     assert whole_lines(b"x" * 64, 64) == [b"x" * 64]

@@ -1,0 +1,291 @@
+"""What must hold: at every commit of the database, and at the end, where the product's own audit is asked."""
+
+from collections import Counter
+from collections.abc import Iterator, Set
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import Any
+from unittest import mock
+
+from router.agent.journal_count import count_lines
+from router.agent.journal_files import Line as JournalLine
+from router.agent.marks import whole_lines
+from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, LegStarted, RatedLeg, decode_event
+from schemas.facts import decode_facts
+from schemas.frame import FrameError, partition_of, unpack_frame
+from schemas.ids import epoch_of, make_leg_id, node_of
+from schemas.live import LIVE_CALL_DECODER
+from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
+from simulator.lines import Line
+from sinks import audit_sources, holds
+from sinks.audit import compare
+from sinks.audit_sources import AuditSettings, Ledger, Letter, Money, read_stores
+from tariffs.rating import rate
+from tests.simulation.broker import PARTITIONS, Place
+from tests.simulation.setting import LIMITS
+from tests.simulation.tables import Counter as CallCounter
+from tests.simulation.tables import Tables
+from tests.simulation.world import World
+
+
+class Watcher:
+    """Looks at the database at every commit."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._held: dict[str, Any] = {}
+        world.database.committed = self.committed
+        world.database.on_statement = self.statement
+
+    def statement(self, statement: str, given: Any, rows: list[Any]) -> None:
+        """After a statement, within its transaction."""
+        if statement is not holds._ADMIT or not rows or rows[0][0] != "ADMITTED":
+            return
+        tables, call_id = self._world.database.tables, given[0]
+        hold = tables.holds[call_id]
+        account = tables.accounts[hold.account_id]
+        if call_id in self._held:
+            return
+        if account.by_money and tables.free(hold.account_id) < 0:
+            self._world.fail("admitted above balance and credit", f"{call_id}: {tables.free(hold.account_id)} left")
+        limit = LIMITS.get(hold.peer_id, 0)
+        counted = sum(one.counted for one in tables.holds.values() if one.peer_id == hold.peer_id)
+        if 0 < limit < counted:
+            self._world.fail("more calls at once than the limit", f"{call_id}: {counted} of {limit}")
+
+    def committed(self) -> None:
+        """After a commit."""
+        tables, fail = self._world.database.tables, self._world.fail
+        for account_id in tables.touched_accounts:
+            held = sum(hold.amount_micros for hold in tables.holds.values() if hold.account_id == account_id)
+            if held != tables.held[account_id]:
+                fail("held is not the sum of its holds", f"account {account_id}: {tables.held[account_id]} of {held}")
+        for peer_id in tables.touched_peers:
+            counted = sum(hold.counted for hold in tables.holds.values() if hold.peer_id == peer_id)
+            if counted != tables.counters.get(peer_id, CallCounter()).concurrent:
+                fail("calls at once are not counted right", f"peer {peer_id}: {tables.counters[peer_id]} of {counted}")
+        tables.touched_accounts.clear()
+        tables.touched_peers.clear()
+        if tables.holds != self._held:
+            for call_id, hold in self._held.items():
+                if call_id not in tables.holds:
+                    self._gone(tables, call_id, hold)
+            for call_id, hold in tables.holds.items():
+                before = self._held.get(call_id)
+                if before is not None and before.counted and not hold.counted and self._is_up(call_id):
+                    fail("a call that is up is not counted any more", call_id)
+            self._held = dict(tables.holds)
+
+    def _gone(self, tables: Tables, call_id: str, hold: Any) -> None:
+        is_swept = any(swept == call_id for swept, _ in tables.swept)
+        if f"{call_id}/0" not in tables.references and not is_swept:
+            self._world.fail("a hold was given back before its call was posted", call_id)
+        if self._is_up(call_id) and hold.expires_ms > self._world.database.wall_ms():
+            self._world.fail("a hold was given back while its call is up", call_id)
+
+    def _is_up(self, call_id: str) -> bool:
+        """On a node whose clock was never set back: what a wrong clock does to the counters mends itself."""
+        nodes = self._world.nodes
+        return any(call_id in node.up and all(offset >= 0 for _, offset in node.offsets[1:]) for node in nodes)
+
+
+def events_of(world: World, topic: str) -> Iterator[tuple[Place, Any]]:
+    """The readable events of a topic, from its beginning."""
+    for partition in range(PARTITIONS):
+        place = Place(topic, partition)
+        for value in world.broker.log[place]:
+            try:
+                raws = unpack_frame(value)
+            except FrameError:
+                continue
+            for raw in raws:
+                event = _decoded(bytes(raw))
+                if event is not None:
+                    yield place, event
+
+
+@lru_cache(maxsize=4096)
+def _decoded(raw: bytes) -> Any:
+    try:
+        return decode_event(raw)
+    except EventError:
+        return None
+
+
+def ledger_of(tables: Tables) -> Ledger:
+    """As sinks.audit_sources.read_ledger reads PostgreSQL."""
+    sides = {2: "receivable", 3: "payable"}
+    legs: dict[str, tuple[str, str, int, int]] = {}
+    other: Counter[int] = Counter()
+    sums: Counter[int] = Counter()
+    times: Counter[tuple[str, str, int]] = Counter()
+    for (reference, account_id, revision, _), entry in tables.entries.items():
+        sums[account_id] += entry.amount_micros
+        if entry.contra_account_id not in sides:
+            other[account_id] += entry.amount_micros
+            continue
+        side = sides[entry.contra_account_id]
+        total = legs.get(reference, (side, "USD", account_id, 0))[3] + entry.amount_micros
+        legs[reference] = (side, "USD", account_id, total)
+        times[reference, entry.kind, 0 if entry.kind == "leg" else revision] += 1
+    held = Counter[int]()
+    for hold in tables.holds.values():
+        held[hold.account_id] += hold.amount_micros
+    by_balance: Counter[tuple[str, str]] = Counter()
+    for account_id, account in tables.accounts.items():
+        if account.kind != "system":
+            side, sign = ("payable", 1) if account.kind == "vendor" else ("receivable", -1)
+            by_balance["USD", side] += sign * (tables.balance[account_id] - other[account_id])
+    return Ledger(
+        legs={
+            leg_id: Money(side, currency, account, abs(total))
+            for leg_id, (side, currency, account, total) in legs.items()
+        },
+        repeated_legs={reference: count for (reference, _, _), count in times.items() if count > 1},
+        balances={account_id: (balance, sums[account_id]) for account_id, balance in tables.balance.items()},
+        held={account_id: (micros, held[account_id]) for account_id, micros in tables.held.items()},
+        leg_sums_by_balance={key: micros for key, micros in by_balance.items() if micros},
+        holds_open=len(tables.holds),
+        holds_of_ended_calls=[call_id for call_id in tables.holds if f"{call_id}/0" in tables.references],
+    )  # fmt: skip
+
+
+@contextmanager
+def _stores(world: World) -> Iterator[AuditSettings]:
+    """The audit's own reading, with the world in the place of its servers."""
+    letters = [
+        Letter(one.origin, one.state, one.leg_id, one.raw if one.source == "journal" else b"")
+        for one in world.database.tables.letters.values()
+    ]
+    read: dict[str, Any] = {
+        "read_letters": lambda _: letters,
+        "read_ledger": lambda _: ledger_of(world.database.tables),
+        "read_cdrs": lambda _: world.clickhouse.legs(),
+        "read_sealed": lambda _: {},  # here no journal grows old enough
+        "read_topic": lambda _, topic: (event for _, event in events_of(world, topic.name)),
+    }
+    journals: Any = {node.name: node.disk.path(f"/{node.name}/journal") for node in world.nodes}
+    with ExitStack() as stack:
+        for name, function in read.items():
+            stack.enter_context(mock.patch.object(audit_sources, name, function))
+        yield AuditSettings.model_construct(journals=journals, postgres=None, kafka=None, clickhouse=None)
+
+
+def judge(world: World) -> list[tuple[str, str]]:
+    """What is wrong at the end of a history: nothing, if all is well."""
+    with _stores(world) as settings:
+        stores = read_stores(settings)
+    report = compare(stores, "the end")
+    found = [(one.kind, f"{one.leg_id or one.account_id} {one.detail}") for one in report.differences]
+    tables = world.database.tables
+    found += [("hold left", call_id) for call_id in tables.holds]
+    found += [("held left", f"{account}: {held}") for account, held in tables.held.items() if held]
+    found += [("calls counted", f"peer {peer}: {one}") for peer, one in tables.counters.items() if one.concurrent]
+    found += [("lag", f"{role} {group.lag()}") for role, group in world.groups.items() if group.lag()]
+    found += _wrong_counts(world, stores.journal.keys())
+    found += _wrong_money(world)
+    found += _wrong_cdrs(world)
+    found += _wrong_places(world)
+    kept = Counter(letter.raw for letter in tables.letters.values())
+    found += [
+        ("no dead letter of what was injected", repr(raw))
+        for raw, count in Counter(world.injected).items()
+        if kept[raw] < count
+    ]
+    known = {leg_id.rpartition("/")[0] for leg_id in tables.references} - _opened_after_their_end(world)
+    for raw in world.changelog.values():
+        call = LIVE_CALL_DECODER.decode(raw)
+        if call.ended_at_ms is None and call.call_id in known:
+            found.append(("a call that is over is shown as live", call.call_id))
+    return found
+
+
+def _opened_after_their_end(world: World) -> set[str]:
+    """Calls whose opening line was read (again) after their end, when by their node's clock they had been let go: of an
+    Asterisk that is gone, or of a clock that was set back. The live view may show them again, until they have been
+    there for longer than any call.
+    """
+    epochs = {node.name: node.epoch for node in world.nodes}
+    set_back = {node.name for node in world.nodes if any(offset < 0 for _, offset in node.offsets)}
+    ended: set[str] = set()
+    found: set[str] = set()
+    for _, event in events_of(world, CALLS.name):
+        if isinstance(event, CallEnded):
+            ended.add(event.call_id)
+        elif isinstance(event, LegStarted) and event.call_id in ended:
+            found.add(event.call_id)
+    return {one for one in found if epoch_of(one) < epochs[node_of(one)] or node_of(one) in set_back}
+
+
+def _journal_lines(world: World) -> Iterator[bytes]:
+    """All whole lines of all journals, as the product's own reading parts them."""
+    for node in world.nodes:
+        for _, file in node.disk.listed(f"/{node.name}/journal"):
+            yield from whole_lines(bytes(file.content), 1 << 30)
+
+
+def _wrong_counts(world: World, legs: Set[str]) -> list[tuple[str, str]]:
+    """The agents' own count of their journals, which files are sealed by, closes what the whole audit reads there."""
+    counted = {leg.leg_id for leg in count_lines(JournalLine("", 0, raw) for raw in _journal_lines(world)).closed}
+    return [("leg counted in the journal by one and not by the other", leg_id) for leg_id in sorted(counted ^ legs)]
+
+
+def _true_bill(line: Line) -> tuple[str, int] | None:
+    """(leg id, micros) of a line that closes a leg, by what really happened."""
+    values = line.values
+    if line.kind not in ("LEG_RESULT", "CALL_END"):
+        return None
+    leg_id = make_leg_id(values["call"], int(values.get("leg", "0")))
+    if not values["facts"] or not values["m1"]:
+        return leg_id, 0
+    duration_ms = round(float(values["m2"]) * 1000) - round(float(values["m1"]) * 1000)
+    return leg_id, rate(decode_facts(values["facts"]), duration_ms, True).amount_micros
+
+
+def _wrong_money(world: World) -> list[tuple[str, str]]:
+    """Every leg that was closed in a whole line is billed for what really happened, or waits for its account."""
+    tables = world.database.tables
+    on_disk = {raw.rstrip(b"\n") for raw in _journal_lines(world)}
+    unpaid = {
+        one.leg_id for one in tables.letters.values() if one.state != "replayed" and "no such account" in one.reason
+    }
+    wrong = []
+    for line, raw in world.lines:
+        bill = _true_bill(line)
+        if bill is None or raw.rstrip(b"\n") not in on_disk or bill[0] in unpaid:
+            continue
+        leg_id, micros = bill
+        keys = tables.references.get(leg_id, frozenset())
+        posted = abs(sum(tables.entries[key].amount_micros for key in keys))
+        if not keys or posted != micros:
+            wrong.append(("leg not billed as it was", f"{leg_id}: {posted if keys else 'not posted'} of {micros}"))
+    return wrong
+
+
+def _wrong_cdrs(world: World) -> list[tuple[str, str]]:
+    rows = Counter(row.leg_id for row in world.clickhouse.rows.values())
+    estimated: dict[str, tuple[int, bool]] = {}
+    for _, event in events_of(world, RATED_LEGS.name):
+        if isinstance(event, RatedLeg):
+            estimated[event.leg_id] = max(
+                estimated.get(event.leg_id, (-1, False)), (event.revision, event.ended.estimated)
+            )
+    found = [("CDR more than once", leg_id) for leg_id, count in rows.items() if count > 1]
+    for row in world.clickhouse.rows.values():
+        if row.leg_id in estimated and estimated[row.leg_id] != (row.revision, row.estimated):
+            found.append(("CDR of another revision", row.leg_id))
+    return found
+
+
+def _wrong_places(world: World) -> list[tuple[str, str]]:
+    """Events of a key are in the key's partition."""
+    found = []
+    for topic, kind, key in (
+        (CALLS.name, LegEnded | CallEnded, lambda event: event.call_id),
+        (RATED_LEGS.name, RatedLeg, lambda event: str(event.account_id)),
+        (DEAD_LETTERS.name, DeadLetter, lambda event: event.origin),
+    ):
+        for place, event in events_of(world, topic):
+            if isinstance(event, kind) and partition_of(key(event), PARTITIONS) != place.partition:
+                found.append(("event in a wrong partition", f"{topic}: {event.event_id}"))
+    return found

@@ -1,0 +1,85 @@
+"""A router: the real decision, admission and answer; its pool of connections is the fake database's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from router.admission import Admission
+from router.answer import Answer, call_facts, variables
+from router.routing import Request, decide
+from router.settings import RouterSettings
+from tests.simulation.clock import Host, Process
+from tests.simulation.database import AsyncConnection, Database
+from tests.simulation.plan import CallPlan
+from tests.simulation.setting import snapshot
+
+DEADLINE_MS = 2_000
+
+
+class _Lease:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __aenter__(self) -> AsyncConnection:
+        return await self._database.connect(autocommit=True)
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+
+class Pool:
+    """What Admission uses of psycopg's pool."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def connection(self) -> _Lease:
+        """One of it."""
+        return _Lease(self._database)
+
+
+class Router(Process):
+    """One of the routers."""
+
+    def __init__(self, host: Host, number: int, database: Database, generation: Callable[[], int]) -> None:
+        super().__init__(host, f"router-{number}")
+        self._database, self._generation = database, generation
+        settings = RouterSettings.model_construct(hold_seconds=10, hold_grace_seconds=15)
+        self._admission: Any = object.__new__(Admission)
+        self._admission._settings = settings
+        self._admission._pool = Pool(database)
+
+    def ask(
+        self, call_id: str, address: str, plan: CallPlan, started_ms: int,
+        answer: Callable[[Mapping[str, str] | None], None],
+    ) -> None:  # fmt: skip
+        """An AGI session: answered by variables, or by nothing at the deadline, or at once where nobody listens."""
+        if not self.is_alive:
+            self.host.clock.after(1, lambda: answer(None))
+            return
+        self.host.clock.after(DEADLINE_MS, lambda: answer(None))
+        self._sessions.append(answer)
+        self.later(2, lambda: self.spawn(self._route(call_id, address, plan, started_ms, answer)))
+
+    def begin(self) -> None:
+        """No sessions yet."""
+        self._sessions: list[Callable[[Mapping[str, str] | None], None]] = []
+
+    def ended(self) -> None:
+        """Its sessions end with it."""
+        for answer in self._sessions:
+            self.host.clock.after(1, lambda answer=answer: answer(None))  # type: ignore[misc]
+
+    async def _route(
+        self, call_id: str, address: str, plan: CallPlan, started_ms: int,
+        answer: Callable[[Mapping[str, str] | None], None],
+    ) -> None:  # fmt: skip
+        request = Request("c", address, plan.callee, "4930123456")
+        decision = decide(snapshot(self._generation()), request, expected_seconds=180)
+        facts = call_facts(decision)
+        if decision.refusal is None:
+            answered = await self._admission.ask(decision, facts, call_id, started_ms)
+        else:
+            answered = Answer(decision, decision.refusal, 0, 0)
+        self.host.effect()
+        self._sessions.remove(answer)
+        answer(dict(variables(answered, facts)))
