@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 from real_calls import Seen, place
@@ -37,6 +38,12 @@ from streamco.embedded.settings import ClickHouseServer, KafkaServer, PostgresSe
 from streamco.embedded.temporary import TemporaryServers, free_port, password
 
 _numbers = itertools.count(1)
+
+# How fast this machine is just now is no property of the code: bench/ is where time is measured. Under CI=true
+# Hypothesis has such a profile of its own.
+if os.environ.get("CI") != "true":
+    settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("unhurried")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -160,6 +160,10 @@ class FakeOs:
         """See os."""
         return self._use().open(path.text, flags)
 
+    def fdopen(self, descriptor: int, _mode: str) -> "FakeFile":
+        """See os. No effect that others see."""
+        return FakeFile(self._disk(), descriptor)
+
     def close(self, descriptor: int) -> None:
         """See os. No effect that others see."""
         self._disk().opened.pop(descriptor)
@@ -189,9 +193,9 @@ class FakeOs:
 class FakeFile:
     """What FakePath.open gives: read whole or line by line, or written anew."""
 
-    def __init__(self, disk: Disk, path: str, flags: int) -> None:
+    def __init__(self, disk: Disk, descriptor: int) -> None:
         self._disk = disk
-        self._descriptor = disk.open(path, flags)
+        self._descriptor = descriptor
         self._offset = 0
 
     def __enter__(self) -> "FakeFile":
@@ -286,7 +290,8 @@ class FakePath:
     def open(self, mode: str = "rb") -> FakeFile:
         """For reading whole, or for writing anew."""
         self.disk.effect()
-        return FakeFile(self.disk, self.text, os.O_CREAT | os.O_TRUNC if "w" in mode else os.O_RDONLY)
+        flags = os.O_CREAT | os.O_TRUNC if "w" in mode else os.O_RDONLY
+        return FakeFile(self.disk, self.disk.open(self.text, flags))
 
     def replace(self, target: "FakePath") -> None:
         """Rename over it."""

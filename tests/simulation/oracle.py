@@ -10,6 +10,7 @@ from unittest import mock
 from router.agent.journal_count import count_lines
 from router.agent.journal_files import Line as JournalLine
 from router.agent.marks import whole_lines
+from schemas.connections import Kafka
 from schemas.events import CallEnded, DeadLetter, EventError, LegEnded, LegStarted, RatedLeg, decode_event
 from schemas.facts import decode_facts
 from schemas.frame import FrameError, partition_of, unpack_frame
@@ -159,16 +160,18 @@ def _stores(world: World) -> Iterator[AuditSettings]:
     ]
     read: dict[str, Any] = {
         "read_letters": lambda _: letters,
-        "read_ledger": lambda _: ledger_of(world.database.tables),
-        "read_cdrs": lambda _: world.clickhouse.legs(),
+        "read_ledger": lambda *_: ledger_of(world.database.tables),
+        "read_cdrs": lambda _: (world.clickhouse.legs(), {}),  # CDRs that are there twice: _wrong_cdrs
+        "beginnings": lambda *_: {},  # no topic does either
         "read_sealed": lambda _: {},  # here no journal grows old enough
-        "read_topic": lambda _, topic: (event for _, event in events_of(world, topic.name)),
+        "read_topic": lambda _, topic, *__: (event for _, event in events_of(world, topic.name)),
     }
     journals: Any = {node.name: node.disk.path(f"/{node.name}/journal") for node in world.nodes}
     with ExitStack() as stack:
         for name, function in read.items():
             stack.enter_context(mock.patch.object(audit_sources, name, function))
-        yield AuditSettings.model_construct(journals=journals, postgres=None, kafka=None, clickhouse=None)
+        kafka = Kafka.model_construct(partitions=PARTITIONS)
+        yield AuditSettings.model_construct(journals=journals, postgres=None, kafka=kafka, clickhouse=None)
 
 
 def judge(world: World) -> list[tuple[str, str]]:
