@@ -1,6 +1,7 @@
 """Puts the fake world in the place of disk, clock, threads, event loop and database of the product's modules.
 
-Only names of modules are replaced (`os`, `time`, `asyncio`, `psycopg`, `threading`, `log`, `Disk`): no function of the product.
+Only names of modules are replaced (`os`, `time`, `asyncio`, `psycopg`, `threading`, `log`, `Disk`): no function of the
+product.
 """
 
 from collections.abc import Callable, Iterator
