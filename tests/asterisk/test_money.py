@@ -59,6 +59,7 @@ def line(own_line: Line, kafka: Kafka, tmp_path: Path) -> Iterator[Line]:
     }  # fmt: skip
     with (tmp_path / "agent.out").open("wb") as log:
         agent = subprocess.Popen([sys.executable, "-c", PROGRAM, json.dumps(values)], stdout=log, stderr=log)
+    until((tmp_path / "agent.beat").exists, "the agent is at work")  # who was seen may be its predecessor
     with psycopg.connect(own_line.dsn, autocommit=True) as connection:
         seen = "SELECT count(*) FROM nodes WHERE name = 'ast1' AND last_seen_at > now() - interval '2 seconds'"
         until(lambda: connection.execute(seen).fetchone() == (1,), "the agent has been seen")

@@ -6,6 +6,8 @@ world are changed accordingly. The journal is read straight from the node's dire
 
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import time
@@ -54,6 +56,7 @@ from configuration.settings import NodeSettings
 run(NodeSettings.model_validate_json(sys.argv[1]))
 """
 _WAIT_SECONDS: Final = 30.0
+_RTP_PORTS: Final = (17_000, 19_801)  # below those that are given by number, above SIPp's
 # What vendor 3 refuses with, as the number says; the seeded world's 99923… is not among them: busy.
 VENDOR_CODES: Final = (
     400, 401, 403, 404, 408, 410, 415, 480, 484, 486, 487, 488, 500, 501, 502, 503, 504, 505, 580, 600, 603, 604, 606,
@@ -71,9 +74,10 @@ class Line:
     router_port: int = field(default_factory=free_port)
     sip_port: int = field(default_factory=free_port)
     ami_port: int = field(default_factory=free_port)
-    rtp_port: int = field(default_factory=lambda: free_port() // 200 * 200)
+    rtp_port: int = field(default_factory=lambda: random.randrange(*_RTP_PORTS, 200))
     node_prelude: str = ""  # Python that the launcher runs before all else
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    _used_ports: set[int] = field(default_factory=set)  # of SIPp: a call is known by its caller's
 
     @property
     def journal(self) -> Path:
@@ -117,12 +121,15 @@ class Line:
 
     def await_router(self) -> None:
         """Until the router answers."""
-        self._until(self._router_beats, "the router")
+        self._until(self._router_beats, lambda: "the router")
 
     def _adapt_world(self) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             for number in range(1, 7):
-                connection.execute("UPDATE peers SET port = %s WHERE name = %s", (free_port(), f"sipp-vendor-{number}"))
+                connection.execute(
+                    "UPDATE peers SET port = %s WHERE name = %s",
+                    (self._sip_port_of(f"127.0.0.2{number}"), f"sipp-vendor-{number}"),
+                )
             connection.execute("UPDATE peers SET ring_seconds = %s WHERE name = 'sipp-vendor-5'", (RING_LIMIT_SECONDS,))
             connection.execute(  # one who may not talk for long
                 "INSERT INTO peers (company_id, name, role, endpoint, host, account_id, pack_id, deck_id,"
@@ -182,8 +189,8 @@ class Line:
 
     def await_node(self) -> None:
         """Until Asterisk takes calls and knows which vendors answer."""
-        self._until((self.directory / "node" / "beat").exists, "the node")
-        self._until(self._vendors_known, "PJSIP to know which vendors answer")
+        self._until((self.directory / "node" / "beat").exists, lambda: "the node")
+        self._until(self._vendors_known, lambda: "PJSIP to know which vendors answer")
 
     @property
     def node(self) -> "subprocess.Popen[bytes]":
@@ -219,12 +226,22 @@ class Line:
 
     def call(self, name: str, callee: str, scenario: str, host: str = RICH, port: int | None = None) -> Placed:
         """Begin a call and return at once."""
-        port = port or free_port()
+        port = port or self._sip_port_of(host)
         process = self._sipp(
             name, scenario, host, port, "-s", callee, "-m", "1", f"127.0.0.1:{self.sip_port}", "-timeout", "25",
             "-trace_shortmsg", "-shortmessage_file", str(self.directory / f"{name}.messages"),
         )  # fmt: skip
         return Placed(name, f"{host}:{port}", process, self.directory)
+
+    def _sip_port_of(self, host: str) -> int:
+        """A UDP port that nobody has, and nobody of this line had."""
+        while True:
+            port = free_port()
+            with socket.socket(type=socket.SOCK_DGRAM) as trial, suppress(OSError):
+                trial.bind((host, port))
+                if port not in self._used_ports:
+                    self._used_ports.add(port)
+                    return port
 
     def calls_of(self, addresses: Sequence[str]) -> dict[str, Call]:
         """The calls from these addresses, by address, once the journal has closed every one of them."""
@@ -235,7 +252,7 @@ class Line:
             found.update(calls_in(self.journal.read_bytes() if self.journal.exists() else b""))
             return set(addresses) <= found.keys()
 
-        self._until(complete, f"the last lines of {set(addresses) - found.keys()}", seconds=10)
+        self._until(complete, lambda: f"the last lines of {set(addresses) - found.keys()}", seconds=10)
         return {address: found[address] for address in addresses}
 
     # ---- processes
@@ -244,7 +261,7 @@ class Line:
         path = self.directory / f"{name}.xml"
         path.write_text(scenario)
         argv = [*self.programs.command("sipp"), "-sf", str(path), "-i", host, "-p", str(port), "-nostdin"]
-        argv += ["-mi", host, "-mp", str(10_000 + port % 10_000 // 2 * 2), *more]
+        argv += ["-mi", host, "-mp", str(10_000 + port % 7_000 // 2 * 2), *more]
         return self._spawn(name, [*argv, "-trace_err", "-error_file", str(self.directory / f"{name}.log")])
 
     def _spawn(self, name: str, argv: list[str]) -> "subprocess.Popen[bytes]":
@@ -262,12 +279,12 @@ class Line:
         self._running[name] = process
         return process
 
-    def _until(self, what: Callable[[], bool], text: str, seconds: float = _WAIT_SECONDS) -> None:
+    def _until(self, what: Callable[[], bool], text: Callable[[], str], seconds: float = _WAIT_SECONDS) -> None:
         deadline = time.monotonic() + seconds
         while not what():
             dead = [name for name in ("router", "node") if name in self._running and self._running[name].poll()]
             assert not dead, self.said(dead[0])
-            assert time.monotonic() < deadline, f"waited {seconds} s for {text}\n" + self.said("node")
+            assert time.monotonic() < deadline, f"waited {seconds} s for {text()}\n" + self.said("node")
             time.sleep(0.1)
 
     def said(self, name: str) -> str:
