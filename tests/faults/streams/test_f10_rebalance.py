@@ -55,23 +55,32 @@ def test_f10_two_and_four_workers_under_load(line: FaultLine, chance: random.Ran
 
 
 def stop_in_transaction(line: FaultLine, name: str) -> None:
-    """SIGSTOP a worker, and make sure that it holds a transaction open: the worst moment to be stopped at."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        line.signal(name, signal.SIGSTOP)
-        held = []
-        for _ in range(2):
-            time.sleep(0.1)
-            with psycopg.connect(line.dsn) as connection:
-                held.append({pid for (pid,) in connection.execute(
-                    "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction'"
-                    " AND application_name = 'streams-billing' AND state_change < now() - interval '80 ms'"
-                ).fetchall()})  # fmt: skip
-        if held[0] & held[1]:
-            return
-        line.signal(name, signal.SIGCONT)
-        time.sleep(random.uniform(0.01, 0.1))
+    """SIGSTOP one of two workers while it has a transaction open: the worst moment to be stopped at.
+
+    The accounts are locked until both wait for them; the lock is let go when the one is stopped.
+    """
+    deadline = time.monotonic() + 60
+    with psycopg.connect(line.dsn, autocommit=True) as watching:
+        while time.monotonic() < deadline:
+            with psycopg.connect(line.dsn) as holding:
+                holding.execute("SELECT FROM account_balances FOR UPDATE")
+                waited = time.monotonic() + 5
+                while _backends(watching, "wait_event_type = 'Lock'") < 2 and time.monotonic() < waited:
+                    time.sleep(0.02)
+                line.signal(name, signal.SIGSTOP)
+            time.sleep(0.3)
+            if _backends(watching, "state = 'idle in transaction' AND state_change < now() - interval '200 ms'"):
+                return
+            line.signal(name, signal.SIGCONT)
     raise AssertionError("it was never stopped in a transaction")
+
+
+def _backends(connection: psycopg.Connection[Any], state: str) -> int:
+    """How many of the workers' connections are in a state."""
+    query = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'streams-billing' AND {state}"
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 @pytest.mark.parametrize("guarded", [True, pytest.param(False, marks=pytest.mark.slow_faults)])
