@@ -52,6 +52,7 @@ class FaultyLine:
     clickhouse: ClickHouse
     kills: int = 0
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    _workers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def start_agent(self, directory: Path, node: str = "sim1", ami_port: int = 9, **options: Any) -> None:
         """The agent of a node whose directory this is."""
@@ -79,7 +80,8 @@ class FaultyLine:
             "data_directory": str(self.directory / "faust" / role),
             "beat": str(self.directory / f"{role}.beat"),
         }
-        self._start(role, _WORKER, {**values, **options})
+        self._workers[role] = {**values, **options}
+        self._start(role, _WORKER, self._workers[role])
 
     def start_router(self, port: int, **options: Any) -> None:
         """A router; its snapshots, spool and beat are in DIRECTORY/router."""
@@ -135,10 +137,25 @@ class FaultyLine:
 
     def audit(self, journals: Mapping[str, Path], settle_seconds: float = 60) -> AuditReport:
         """The audit, once what is in flight has settled."""
+        self._keep_workers()
         settings = AuditSettings(
             postgres=self.postgres, kafka=self.kafka, clickhouse=self.clickhouse, journals=journals
         )
         return audit(settings, settle_seconds=settle_seconds)
+
+    def _keep_workers(self) -> None:
+        """As the supervisor does: a worker that does not come to work is ended and started again. Where the broker
+        names no broker in its first answer (it is just being fenced, or not yet), aiokafka's coordinator dies quietly.
+        """
+        for role in self._workers.keys() & self.running.keys():
+            beat = self.directory / f"{role}.beat"
+            deadline = time.monotonic() + 30
+            while not beat.exists():
+                if time.monotonic() > deadline:
+                    self.running.pop(role).kill()
+                    self._start(role, _WORKER, self._workers[role])
+                    deadline = time.monotonic() + 60
+                time.sleep(0.1)
 
     def close(self) -> None:
         """End every process: by SIGTERM, as the supervisor does, and then for sure."""
