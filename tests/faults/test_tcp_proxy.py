@@ -90,6 +90,9 @@ def test_bytes_pass_whole_both_ways_and_are_counted(client: socket.socket, proxy
     while len(got) < len(sent):
         got += client.recv(65_536)
     assert got == sent.upper()
+    deadline = time.monotonic() + 10
+    while proxy.bytes["down"] < len(sent) and time.monotonic() < deadline:
+        time.sleep(0.01)  # it counts a piece when it has passed it on
     assert proxy.bytes == {"up": len(sent), "down": len(sent)}
     assert (proxy.connections, proxy.cuts) == (1, 0)
     client.shutdown(socket.SHUT_WR)
