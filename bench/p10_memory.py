@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.figures import percentile, say
 from bench.price_world import CUSTOMER_ID, EXPECTED_SECONDS, make_market, make_numbers, publish, vendor_bytes
-from router.routing import Request, decide
+from router.routing import Request, World, decide
 from router.snapshot import store
 
 
@@ -34,7 +34,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         request = Request(f"c-{CUSTOMER_ID}", "127.0.0.10:5060", make_numbers(market, 1)[0], "12125550123")
 
         def start_cold() -> None:
-            decide(store.load(directory, "g2"), request, expected_seconds=EXPECTED_SECONDS)
+            decide(World(store.load(directory, "g2")), request, 0, expected_seconds=EXPECTED_SECONDS)
 
         cold = [_seconds(start_cold) for _ in range(5)]
         size = vendor_bytes(directory, "g2")

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from router.routing import Decision, Priced, Route
+from router.routing import Decision, Priced, Route, candidates
 from router.snapshot.config import Pack
 from schemas.agi import (
     CALL_FACTS,
@@ -46,7 +46,7 @@ def call_facts(decision: Decision) -> Facts:
     """The inbound leg's FACTS. Of a refused call whatever is known; nobody known: the unidentified account."""
     peer = decision.peer
     pack = peer.pack if peer else _NO_PACK
-    price = decision.price or _NO_PRICE
+    price = decision.inbound.price or _NO_PRICE
     return Facts(
         side="receivable",
         customer_company_id=peer.company_id if peer else 0,
@@ -78,7 +78,7 @@ def _terms(decision: Decision, pack: Pack, price: Priced) -> dict[str, Any]:
         "currency": pack.currency,
         "code": price.code,
         "price_id": price.price_id,
-        "destination_id": decision.destination_id,
+        "destination_id": decision.inbound.destination_id,
         "price_e8": price.price_e8,
         "connect_fee_micros": pack.connect_fee_micros,
         "minimum_seconds": pack.minimum_seconds,
@@ -86,8 +86,8 @@ def _terms(decision: Decision, pack: Pack, price: Priced) -> dict[str, Any]:
         "free_seconds": pack.free_seconds,
         "rounding_decimals": pack.rounding_decimals,
         "duration_rounding": pack.duration_rounding,
-        "caller": decision.caller,
-        "callee": decision.callee,
+        "caller": decision.inbound.caller,
+        "callee": decision.inbound.callee,
     }
 
 
@@ -104,7 +104,7 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
         return found
     for number, route in enumerate(answer.decision.routes, start=1):
         # Built from the gateway's own prefix and checked digits only: nothing from the wire reaches Dial.
-        dialled = f"PJSIP/{route.vendor.tech_prefix}{answer.decision.callee}@{route.vendor.endpoint}"
+        dialled = f"PJSIP/{route.vendor.tech_prefix}{answer.decision.inbound.callee}@{route.vendor.endpoint}"
         found += [
             (f"ROUTE_{number}_DIAL", dialled),
             (f"ROUTE_{number}_TIMEOUT", str(route.vendor.ring_seconds)),
@@ -130,7 +130,7 @@ def _why_no_longer(answer: Answer) -> Ending:
 def routed_event(answer: Answer, attempt: Attempt) -> CallRouted:
     """The event that explains the decision, every candidate with why it was taken or not."""
     decision = answer.decision
-    peer, request, price = decision.peer, decision.request, decision.price
+    peer, request, price = decision.peer, decision.request, decision.inbound.price
     return CallRouted(
         event_id=make_event_id(make_leg_id(attempt.call_id, 0), "call_routed"),
         call_id=attempt.call_id,
@@ -142,8 +142,8 @@ def routed_event(answer: Answer, attempt: Attempt) -> CallRouted:
         remote_address=request.remote_address[:64],
         caller_dialled=request.caller[:256],
         callee_dialled=request.callee[:256],
-        caller=decision.caller,
-        callee=decision.callee,
+        caller=decision.inbound.caller,
+        callee=decision.inbound.callee,
         customer_company_id=peer.company_id if peer else 0,
         customer_peer_id=peer.peer_id if peer else 0,
         account_id=peer.account.account_id if peer else UNIDENTIFIED_ACCOUNT_ID,
@@ -152,9 +152,9 @@ def routed_event(answer: Answer, attempt: Attempt) -> CallRouted:
         price_id=price.price_id if price else 0,
         price_e8=price.price_e8 if price else None,
         currency=peer.pack.currency if peer else "",
-        destination_id=decision.destination_id,
+        destination_id=decision.inbound.destination_id,
         reason=answer.refusal.value if answer.refusal else "",
         max_call_ms=answer.max_ms,
         hold_micros=answer.hold_micros,
-        candidates=decision.candidates(),
+        candidates=candidates(decision),
     )

@@ -18,7 +18,7 @@ from router.agi import AgiApplication, AgiError, AgiRequest
 from router.answer import Answer, Attempt, call_facts, routed_event, variables
 from router.disks import Disks
 from router.holder import SnapshotHolder
-from router.routing import Request, decide
+from router.routing import Request, World, decide
 from router.settings import RouterSettings
 from router.spool import Spool
 from schemas.agi import AGI_ARGUMENTS, AGI_SCRIPT
@@ -111,7 +111,12 @@ class Router:
             # No DECISION is set: the dialplan refuses the call as ROUTER UNAVAILABLE and journals it.
             raise AgiError("no snapshot yet")
         before_ns = time.perf_counter_ns()
-        decision = decide(snapshot, asked, expected_seconds=self._settings.snapshot.expected_call_seconds)
+        decision = decide(
+            World(snapshot),
+            asked,
+            time.time_ns() // 1_000_000,
+            expected_seconds=self._settings.snapshot.expected_call_seconds,
+        )
         micros = (time.perf_counter_ns() - before_ns) // 1000
         facts = call_facts(decision)
         refusal = decision.refusal or self._disks.refusal(node_of(call_id))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from snapshots import RawWorld, make_snapshot, peer
 
-from router.routing import Request, decide
+from router.routing import Request, World, candidates, decide
 from router.snapshot.prices import NO_COST, narrow
 
 MOST = 2**31 - 1
@@ -35,8 +35,8 @@ def test_prices_of_any_size_are_routed_alike(tmp_path: Path, dear_e8: int) -> No
         entries=[(2, 0, True), (3, 0, True), (4, 0, True)],
     )
     snapshot = make_snapshot(tmp_path, world)
-    decision = decide(snapshot, Request("c-c1", "127.0.1.1:5060", "447700900123", "1"), expected_seconds=180)
+    decision = decide(World(snapshot), Request("c-c1", "127.0.1.1:5060", "447700900123", "1"), 0, expected_seconds=180)
     assert [(route.vendor.peer_id, route.price.price_e8, route.comparable_e8) for route in decision.routes] == [
         (3, 1_000_000, 1_000_000), (2, dear_e8, dear_e8)
     ]  # fmt: skip
-    assert {candidate.vendor_peer_id: candidate.verdict for candidate in decision.candidates()}[4] == "NO CODE"
+    assert {candidate.vendor_peer_id: candidate.verdict for candidate in candidates(decision)}[4] == "NO CODE"

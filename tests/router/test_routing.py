@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snapshots import EXPECTED_SECONDS, NOW_MS, PACK, PriceRow, RawWorld, make_snapshot, peer
 
-from router.routing import Decision, Request, decide
+from router.routing import Decision, Request, World, candidates, decide
 from router.snapshot.config import Destination, Peer
 from schemas.agi import MAX_ROUTES
 from schemas.refusals import Refusal
@@ -49,7 +49,7 @@ def routed(tmp_path: Path) -> Decide:
         ]
         world = RawWorld([customer, *vendors], prices, entries, destinations or [])
         snapshot = make_snapshot(tmp_path / str(next(numbers)), world)
-        return decide(snapshot, asked or request(), expected_seconds=EXPECTED_SECONDS)
+        return decide(World(snapshot), asked or request(), NOW_MS, expected_seconds=EXPECTED_SECONDS)
 
     return run
 
@@ -63,7 +63,7 @@ def names(decision: Decision) -> list[str]:
 
 
 def verdicts(decision: Decision) -> dict[str, str]:
-    return {candidate.vendor: str(candidate.verdict) for candidate in decision.candidates()}
+    return {candidate.vendor: str(candidate.verdict) for candidate in candidates(decision)}
 
 
 def test_the_cheapest_first_and_each_other_with_its_reason(routed: Decide) -> None:
@@ -88,7 +88,7 @@ def test_the_cheapest_first_and_each_other_with_its_reason(routed: Decide) -> No
         "v12": "TAKEN", "v11": "TAKEN", "v13": "NO PROFIT", "v14": "NO CODE", "v15": "BLOCKED CODE",
         "v16": "OTHER CURRENCY", "v17": "OWN COMPANY", "v18": "DISABLED", "v19": "DISABLED",
     }  # fmt: skip
-    taken = decision.candidates()[:2]
+    taken = candidates(decision)[:2]
     assert [(c.position, c.margin_e8) for c in taken] == [(1, 800_000), (2, 500_000)]
 
 
@@ -162,7 +162,7 @@ def test_premium_numbers_need_leave_and_a_price_of_their_own(routed: Decide) -> 
     assert routed(vendors, allowed, whole, asked=asked, destinations=premium).refusal is Refusal.BLOCKED
     decision = routed(vendors, allowed, own, asked=asked, destinations=premium)
     assert decision.refusal is None
-    assert decision.destination_id == 5
+    assert decision.inbound.destination_id == 5
 
 
 def test_the_most_specific_originator_wins(tmp_path: Path) -> None:
@@ -175,7 +175,9 @@ def test_the_most_specific_originator_wins(tmp_path: Path) -> None:
     snapshot = make_snapshot(tmp_path, world)
 
     def who(address: str, callee: str, endpoint: str = "anonymous") -> str:
-        decision = decide(snapshot, request(callee, address, endpoint), expected_seconds=EXPECTED_SECONDS)
+        decision = decide(
+            World(snapshot), request(callee, address, endpoint), NOW_MS, expected_seconds=EXPECTED_SECONDS
+        )
         return decision.peer.name if decision.peer else ""
 
     assert who("127.0.1.7:5060", "447700900123") == "c2"
@@ -198,7 +200,7 @@ def test_originators_at_one_address_are_told_apart_by_their_prefix(tmp_path: Pat
     snapshot = make_snapshot(tmp_path, RawWorld([*peers, six, vendor(11)], decks, [(11, 1, True)]))
 
     def who(address: str, callee: str) -> str:
-        decision = decide(snapshot, request(callee, address, "c-1"), expected_seconds=EXPECTED_SECONDS)
+        decision = decide(World(snapshot), request(callee, address, "c-1"), NOW_MS, expected_seconds=EXPECTED_SECONDS)
         return decision.peer.name if decision.peer else ""
 
     assert [who("192.0.2.1:5060", prefix + "447700900123") for prefix in ("", "90", "9001")] == ["c1", "c2", "c3"]
@@ -310,10 +312,10 @@ def oracle(world: RawWorld, number: str, now_ms: int) -> tuple[str, list[tuple[i
 def test_decisions_equal_the_oracle(tmp_path: Path, world: RawWorld, numbers: list[str], later: int) -> None:
     snapshot = make_snapshot(tmp_path, world, now_ms=NOW_MS + later)
     for number in numbers:
-        decision = decide(snapshot, request(number), expected_seconds=EXPECTED_SECONDS)
+        decision = decide(World(snapshot), request(number), NOW_MS, expected_seconds=EXPECTED_SECONDS)
         found = [(route.vendor.peer_id, route.price.code) for route in decision.routes]
         assert (decision.refusal or "", found) == oracle(world, number, NOW_MS + later)
-        candidates = decision.candidates()
+        seen = candidates(decision)
         if decision.plan is not None:
-            assert {c.vendor_peer_id for c in candidates} == {entry[0] for entry in world.entries}
-        assert [c.vendor_peer_id for c in candidates if c.position] == [peer_id for peer_id, _ in found]
+            assert {c.vendor_peer_id for c in seen} == {entry[0] for entry in world.entries}
+        assert [c.vendor_peer_id for c in seen if c.position] == [peer_id for peer_id, _ in found]

@@ -5,7 +5,7 @@ from typing import Any
 
 from router.admission import Admission
 from router.answer import Answer, call_facts, variables
-from router.routing import Request, decide
+from router.routing import Request, World, decide
 from router.settings import RouterSettings
 from tests.simulation.clock import Host, Process
 from tests.simulation.database import AsyncConnection, Database
@@ -74,7 +74,7 @@ class Router(Process):
         answer: Callable[[Mapping[str, str] | None], None],
     ) -> None:  # fmt: skip
         request = Request("c", address, plan.callee, "4930123456")
-        decision = decide(snapshot(self._generation()), request, expected_seconds=180)
+        decision = decide(World(snapshot(self._generation())), request, 0, expected_seconds=180)
         facts = call_facts(decision)
         if decision.refusal is None:
             answered = await self._admission.ask(decision, facts, call_id, started_ms)
