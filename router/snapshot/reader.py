@@ -8,6 +8,7 @@ import numpy
 import psycopg
 import pyarrow
 from numpy.typing import NDArray
+from psycopg.rows import dict_row
 from pyarrow import csv
 
 from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination, Pack, Peer, RouteClass, RouteEntry
@@ -16,15 +17,23 @@ from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination,
 PRICE_COLUMNS: Final = ("code", "length", "effective_ms", "price_e8", "price_id")
 BLOCKED_E8: Final = -1
 
+# Columns are named as the fields of Peer, Account and Pack.
 _PEERS: Final = """
-    SELECT peers.peer_id, peers.company_id, peers.name, role = 'originator', peers.enabled AND companies.enabled,
-           endpoint, host::text, tech_prefix, deck_id, coalesce(route_class_id, 0), max_concurrent, max_cps,
-           max_call_seconds, profit, (minimum_margin * 100000000)::bigint, ring_seconds, allow_special,
-           accounts.account_id, payment = 'prepaid', when_database_away = 'allow',
-           pack_id, billing_packs.currency, minimum_seconds, increment_seconds, free_seconds,
-           (connect_fee * 1000000)::bigint, rounding_decimals, duration_rounding, allow_free_codes
-    FROM peers JOIN companies USING (company_id) JOIN accounts USING (account_id) JOIN billing_packs USING (pack_id)
+    SELECT peer_id, peers.company_id, peers.name, role = 'originator' AS originator,
+           peers.enabled AND companies.enabled AS enabled, endpoint, host::text AS host, tech_prefix, deck_id,
+           coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
+           (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id
+    FROM peers JOIN companies USING (company_id)
     ORDER BY peer_id
+"""
+_ACCOUNTS: Final = """
+    SELECT account_id, payment = 'prepaid' AS prepaid, when_database_away = 'allow' AS allow_when_database_away
+    FROM accounts
+"""
+_PACKS: Final = """
+    SELECT pack_id, currency, minimum_seconds, increment_seconds, free_seconds,
+           (connect_fee * 1000000)::bigint AS connect_fee_micros, rounding_decimals, duration_rounding, allow_free_codes
+    FROM billing_packs
 """
 _CLASSES: Final = """
     SELECT route_class_id, name, peer_id, priority, enabled
@@ -53,7 +62,7 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
         generation=generation[0] if generation else 0,
         taken_at_ms=taken_at_ms,
         next_change_at_ms=None,
-        peers=tuple(_peer(row) for row in connection.execute(_PEERS)),
+        peers=_read_peers(connection),
         route_classes=tuple(RouteClass(key, name, tuple(entries)) for key, (name, entries) in classes.items()),
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
@@ -92,30 +101,11 @@ def _parse(text: bytes) -> NDArray[numpy.int64]:
     return numpy.stack([table[name].to_numpy() for name in PRICE_COLUMNS], axis=1)
 
 
-def _peer(row: tuple[Any, ...]) -> Peer:
-    (
-        peer_id, company_id, name, originator, enabled, endpoint, host, tech_prefix, deck_id, route_class_id,
-        max_concurrent, max_cps, max_call_seconds, profit, margin_e8, ring_seconds, allow_special, *rest,
-    ) = row  # fmt: skip
-    account_id, prepaid, allow_away, *pack = rest
-    return Peer(
-        peer_id=peer_id,
-        company_id=company_id,
-        name=name,
-        originator=originator,
-        enabled=enabled,
-        endpoint=endpoint,
-        host=host,
-        tech_prefix=tech_prefix,
-        account=Account(account_id, prepaid, allow_away),
-        pack=Pack(*pack),
-        deck_id=deck_id,
-        route_class_id=route_class_id,
-        max_concurrent=max_concurrent,
-        max_cps=max_cps,
-        max_call_seconds=max_call_seconds,
-        profit=profit,
-        minimum_margin_e8=margin_e8,
-        ring_seconds=ring_seconds,
-        allow_special=allow_special,
-    )
+def _read_peers(connection: psycopg.Connection[Any]) -> tuple[Peer, ...]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        accounts = {row["account_id"]: Account(**row) for row in cursor.execute(_ACCOUNTS)}
+        packs = {row["pack_id"]: Pack(**row) for row in cursor.execute(_PACKS)}
+        return tuple(
+            Peer(account=accounts[row.pop("account_id")], pack=packs[row.pop("pack_id")], **row)
+            for row in cursor.execute(_PEERS)
+        )
