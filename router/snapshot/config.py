@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 1
+CONFIG_VERSION: Final = 2
 
 
 class Pack(msgspec.Struct, frozen=True):
@@ -53,6 +53,13 @@ class Peer(msgspec.Struct, frozen=True):
     minimum_margin_e8: int
     ring_seconds: int
     allow_special: bool
+    lookup_id: int = 0  # 0: none
+    trust_lrn: bool = False
+    rate_by: Literal["dialled", "routing"] = "dialled"
+    verification: Literal["ignore", "refuse_failed", "require"] = "ignore"
+    least_attestation: str = ""
+    attestation: str = ""
+    send_routing_number: bool = False
 
 
 class RouteEntry(msgspec.Struct, frozen=True):
@@ -79,6 +86,28 @@ class Destination(msgspec.Struct, frozen=True):
     kind: str
 
 
+class Lookup(msgspec.Struct, frozen=True):
+    """A service that is asked about a number before it is routed. `codes`: only numbers under these; none: all."""
+
+    lookup_id: int
+    name: str
+    kind: Literal["lrn", "hlr"]
+    url: str
+    answer_field: str
+    codes: tuple[str, ...]
+    timeout_ms: int
+    cache_seconds: int
+    max_parallel: int
+    when_failed: Literal["route", "refuse"]
+
+
+class Did(msgspec.Struct, frozen=True):
+    """A number, or a block of numbers, that leads to one terminator."""
+
+    code: str
+    peer_id: int
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything but prices. `decks` are (deck_id, version) as they were read."""
 
@@ -90,6 +119,9 @@ class Config(msgspec.Struct, frozen=True):
     route_classes: tuple[RouteClass, ...]
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
+    lookups: tuple[Lookup, ...] = ()
+    mobile_networks: tuple[tuple[str, str], ...] = ()  # (MCC and MNC, code)
+    dids: tuple[Did, ...] = ()
 
 
 CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)

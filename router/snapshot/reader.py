@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from psycopg.rows import dict_row
 from pyarrow import csv
 
-from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.config import (
+    CONFIG_VERSION,
+    Account,
+    Config,
+    Destination,
+    Did,
+    Lookup,
+    Pack,
+    Peer,
+    RouteClass,
+    RouteEntry,
+)
 
 # One row a price: code, its length, effective_from, price in 10^-8 (-1: blocked), price_id.
 PRICE_COLUMNS: Final = ("code", "length", "effective_ms", "price_e8", "price_id")
@@ -22,7 +33,9 @@ _PEERS: Final = """
     SELECT peer_id, peers.company_id, peers.name, role = 'originator' AS originator,
            peers.enabled AND companies.enabled AS enabled, endpoint, host::text AS host, tech_prefix, deck_id,
            coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
-           (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id
+           (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id,
+           coalesce(lookup_id, 0) AS lookup_id, trust_lrn, rate_by, verification, least_attestation, attestation,
+           send_routing_number
     FROM peers JOIN companies USING (company_id)
     ORDER BY peer_id
 """
@@ -41,6 +54,12 @@ _CLASSES: Final = """
     ORDER BY route_class_id, priority, peer_id
 """
 _DESTINATIONS: Final = "SELECT destination_id, code, kind FROM destinations ORDER BY code"
+_LOOKUPS: Final = """
+    SELECT lookup_id, name, kind, url, answer_field, codes, timeout_ms, cache_seconds, max_parallel, when_failed
+    FROM lookups ORDER BY lookup_id
+"""
+_MOBILE_NETWORKS: Final = "SELECT mccmnc, code FROM mobile_networks ORDER BY mccmnc"
+_DIDS: Final = "SELECT code, peer_id FROM dids ORDER BY code"
 _DECKS: Final = "SELECT deck_id, version FROM decks ORDER BY deck_id"
 _PRICES: Final = """
     COPY (SELECT code::bigint, length(code), (extract(epoch FROM effective_from) * 1000)::bigint,
@@ -66,7 +85,15 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
         route_classes=tuple(RouteClass(key, name, tuple(entries)) for key, (name, entries) in classes.items()),
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
+        lookups=_read_lookups(connection),
+        mobile_networks=tuple((row[0], row[1]) for row in connection.execute(_MOBILE_NETWORKS)),
+        dids=tuple(Did(*row) for row in connection.execute(_DIDS)),
     )
+
+
+def _read_lookups(connection: psycopg.Connection[Any]) -> tuple[Lookup, ...]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return tuple(Lookup(codes=tuple(row.pop("codes")), **row) for row in cursor.execute(_LOOKUPS))
 
 
 def read_deck(connection: psycopg.Connection[Any], deck_id: int, version: int, cache: Path) -> NDArray[numpy.int64]:
