@@ -10,11 +10,15 @@ import dash_mantine_components as dmc
 import flask
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 from flask_compress import Compress
+from flask_limiter import Limiter
 from flask_wtf.csrf import generate_csrf
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from dashboards.api.problems import add_problems
+from dashboards.api.routes import add_api
 from dashboards.audits import AuditStore
 from dashboards.auth import add_auth, now_utc
+from dashboards.checks import Checks
 from dashboards.live import LiveReader, LiveStore
 from dashboards.names import NameStore
 from dashboards.pages import audit, call, calls, wall
@@ -45,11 +49,11 @@ class Web:
     def __init__(self, settings: DashboardsSettings, clock: Callable[[], datetime] = now_utc) -> None:
         self.store = LiveStore()
         self._reader = LiveReader(settings.kafka, self.store, clock_ms, settings.metrics)
-        postgres = settings.postgres
-        self.sources = Sources(
-            Queries(settings.clickhouse, clock), NameStore(postgres), self.store, AuditStore(postgres), clock
-        )
-        self.server = _flask(settings, clock)
+        postgres, queries = settings.postgres, Queries(settings.clickhouse, clock)
+        checks = Checks(settings.check, lambda: int(clock().timestamp() * 1000))
+        self.sources = Sources(queries, NameStore(postgres), self.store, AuditStore(postgres), clock, checks)
+        self.server, limiter = _flask(settings, clock)
+        add_api(self.server, limiter, checks, queries, settings.api_requests_per_minute)
         self.dash = _dash(self.server, self.sources)
         policy = _policy(self.dash)
 
@@ -71,14 +75,14 @@ class Web:
         self._reader.stop()
 
 
-def _flask(settings: DashboardsSettings, clock: Callable[[], datetime]) -> flask.Flask:
+def _flask(settings: DashboardsSettings, clock: Callable[[], datetime]) -> tuple[flask.Flask, Limiter]:
     server = flask.Flask("dashboards", template_folder="templates", static_folder=None)
     server.config["COMPRESS_ALGORITHM"] = ["zstd", "br", "gzip"]
     Compress(server)
     if settings.behind_https:
         server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
-    add_auth(server, settings, clock)
-    return server
+    add_problems(server)
+    return server, add_auth(server, settings, clock)
 
 
 def _policy(app: dash.Dash) -> str:

@@ -1,4 +1,4 @@
-"""`streamco check-routing`: what the router would do with a call. `streamco why`: what it did with one."""
+"""`streamco check-routing`: what the router would do with a call. `why`: what it did. `api-token`: the key to REST."""
 
 import sys
 import time
@@ -65,6 +65,34 @@ def why(call_id: str, as_json: bool) -> None:
     if not isinstance(decision, CallRouted):
         _fail(f"call_id {call_id!r}: no decision is stored; it comes a moment after the call, and not without a router")
     click.echo(text if as_json else "\n".join(why_lines(decision)))
+
+
+@click.command("api-token")
+@click.argument("login")
+@click.argument("name")
+@click.option("--days", default=90, show_default=True, type=click.IntRange(1, 366), help="It ends after so many days.")
+@click.option("--end", is_flag=True, help="End the token of that name instead.")
+def api_token(login: str, name: str, days: int, end: bool) -> None:
+    """Give a user of the dashboards a token of the REST API, called NAME and shown once; it acts as the user."""
+    from datetime import UTC, datetime
+
+    import psycopg
+
+    from dashboards.api_tokens import end_token, make_token
+    from dashboards.users import UserError
+    from streamco import rooms
+
+    dsn = rooms.postgres(with_secrets(read_settings())).dsn.get_secret_value()
+    try:
+        with psycopg.connect(dsn, connect_timeout=5) as connection:
+            if end:
+                end_token(connection, login, name)
+                click.echo(f"{name} of {login} has ended")
+            else:
+                token = make_token(connection, login, name, datetime.now(UTC), days)
+                click.echo(f"token: {token}  (of {login}, for {days} days, shown once)")
+    except (UserError, psycopg.Error) as error:
+        _fail(str(error).strip())
 
 
 def _fail(text: str) -> NoReturn:
