@@ -33,5 +33,5 @@ class Checks:
         """The originators' names in the newest snapshot; none where there is no snapshot now."""
         if self._snapshots is None:
             return []
-        snapshot = self._snapshots.live()
+        snapshot = self._snapshots.live(self._clock_ms())
         return sorted(peer.name for peer in snapshot.originators) if snapshot is not None else []

@@ -7,7 +7,7 @@ import psycopg
 
 from router.settings import SnapshotSettings
 from router.snapshot.build import build
-from router.snapshot.prices import SnapshotError
+from router.snapshot.errors import SnapshotError
 from schemas.connections import Postgres
 
 

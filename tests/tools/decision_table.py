@@ -127,7 +127,7 @@ class TableWorld:
             )
             with psycopg.connect(self._dsn, autocommit=True) as connection:
                 build(connection, settings, at_ms)
-            self._snapshots[at_ms] = store.load(settings.directory, store.newest(settings.directory))
+            self._snapshots[at_ms] = store.load(settings.directory, store.newest(settings.directory, at_ms))
         return self._snapshots[at_ms]
 
     def decide(self, case: Case) -> Decision:
