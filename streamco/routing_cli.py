@@ -2,13 +2,15 @@
 
 import sys
 import time
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 import msgspec
 
 from streamco.secret_store import with_secrets
 from streamco.settings import read_settings
+
+_QUALITY_SECONDS: Final = 5.0
 
 
 @click.command("check-routing")
@@ -20,22 +22,33 @@ from streamco.settings import read_settings
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 def check_routing(peer: str, callee: str, caller: str, at: str, node: str, as_json: bool) -> None:
     """Ask the router's own core where a call would go, and why. Makes no call, counts and holds nothing."""
-    from router.check import MomentSnapshots, Question, QuestionError, SnapshotAwayError, check, read_moment
+    from router.check import (
+        MomentSnapshots,
+        Question,
+        QuestionError,
+        SnapshotAwayError,
+        check,
+        read_moment,
+        read_quality,
+    )
     from router.routing import World
     from streamco import rooms
     from streamco.routing_view import checked_lines
 
-    settings = rooms.check(with_secrets(read_settings()))
+    told = with_secrets(read_settings())
+    settings = rooms.check(told)
     now_ms = time.time_ns() // 1_000_000
     try:
         question = Question(peer, callee, caller, read_moment(at), node)
         found = MomentSnapshots(settings).at(question.at_ms, now_ms)
+        figures = read_quality(rooms.kafka(told), _QUALITY_SECONDS) if question.at_ms is None else None
         checked = check(
-            World(found.snapshot),
+            World(found.snapshot, figures or {}),
             question,
             now_ms if question.at_ms is None else question.at_ms,
             expected_seconds=settings.live.expected_call_seconds,
             source=found.source,
+            quality="unknown" if question.at_ms is not None else "away" if figures is None else "read",
         )
     except (QuestionError, SnapshotAwayError) as error:
         _fail(str(error))

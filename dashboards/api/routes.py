@@ -14,7 +14,7 @@ from spectree.models import SecureType
 
 from dashboards.api.problems import MIMETYPE, Fault, Problem, problem
 from dashboards.checks import Checks
-from dashboards.pages.call import read_decision
+from dashboards.decisions import read_decision
 from dashboards.queries import Queries, SourceAwayError
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
 from schemas.events import CallRouted
