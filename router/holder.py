@@ -23,9 +23,13 @@ _BUILDER_STOP_SECONDS: Final = 3.0
 class SnapshotHolder:
     """`current` is the newest snapshot, or None before the first. A call reads it once and keeps it."""
 
-    def __init__(self, settings: SnapshotSettings) -> None:
-        """A snapshot that an earlier run left on disk is taken at once: a cold start needs no PostgreSQL."""
+    def __init__(self, settings: SnapshotSettings, *, builds: bool = True) -> None:
+        """A snapshot that an earlier run left on disk is taken at once: a cold start needs no PostgreSQL.
+
+        `builds`: it keeps the builder, too; else another process of the same directory does.
+        """
         self._settings = settings
+        self._builds = builds
         self._builder: asyncio.subprocess.Process | None = None
         self._failed = ""
         self.current: Snapshot | None = None
@@ -35,7 +39,8 @@ class SnapshotHolder:
         """Watch and swap until cancelled; keeps the builder running."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_builder())
+                if self._builds:
+                    tasks.create_task(self._keep_builder())
                 tasks.create_task(self._watch())
         finally:
             await self._end_builder()

@@ -20,6 +20,7 @@ from router.disks import Disks
 from router.holder import SnapshotHolder
 from router.routing import Request, World, decide
 from router.settings import RouterSettings
+from router.shed import Shedder
 from router.spool import Spool
 from schemas.agi import AGI_ARGUMENTS, AGI_SCRIPT
 from schemas.ids import IdError, check_call_id, node_of
@@ -27,7 +28,6 @@ from sinks.beat import send_beat
 
 log = structlog.get_logger(__name__)
 BEAT_SECONDS: Final = 1.0
-_BACKLOG: Final = 1024
 # The spool's thread renders decisions in Python; a session that is ready must not wait for the usual 5 ms behind it.
 _SWITCH_SECONDS: Final = 0.0005
 
@@ -40,7 +40,7 @@ class Router:
         self._settings = settings
         self._admission = Admission(settings)
         self._disks = Disks(settings, self._admission.low_disks)
-        self._snapshots = SnapshotHolder(settings.snapshot)
+        self._snapshots = SnapshotHolder(settings.snapshot, builds=settings.builds_snapshots)
         self._spool = Spool(settings.spool, settings.kafka, settings.spool_limit)
         self.decided = 0
 
@@ -51,6 +51,8 @@ class Router:
         application = AgiApplication(settings, loop)
         application.add_route(AGI_SCRIPT, self.route)
         application.add_route("ping", self.ping)
+        shedder = Shedder(application.lag, self._admission.line, lambda: self._snapshots.current)
+        application.gate = shedder.refuse
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -58,12 +60,11 @@ class Router:
         await self._admission.open()
         await self._disks.look()  # before the first call
         self._spool.start()
-        server = await asyncio.start_server(
-            application.handler, settings.host, settings.port, limit=settings.max_header_bytes, backlog=_BACKLOG
-        )
+        server = await application.listen(settings.host, settings.port, inherited=settings.listener)
         log.info("router listens", host=settings.host, port=settings.port)
         background = [
-            asyncio.create_task(work) for work in (self._snapshots.run(), self._disks.run(), self._beat(application))
+            asyncio.create_task(work)
+            for work in (self._snapshots.run(), self._disks.run(), self._beat(application, shedder))
         ]
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -87,14 +88,15 @@ class Router:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(application.idle.wait(), self._settings.deadline_seconds)
 
-    async def _beat(self, application: AgiApplication) -> None:
+    async def _beat(self, application: AgiApplication, shedder: Shedder) -> None:
         while True:
             current = self._snapshots.current
             if current is not None:
                 send_beat(
                     self._settings.beat,
                     detail=f"generation {current.config.generation}, {self.decided} decided, "
-                    f"{application.sessions} open, {application.shed} shed, {application.broken} broken, "
+                    f"{application.sessions} open, {application.shed + shedder.shed} shed, "
+                    f"{application.broken} broken, "
                     f"{self._spool.waiting} decisions wait" + (f", {self._disks.said}" if self._disks.said else ""),
                 )
             await asyncio.sleep(BEAT_SECONDS)
