@@ -10,6 +10,7 @@ from typing import Final
 LASTING_SECONDS: Final = 0.1  # the loop must have been late for so long, without a break
 CALM_SECONDS: Final = 1.0  # after so long without being late, the next lateness must last anew
 FEW_WAITING: Final = 32  # calls that wait for PostgreSQL; so many are a moment's crowd, and never too many
+FEW_OPEN: Final = 64  # sessions; with so few it is the machine that is busy, and to refuse calls would not help it
 
 
 class LoopLag:

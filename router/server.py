@@ -51,7 +51,9 @@ class Router:
         application = AgiApplication(settings, loop)
         application.add_route(AGI_SCRIPT, self.route)
         application.add_route("ping", self.ping)
-        shedder = Shedder(application.lag, self._admission.line, lambda: self._snapshots.current)
+        shedder = Shedder(
+            application.lag, lambda: application.sessions, self._admission.line, lambda: self._snapshots.current
+        )
         application.gate = shedder.refuse
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -134,7 +136,7 @@ class Router:
 
 def read_request(request: AgiRequest) -> tuple[str, Request, int]:
     """(call_id, the attempt, its start in unix ms) of a session's arguments. Raises AgiError for what is not ours."""
-    arguments = [unquote(argument, errors="replace") for argument in request.arguments]
+    arguments = [unquote(argument, errors="replace") if "%" in argument else argument for argument in request.arguments]
     if len(arguments) != len(AGI_ARGUMENTS):
         raise AgiError(f"{len(arguments)} arguments: {', '.join(AGI_ARGUMENTS)} are needed")
     call_id, endpoint, remote_address, callee, caller, started_at = arguments

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from router.agi_text import mset_commands
 from router.answer import Answer, call_facts, variables
 from router.identify import identify
-from router.overload import Line, LoopLag
+from router.overload import FEW_OPEN, Line, LoopLag
 from router.routing import Decision, Request, World
 from router.routing.model import Inbound
 from router.snapshot.config import Peer
@@ -28,8 +28,12 @@ _KEPT: Final = 4096
 class Shedder:
     """`refuse` is the gate of the AGI server."""
 
-    def __init__(self, lag: LoopLag, line: Line, snapshot: Callable[[], Snapshot | None]) -> None:
+    def __init__(
+        self, lag: LoopLag, sessions: Callable[[], int], line: Line, snapshot: Callable[[], Snapshot | None]
+    ) -> None:
+        """`sessions`: how many are open now."""
         self._lag = lag
+        self._sessions = sessions
         self._line = line
         self._snapshot = snapshot
         self._answers: dict[int, bytes] = {}  # by peer, 0: nobody known
@@ -38,7 +42,7 @@ class Shedder:
 
     def refuse(self, script: str, headers: Mapping[str, str]) -> bytes | None:
         """The command that refuses this call now; None: there is time for it. Anything but a call is let through."""
-        if self._lag.refuses:
+        if self._lag.refuses and self._sessions() > FEW_OPEN:
             reason = "processor"
         elif self._line.refuses(time.monotonic()):
             reason = "database"
