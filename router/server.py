@@ -18,6 +18,7 @@ from router.agi import AgiApplication, AgiError, AgiRequest
 from router.answer import Answer, Attempt, call_facts, routed_event, variables
 from router.disks import Disks
 from router.holder import SnapshotHolder
+from router.quality_reader import QualityReader
 from router.routing import Request, World, decide
 from router.settings import RouterSettings
 from router.shed import Shedder
@@ -41,6 +42,7 @@ class Router:
         self._admission = Admission(settings)
         self._disks = Disks(settings, self._admission.low_disks)
         self._snapshots = SnapshotHolder(settings.snapshot, builds=settings.builds_snapshots)
+        self._quality = QualityReader(settings.kafka)
         self._spool = Spool(settings.spool, settings.kafka, settings.spool_limit)
         self.decided = 0
 
@@ -62,6 +64,7 @@ class Router:
         await self._admission.open()
         await self._disks.look()  # before the first call
         self._spool.start()
+        self._quality.start()
         server = await application.listen(settings.host, settings.port, inherited=settings.listener)
         log.info("router listens", host=settings.host, port=settings.port)
         background = [
@@ -76,6 +79,7 @@ class Router:
             task.cancel()
         results = await asyncio.gather(*background, return_exceptions=True)
         await self._admission.close()
+        await asyncio.to_thread(self._quality.stop)
         await asyncio.to_thread(self._spool.stop)
         for result in results:
             if (
@@ -107,16 +111,21 @@ class Router:
         """The health check: a whole session, without a call."""
         await request.command("NOOP streamco")
 
+    async def look_up(self, asked: Request) -> Request:
+        """What others have to be asked before the decision, each within its own time; nobody is."""
+        return asked
+
     async def route(self, request: AgiRequest) -> None:
         """One call: decide, admit, answer by variables, and let the decision be known."""
         call_id, asked, started_at_ms = read_request(request)
-        snapshot = self._snapshots.current
+        asked = await self.look_up(asked)
+        snapshot = self._snapshots.current  # after what is waited for: the newest decides
         if snapshot is None:
             # No DECISION is set: the dialplan refuses the call as ROUTER UNAVAILABLE and journals it.
             raise AgiError("no snapshot yet")
         before_ns = time.perf_counter_ns()
         decision = decide(
-            World(snapshot),
+            World(snapshot, self._quality.current),
             asked,
             time.time_ns() // 1_000_000,
             expected_seconds=self._settings.snapshot.expected_call_seconds,
