@@ -72,7 +72,7 @@ def test_another_moment_and_what_cannot_be_asked(site: Site, page: Page, tmp_pat
     page.goto(f"{site.address}/check-routing?from=acme-tech&callee=442071234567&at=2030-01-01")
     answer = page.locator("#check-answer")
     expect(answer).to_contain_text(
-        "Goes to vendor-b at 0.006500, then vendor-a at 0.007000, then vendor-c at 0.001000."
+        "Goes to vendor-b at 0.006500 USD, then vendor-a at 0.007000 USD, then vendor-c at 0.001000 USD."
     )
     expect(answer).to_contain_text("123442071234567 (tech prefix put before it, as the peer sends it)")
     expect(answer).to_contain_text("a snapshot built for this moment")
