@@ -22,6 +22,7 @@ ROWS: Final = {
     "CHAIN": "bench.chain",
     "BACKLOG": "bench.backlog",
     "AUDIT": "bench.audit",
+    "FUZZ": "bench.fuzz",
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import uvloop
 
+from bench.agi_fuzz import fuzz
 from bench.agi_world import CUSTOMERS
 
 _NUMBERS: Final = itertools.count(1)
@@ -111,6 +112,8 @@ async def _serve() -> None:
             answer = {"sent": (await ask(**order))[1].decode()}
         elif name == "fast":
             answer = await as_fast_as_answered(**order)
+        elif name == "fuzz":
+            answer = await fuzz(**order)
         else:
             answer = await at_rate(**order)
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -41,6 +41,11 @@ class Client:
             [sys.executable, "-m", "bench.agi_client"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def ask(self, **order: Any) -> dict[str, Any]:
         """Give an order, wait for what came of it."""
         assert self._process.stdin is not None
@@ -69,20 +74,20 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     )
     options = parser.parse_args(arguments)
     with TemporaryServers() as servers, contextlib.ExitStack() as stack:
-        values = _start_servers(servers)
+        values = start_servers(servers)
         client = Client()
         stack.callback(client.close)
         trees = {"": _HERE} | ({"before_": options.against} if options.against else {})
         running = {
             f"{prefix}{name}": stack.enter_context(
-                _server("router", servers.directory / f"{prefix}{name}", values, tree=tree, admission=name == "held")
+                serving("router", servers.directory / f"{prefix}{name}", values, tree=tree, admission=name == "held")
             )
             for prefix, tree in trees.items()
             for name in ("free", "held")
         }
         variables = _variables(client.ask(do="one", port=running["free"].port)["sent"])
         running["bare"] = stack.enter_context(
-            _server("bare", servers.directory / "bare", values, admission=False, variables=variables)
+            serving("bare", servers.directory / "bare", values, admission=False, variables=variables)
         )
         rates, micros = _as_fast_as_answered(client, running, options)
         paced = {
@@ -152,7 +157,8 @@ class Serving:
         return float(times.user + times.system)
 
 
-def _start_servers(servers: TemporaryServers) -> dict[str, Any]:
+def start_servers(servers: TemporaryServers) -> dict[str, Any]:
+    """PostgreSQL with the world of agi_world.py, and Kafka; how they are reached."""
     say("starting PostgreSQL and Kafka")
     postgres = PostgresServer(
         directory=servers.directory / "postgres", port=free_port(), password=SecretStr(password())
@@ -168,7 +174,7 @@ def _start_servers(servers: TemporaryServers) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _server(
+def serving(
     kind: str, directory: Path, values: dict[str, Any], *, admission: bool, tree: Path = _HERE, variables: Any = ()
 ) -> Iterator[Serving]:
     """A server of a working tree, ready."""
