@@ -23,6 +23,7 @@ ROWS: Final = {
     "BACKLOG": "bench.backlog",
     "AUDIT": "bench.audit",
     "FUZZ": "bench.fuzz",
+    "OVERLOAD": "bench.overload",
 }
 
 

@@ -29,7 +29,7 @@ from streamco.embedded.postgres import postgres_server
 from streamco.embedded.settings import KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
 
-_HERE: Final = Path(__file__).resolve().parent.parent
+HERE: Final = Path(__file__).resolve().parent.parent
 _PAIR: Final = re.compile(r"(?:^|,)([A-Z_0-9]+)=((?:[^,\\]|\\.)*)")
 
 
@@ -77,7 +77,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         values = start_servers(servers)
         client = Client()
         stack.callback(client.close)
-        trees = {"": _HERE} | ({"before_": options.against} if options.against else {})
+        trees = {"": HERE} | ({"before_": options.against} if options.against else {})
         running = {
             f"{prefix}{name}": stack.enter_context(
                 serving("router", servers.directory / f"{prefix}{name}", values, tree=tree, admission=name == "held")
@@ -175,7 +175,7 @@ def start_servers(servers: TemporaryServers) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def serving(
-    kind: str, directory: Path, values: dict[str, Any], *, admission: bool, tree: Path = _HERE, variables: Any = ()
+    kind: str, directory: Path, values: dict[str, Any], *, admission: bool, tree: Path = HERE, variables: Any = ()
 ) -> Iterator[Serving]:
     """A server of a working tree, ready."""
     directory.mkdir()
