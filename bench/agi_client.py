@@ -105,7 +105,7 @@ async def at_rate(port: int, seconds: float, rate: float) -> dict[str, Any]:
 
 
 async def beyond(port: int, seconds: float, rate: float) -> dict[str, Any]:
-    """Sessions begun at a rate that is too much: the times of those that were allowed, and what became of the others."""
+    """Sessions begun at a rate that is too much: the times of those allowed, and what became of all."""
     became: Counter[str] = Counter()
     times: list[float] = []
 

@@ -199,7 +199,7 @@ def serving(
     assert process.stdin is not None
     process.stdin.write(json.dumps({"settings": settings, "variables": variables}).encode() + b"\n")
     process.stdin.close()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (directory / "beat").exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{kind} does not serve: {(directory / 'log').read_text()[-2000:]}")
