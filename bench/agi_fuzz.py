@@ -227,7 +227,7 @@ class _Peer(asyncio.Protocol):
             await self._changed
 
 
-async def play(port: int, steps: list[Step], *, seconds: float = 10.0) -> None:
+async def play(port: int, steps: list[Step], *, seconds: float = 30.0) -> None:
     """One session. Raises TimeoutError when the server neither answers nor ends it: a hang."""
     loop = asyncio.get_running_loop()
     try:

@@ -70,7 +70,7 @@ def _fuzz(router: Serving, good: Client, bad: Client, options: argparse.Namespac
         left, seed = left - order["requests"], seed + 1
         memory.append(_megabytes(router))
         p99 = {name: round(percentile(found, 0.99) * 1000, 1) for name, found in times.items()}
-        say(f"{options.requests - left} bad sessions, {sum(hung.values())} hung, {memory[-1]} MB, p99 ms {p99}")
+        say(f"{options.requests - left} bad sessions, hung {dict(hung)}, {memory[-1]} MB, p99 ms {p99}")
     return {
         "requests": sum(kinds.values()),
         "kinds": dict(sorted(kinds.items())),
