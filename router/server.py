@@ -41,7 +41,7 @@ class Router:
         self._settings = settings
         self._admission = Admission(settings)
         self._disks = Disks(settings, self._admission.low_disks)
-        self._snapshots = SnapshotHolder(settings.snapshot, builds=settings.builds_snapshots)
+        self._snapshots = SnapshotHolder(settings.snapshot)
         self._quality = QualityReader(settings.kafka)
         self._spool = Spool(settings.spool, settings.kafka, settings.spool_limit)
         self.decided = 0
@@ -102,8 +102,9 @@ class Router:
                     self._settings.beat,
                     detail=f"generation {current.config.generation}, {self.decided} decided, "
                     f"{application.sessions} open, {application.shed + shedder.shed} shed, "
-                    f"{application.broken} broken, "
-                    f"{self._spool.waiting} decisions wait" + (f", {self._disks.said}" if self._disks.said else ""),
+                    f"{application.broken} broken, {self._spool.waiting} decisions wait"
+                    + (f", {self._disks.said}" if self._disks.said else "")
+                    + (f", {self._snapshots.building}" if self._snapshots.building else ""),
                 )
             await asyncio.sleep(BEAT_SECONDS)
 

@@ -25,8 +25,7 @@ class RouterSettings(Frozen):
     `spool_limit`: decisions that may wait for Kafka; beyond it the oldest are dropped, and counted loudly: a decision
     explains a call, it never bills it.
     `listener`: the file descriptor of a listening socket that several router processes of this machine share, given by
-    whoever starts them; without it the process listens at `host` and `port` itself. `builds_snapshots`: of those that
-    share a directory one keeps the builder.
+    whoever starts them; without it the process listens at `host` and `port` itself.
     `most_lag_seconds`, `most_wait_seconds`: when the event loop is later than that, or the first call that waits for
     PostgreSQL has waited longer, new calls are refused at once (overload.py says when exactly).
     `disk_reserve_bytes`: with less than that free on the spool's disk, new calls are refused.
@@ -37,7 +36,6 @@ class RouterSettings(Frozen):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 14573
     listener: Annotated[int, Field(ge=3)] | None = None
-    builds_snapshots: bool = True
     peers_allowed: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     beat: Path | None = None
     spool: Path
