@@ -91,7 +91,7 @@ def router_names(settings: Settings) -> dict[int, str]:
 def router(settings: Settings, number: int = 1, listener: int | None = None) -> "RouterSettings":
     """A router process. `listener`: the descriptor of the socket that several of them share.
 
-    The first keeps the builder of snapshots; connections to PostgreSQL are shared out among them.
+    Connections to PostgreSQL are shared out among them.
     """
     from router.settings import RouterSettings, SnapshotSettings
 
@@ -108,7 +108,6 @@ def router(settings: Settings, number: int = 1, listener: int | None = None) -> 
         port=settings.router_port,
         peers_allowed=settings.router_peers,
         listener=listener,
-        builds_snapshots=number == 1,
         admission_connections=max(2, _ROUTER_CONNECTIONS // settings.router_processes),
         beat=places.beat(name),
         spool=places.router / f"{name.replace('router', 'spool')}.sqlite",

@@ -35,7 +35,7 @@ class Routers:
         settings = {
             "snapshot": {"postgres": {"dsn": self._dsn}, "directory": str(self._directory / "snapshot")},
             "kafka": {"bootstrap": "127.0.0.1:9"}, "spool": str(self._directory / f"spool-{number}.sqlite"),
-            "port": 1, "listener": self._listener.fileno(), "builds_snapshots": number == 1,
+            "port": 1, "listener": self._listener.fileno(),
             "beat": str(self.beat(number)),
         }  # fmt: skip
         with (self._directory / f"log-{number}").open("wb") as log:
@@ -115,7 +115,7 @@ async def test_one_hangs_and_one_is_killed_and_calls_go_on(routers: Routers) -> 
     # One that hangs takes none: the line of calls is common to both.
     routers.running[2].send_signal(signal.SIGSTOP)
     assert set(await routers.calls(200, 100)) == {""}
-    # The one that hung goes on, and the one that keeps the builder is killed.
+    # The one that hung goes on, and the first is killed, the builder with it.
     routers.running[2].send_signal(signal.SIGCONT)
     routers.running[1].kill()
     routers.running.pop(1).wait()

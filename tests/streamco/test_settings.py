@@ -136,6 +136,5 @@ def test_several_routers_share_a_listener_and_nothing_else(tmp_path: Path) -> No
         assert [component.argv[-2:] for component in components][2] == ("router", f"3@{listener.fileno()}")
     told = [rooms.router(settings, number, 7) for number in (1, 2, 3)]
     assert len({one.spool for one in told}) == len({one.beat for one in told}) == 3
-    assert [one.builds_snapshots for one in told] == [True, False, False]
     assert {one.snapshot.directory for one in told} == {tmp_path / "router" / "snapshot"}
     assert sum(one.admission_connections for one in told) <= 8
