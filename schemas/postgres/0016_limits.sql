@@ -400,10 +400,14 @@ BEGIN
         )
     ), wanted AS (
         SELECT limits.limit_key, nullif(max_concurrent, 0) AS concurrent_limit, nullif(max_cps, 0) AS cps_limit,
-               coalesce(concurrent, 0) AS concurrent, coalesce(cps, 0) AS cps, coalesce(used, 0) AS used,
-               coalesce(concurrent_wanted, 0) AS concurrent_wanted, coalesce(cps_wanted, 0) AS cps_wanted,
-               coalesce(refused, 0) AS refused
-        FROM limits LEFT JOIN reported USING (limit_key) WHERE role = 'terminator'
+               -- What is not reported may be as it was.
+               coalesce(concurrent, own.concurrent_held, 0) AS concurrent, coalesce(cps, own.cps_held, 0) AS cps,
+               coalesce(reported.used, 0) AS used,
+               coalesce(reported.concurrent_wanted, 0) AS concurrent_wanted,
+               coalesce(reported.cps_wanted, 0) AS cps_wanted, coalesce(reported.refused, 0) AS refused
+        FROM limits LEFT JOIN reported USING (limit_key)
+             LEFT JOIN (SELECT * FROM limit_leases WHERE node = the_node) AS own USING (limit_key)
+        WHERE role = 'terminator'
     ), others AS (
         SELECT limit_key,
                coalesce(sum(concurrent_held), 0) AS concurrent_held, coalesce(sum(cps_held), 0) AS cps_held,

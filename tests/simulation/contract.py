@@ -184,6 +184,7 @@ class Steps:
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
+        self.dice_of_codes = random.Random(seed)
         self.calls = [f"{self.dice.choice(NODES)}-{START_S}-{START_S + seed * 50 + n}.{n}" for n in range(8)]
         self.customer = {call: self.dice.randrange(3) for call in self.calls}
 
@@ -252,9 +253,10 @@ class Steps:
     def _limits(self, peer_id: int) -> tuple[CallLimit, ...]:
         dice = self.dice
         limits = [CallLimit(f"p{peer_id}", dice.choice((0, 1, 3)), dice.choice((0, 0, 2)))]
-        if dice.random() < 0.5:
-            key = f"c{peer_id}-{dice.choice(('44', '447'))}"
-            limits.insert(0, CallLimit(key, dice.choice((0, 1, 2)), dice.choice((0, 0, 1))))
+        own = self.dice_of_codes
+        if own.random() < 0.5:
+            key = f"c{peer_id}-{own.choice(('44', '447'))}"
+            limits.insert(0, CallLimit(key, own.choice((0, 1, 2)), own.choice((0, 0, 1))))
         return tuple(limits)
 
     def _extend(self) -> Callable[[Side], Any]:
