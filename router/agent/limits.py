@@ -14,7 +14,7 @@ when it has been silent for `silent_seconds` others get what it had. That is lon
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -54,7 +54,9 @@ _SILENT: Final = "SELECT uncount_silent(make_interval(secs => %s))"
 class Limits:
     """`run` does it, until it is cancelled."""
 
-    def __init__(self, settings: AgentSettings, agent_id: str) -> None:
+    def __init__(self, settings: AgentSettings, agent_id: str, now_s: Callable[[], float] = time.time) -> None:
+        """`now_s`: the clock that Asterisk has."""
+        self._now_s = now_s
         self._settings = settings
         self._agent_id = agent_id
         self._connection: psycopg.Connection[Any] | None = None
@@ -91,26 +93,29 @@ class Limits:
             events=False,
         )
         try:
-            # What an agent before this one has told Asterisk counts from the first report on.
-            keys = await asyncio.to_thread(self._all_keys)
-            told = await _read(session, [name for key in keys for name in told_names(key)])
-            self._told = dict(zip(keys, map(Told, told[::2], told[1::2]), strict=True))
-            self._lowered = frozenset(keys)
+            await self.take_over(session)
             until = ""
             while True:
-                until = await self._round(session, until)
+                until = await self.round(session, until)
                 self.health = ""
                 # A whole second: what was lowered of calls per second is reported in another second.
                 await asyncio.sleep(settings.limits_seconds)
         finally:
             session.close()
 
-    async def _round(self, session: AmiSession, until: str) -> str:
+    async def take_over(self, session: AmiSession) -> None:
+        """What an agent before this one has told Asterisk counts from the first report on. Raises as `round`."""
+        keys = await asyncio.to_thread(self._all_keys)
+        told = await _read(session, [name for key in keys for name in told_names(key)])
+        self._told = dict(zip(keys, map(Told, told[::2], told[1::2]), strict=True))
+        self._lowered = frozenset(keys)
+
+    async def round(self, session: AmiSession, until: str) -> str:
         """One round; `until` as the last one has set it (empty: the first). Raises AmiError, psycopg.Error."""
         settings, usage = self._settings, self._usage
         if until and (found := (await _read(session, [UNTIL]))[0]) != until:
             raise AmiError(f"Asterisk's variables are not what they were told: {UNTIL} is {found!r}")
-        sent_at = time.time()  # a second of Asterisk's own clock: it is the same machine's
+        sent_at = self._now_s()
         due = usage.due(self._told, self._lowered)
         values = await _read(session, [name for key in due for name in reading_names(key)])
         for number, key in enumerate(due):
