@@ -85,10 +85,9 @@ class MomentSnapshots:
         """The routers' own newest snapshot, if there is one on this machine."""
         with self._guard:
             directory = self._settings.live.directory
-            try:
+            name = ""
+            with contextlib.suppress(OSError, SnapshotError):
                 name = store.newest(directory, now_ms)
-            except SnapshotError:
-                name = ""
             if name and (self._live is None or self._live.name != name):
                 # The builder may have removed it just now: then the one before is as good for this moment.
                 with contextlib.suppress(OSError, SnapshotError, ValueError, msgspec.MsgspecError):

@@ -74,7 +74,7 @@ class Builder:
             self._publish(Pointer(self._pointer.next_name))
             self.built, self.prepared = self.prepared, None
         elif changed or self._due(now_ms):
-            self.build(connection, now_ms)
+            self._build(connection, now_ms)
         if self.built is not None and self.prepared is None:
             boundary_ms = self.built.next_change_at_ms
             if boundary_ms is not None and 0 < boundary_ms - self._clock_ms() <= PREPARE_SECONDS * 1000:
@@ -92,7 +92,7 @@ class Builder:
         due_ms = self.built.next_change_at_ms if self.built is not None else None
         return due_ms is not None and now_ms >= due_ms
 
-    def build(self, connection: psycopg.Connection[Any], now_ms: int) -> Config:
+    def _build(self, connection: psycopg.Connection[Any], now_ms: int) -> None:
         """Read what is new in one transaction, make what is new, publish it."""
         started = time.perf_counter()
         with connection.transaction():
@@ -116,7 +116,6 @@ class Builder:
             peers=len(config.peers),
             decks=len(config.decks),
         )
-        return config
 
     def _prepare(self, built: Config, boundary_ms: int) -> None:
         """What comes into force at a moment, built ahead: the routers take it then. A change before it discards it."""
@@ -169,12 +168,6 @@ class Builder:
             self._said_at = now
             (self._directory / BUILDING).write_text(what)
             log.info("building a snapshot", progress=what)
-
-
-def build(connection: psycopg.Connection[Any], settings: SnapshotSettings, at_ms: int) -> Config:
-    """Build and publish, once, the snapshot of a moment. Raises SnapshotError, psycopg.Error, OSError."""
-    builder = Builder(settings, lambda: at_ms)
-    return builder.build(connection, at_ms)
 
 
 def run(settings: SnapshotSettings) -> None:

@@ -23,7 +23,7 @@ from router.check.answer import request_of
 from router.routing import Decision, Request, World, candidates, decide
 from router.settings import SnapshotSettings
 from router.snapshot import store
-from router.snapshot.build import build
+from router.snapshot.build import Builder
 from schemas.connections import Postgres
 from schemas.events import Candidate
 from schemas.quality import Quality
@@ -126,7 +126,7 @@ class TableWorld:
                 expected_call_seconds=self.file.expected_seconds,
             )
             with psycopg.connect(self._dsn, autocommit=True) as connection:
-                build(connection, settings, at_ms)
+                Builder(settings, lambda: at_ms).step(connection)
             self._snapshots[at_ms] = store.load(settings.directory, store.newest(settings.directory, at_ms))
         return self._snapshots[at_ms]
 
