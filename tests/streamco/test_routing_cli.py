@@ -3,13 +3,19 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from click.testing import CliRunner
+from made_traffic import Try, insert, make_call
 
 from configuration.world import load, load_deck
+from dashboards import users
+from dashboards.api_tokens import user_of_token
+from schemas.connections import ClickHouse
+from schemas.events import decode_event
 from streamco.cli import commands
 
 pytestmark = pytest.mark.servers
@@ -124,3 +130,49 @@ def test_without_a_database_it_says_so(tmp_path: Path) -> None:
     done = run(tmp_path, "postgresql://127.0.0.1:1999/none", "why", "ast1-1-1")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "must be NODE-EPOCH-SECONDS.SEQUENCE" in done.stderr
+
+
+def test_why_shows_the_stored_decision(tmp_path: Path, postgres_dsn: str, clickhouse: ClickHouse) -> None:
+    call = make_call(1, 1_795_000_000_000, [Try(11, "ANSWER", 16, 200, talk_ms=61_000)])
+    insert(clickhouse, [call])
+    environment = {
+        "STREAMCO_HOME": str(tmp_path / "home"),
+        "STREAMCO_POSTGRES_DSN": postgres_dsn,
+        "STREAMCO_CLICKHOUSE_URL": clickhouse.url,
+        "STREAMCO_CLICKHOUSE_USER": clickhouse.user,
+        "STREAMCO_CLICKHOUSE_PASSWORD": clickhouse.password.get_secret_value(),
+        "STREAMCO_CLICKHOUSE_DATABASE": clickhouse.database,
+    }
+    shown = CliRunner().invoke(commands, ["why", call.call_id], env=environment)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.startswith("Goes to danube at 0.020110 USD. 2 vendors not taken: 2 no profit.")
+    assert "configuration 7" in shown.stdout
+    as_json = CliRunner().invoke(commands, ["why", "--json", call.call_id], env=environment)
+    assert decode_event(as_json.stdout.encode()) == call.decision
+    missing = CliRunner().invoke(commands, ["why", "sim1-1795000000-1795000000.999"], env=environment)
+    assert (missing.exit_code, "no decision is stored" in missing.stderr) == (1, True)
+
+
+def test_a_token_is_given_shown_once_and_ended(tmp_path: Path, postgres_dsn: str) -> None:
+    environment = {"STREAMCO_HOME": str(tmp_path / "home"), "STREAMCO_POSTGRES_DSN": postgres_dsn}
+    with psycopg.connect(postgres_dsn) as connection:
+        users.add_user(connection, "noc", "correct horse battery", "noc")
+    made = CliRunner().invoke(commands, ["api-token", "noc", "monitoring", "--days", "7"], env=environment)
+    token = made.stdout.split()[1]
+    with psycopg.connect(postgres_dsn) as connection:
+        found = user_of_token(connection, token, datetime.now(UTC))
+        assert found is not None
+        assert found.login == "noc"
+        assert user_of_token(connection, token, datetime.now(UTC) + timedelta(days=8)) is None
+        stored = connection.execute("SELECT token_hash::text FROM api_tokens").fetchall()
+        assert token not in str(stored)
+    for arguments, said in (
+        (["nobody", "x"], "login 'nobody': there is no such user"),
+        (["noc", "x", "--end"], "has no token of that name"),
+        (["noc", "a\nb"], "must be 1 to 64 characters"),
+    ):
+        refused = CliRunner().invoke(commands, ["api-token", *arguments], env=environment)
+        assert (refused.exit_code, said in refused.stderr) == (1, True), refused.stderr
+    assert CliRunner().invoke(commands, ["api-token", "noc", "monitoring", "--end"], env=environment).exit_code == 0
+    with psycopg.connect(postgres_dsn) as connection:
+        assert user_of_token(connection, token, datetime.now(UTC)) is None
