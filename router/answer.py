@@ -107,7 +107,7 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
         dialled = f"PJSIP/{route.vendor.tech_prefix}{answer.decision.inbound.callee}@{route.vendor.endpoint}"
         found += [
             (f"ROUTE_{number}_DIAL", dialled),
-            (f"ROUTE_{number}_TIMEOUT", str(route.vendor.ring_seconds)),
+            (f"ROUTE_{number}_TIMEOUT", str(route.entry.ring_seconds or route.vendor.ring_seconds)),
             (f"ROUTE_{number}_FACTS", encode_facts(route_facts(answer.decision, route))),
         ]
     return [

@@ -35,7 +35,7 @@ def build(connection: psycopg.Connection[Any], settings: SnapshotSettings, now_m
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         config = read_config(connection, now_ms)
         rows = {deck_id: read_deck(connection, deck_id, version, cache) for deck_id, version in config.decks}
-    changes: list[int] = []
+    changes: list[int] = [] if config.next_change_at_ms is None else [config.next_change_at_ms]
 
     def deck(deck_id: int, *, allow_free: bool) -> Deck:
         prices, next_ms = in_force(rows[deck_id], now_ms, allow_free=allow_free)
@@ -48,6 +48,7 @@ def build(connection: psycopg.Connection[Any], settings: SnapshotSettings, now_m
         [deck(peer.deck_id, allow_free=peer.pack.allow_free_codes) for peer in vendors],
         [peer.pack for peer in vendors],
         settings.expected_call_seconds,
+        config.rates,
     )
     # A customer's free codes are judged at the decision, by the pack of the peer that calls.
     sold = sorted({peer.deck_id for peer in config.peers if peer.originator})

@@ -5,24 +5,25 @@ already inherited from the parent code where the vendor has none of its own, so 
 the vendors of each row in order of cost. A blocked code blocks: it is not inherited through.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy
 from numpy.typing import NDArray
 
 from router.snapshot.code_index import NO_CODE, build_arrays, places_of, sort_codes
-from router.snapshot.config import Pack
-from tariffs.rating import billed_seconds
+from router.snapshot.comparable import terms_of
+from router.snapshot.config import PAR, Pack, Rate
 
 Integers = NDArray[Any]
 
 NO_COST: Final = 1 << 62  # no price; sorts behind every cost
 NO_VENDOR: Final = 255  # in the order: from here on no vendor has a price
 MOST_VENDORS: Final = 255
+NO_RATES: Final[Mapping[str, Rate]] = MappingProxyType({})
 NO_ROW: Final = -1
 BLOCKED_ROW: Final = -2
-_E8_PER_MICRO: Final = 100
 _ORDER_ROWS: Final = 20_000  # rows sorted at once, to bound the builder's memory
 
 
@@ -65,16 +66,10 @@ def _back(codes: Integers, lengths: Integers, rows: Integers) -> Integers:
     return back
 
 
-def comparable_e8(pack: Pack, price_e8: Any, expected_seconds: int, *, income: bool = False) -> Any:
-    """Price per minute, in 10⁻⁸, of a call of the expected length under the pack: connect fee and increments included.
-
-    Works on an int or on an array of them. A cost is rounded up and an income down: no loss hides in the rounding.
-    """
-    billed = billed_seconds(expected_seconds, pack.minimum_seconds, pack.increment_seconds, pack.free_seconds)
-    if not billed:
-        return price_e8 * 0
-    cost = pack.connect_fee_micros * _E8_PER_MICRO * 60 + billed * price_e8
-    return cost // expected_seconds if income else -(-cost // expected_seconds)
+def comparable_e8(pack: Pack, price_e8: Any, expected_seconds: int, *, income: bool = False, rate: Rate = PAR) -> Any:
+    """The comparable price per minute, in 10⁻⁸, of an int or an array of them: see router/snapshot/comparable.py."""
+    terms = terms_of(pack, expected_seconds, rate)
+    return terms.income_e8(price_e8) if income else terms.cost_e8(price_e8)
 
 
 def deck_arrays(deck: Deck) -> dict[str, Integers]:
@@ -84,7 +79,9 @@ def deck_arrays(deck: Deck) -> dict[str, Integers]:
     return {**arrays, "prices_e8": deck.prices_e8, "price_ids": deck.price_ids}
 
 
-def vendor_arrays(decks: Sequence[Deck], packs: Sequence[Pack], expected_seconds: int) -> dict[str, Integers]:
+def vendor_arrays(
+    decks: Sequence[Deck], packs: Sequence[Pack], expected_seconds: int, rates: Mapping[str, Rate] = NO_RATES
+) -> dict[str, Integers]:
     """The matrix over the vendors' decks, in their order. Raises SnapshotError above 255 vendors."""
     if len(decks) > MOST_VENDORS:
         raise SnapshotError(f"{len(decks)} terminators: one matrix holds at most {MOST_VENDORS}")
@@ -101,7 +98,9 @@ def vendor_arrays(decks: Sequence[Deck], packs: Sequence[Pack], expected_seconds
     for vendor, (deck, pack) in enumerate(zip(decks, packs, strict=True)):
         places = places_of(deck.codes, deck.lengths, codes, lengths)
         priced = deck.prices_e8 >= 0
-        cost[places[priced], vendor] = comparable_e8(pack, deck.prices_e8[priced], expected_seconds)
+        cost[places[priced], vendor] = comparable_e8(
+            pack, deck.prices_e8[priced], expected_seconds, rate=rates.get(pack.currency, PAR)
+        )
         rows = numpy.arange(first_row, first_row + len(places), dtype=numpy.int32)
         row[places, vendor] = numpy.where(priced, rows, BLOCKED_ROW)
         first_row += len(places)

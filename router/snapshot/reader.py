@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 from psycopg.rows import dict_row
 from pyarrow import csv
 
-from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.config import (
+    CONFIG_VERSION,
+    PAR,
+    Account,
+    Config,
+    Destination,
+    HuntingClass,
+    Pack,
+    Peer,
+    Rate,
+    RouteClass,
+    RouteEntry,
+)
 
 # One row a price: code, its length, effective_from, price in 10^-8 (-1: blocked), price_id.
 PRICE_COLUMNS: Final = ("code", "length", "effective_ms", "price_e8", "price_id")
@@ -22,7 +34,10 @@ _PEERS: Final = """
     SELECT peer_id, peers.company_id, peers.name, role = 'originator' AS originator,
            peers.enabled AND companies.enabled AS enabled, endpoint, host::text AS host, tech_prefix, deck_id,
            coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
-           (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id
+           (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id,
+           priority, coalesce(hunting_class_id, 0) AS hunting_class_id,
+           (minimum_margin_percent * 10000)::int AS minimum_margin_ppm,
+           coalesce(target_metric, '') AS target_metric, coalesce((target_value * 100)::int, 0) AS target_value_e2
     FROM peers JOIN companies USING (company_id)
     ORDER BY peer_id
 """
@@ -36,9 +51,25 @@ _PACKS: Final = """
     FROM billing_packs
 """
 _CLASSES: Final = """
-    SELECT route_class_id, name, peer_id, priority, enabled
-    FROM route_classes LEFT JOIN route_class_entries USING (route_class_id)
-    ORDER BY route_class_id, priority, peer_id
+    SELECT route_class_id, name, coalesce(base_class_id, 0) AS base_class_id, timetable, time_zone,
+           coalesce((extract(epoch FROM active_from) * 1000)::bigint, 0) AS active_from_ms,
+           coalesce((extract(epoch FROM active_until) * 1000)::bigint, 0) AS active_until_ms
+    FROM route_classes ORDER BY route_class_id
+"""
+_ENTRIES: Final = """
+    SELECT route_class_id, peer_id, priority, enabled, timetable, portion, max_concurrent, max_cps, pdd_timeout_seconds,
+           ring_seconds, huntstop,
+           coalesce((extract(epoch FROM active_from) * 1000)::bigint, 0) AS active_from_ms,
+           coalesce((extract(epoch FROM active_until) * 1000)::bigint, 0) AS active_until_ms
+    FROM route_class_entries ORDER BY route_class_id, priority, peer_id
+"""
+_HUNTING: Final = """
+    SELECT hunting_class_id, name, order_by, minimum_sample, quality_max_age_seconds FROM hunting_classes
+    ORDER BY hunting_class_id
+"""
+_RATES: Final = """
+    SELECT currency, (extract(epoch FROM effective_from) * 1000)::bigint, rate
+    FROM exchange_rates ORDER BY currency, effective_from
 """
 _DESTINATIONS: Final = "SELECT destination_id, code, kind FROM destinations ORDER BY code"
 _DECKS: Final = "SELECT deck_id, version FROM decks ORDER BY deck_id"
@@ -50,22 +81,20 @@ _PRICES: Final = """
 
 
 def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config:
-    """The small tables. `next_change_at_ms` is left empty: the prices tell."""
+    """The small tables. `next_change_at_ms` is that of the exchange rates: the prices may tell an earlier one."""
     generation = connection.execute("SELECT generation FROM configuration_generation").fetchone()
-    classes: dict[int, tuple[str, list[RouteEntry]]] = {}
-    for class_id, name, peer_id, priority, enabled in connection.execute(_CLASSES):
-        entries = classes.setdefault(class_id, (name, []))[1]
-        if peer_id is not None:
-            entries.append(RouteEntry(peer_id, priority, enabled))
+    rates, next_rate_ms = _read_rates(connection, taken_at_ms)
     return Config(
         version=CONFIG_VERSION,
         generation=generation[0] if generation else 0,
         taken_at_ms=taken_at_ms,
-        next_change_at_ms=None,
+        next_change_at_ms=next_rate_ms,
         peers=_read_peers(connection),
-        route_classes=tuple(RouteClass(key, name, tuple(entries)) for key, (name, entries) in classes.items()),
+        route_classes=_read_classes(connection),
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
+        hunting_classes=tuple(HuntingClass(*row) for row in connection.execute(_HUNTING)),
+        rates=rates,
     )
 
 
@@ -109,3 +138,28 @@ def _read_peers(connection: psycopg.Connection[Any]) -> tuple[Peer, ...]:
             Peer(account=accounts[row.pop("account_id")], pack=packs[row.pop("pack_id")], **row)
             for row in cursor.execute(_PEERS)
         )
+
+
+def _read_classes(connection: psycopg.Connection[Any]) -> tuple[RouteClass, ...]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        entries: dict[int, list[RouteEntry]] = {}
+        for row in cursor.execute(_ENTRIES):
+            entries.setdefault(row.pop("route_class_id"), []).append(RouteEntry(**row))
+        return tuple(
+            RouteClass(entries=tuple(entries.get(row["route_class_id"], ())), **row) for row in cursor.execute(_CLASSES)
+        )
+
+
+def _read_rates(connection: psycopg.Connection[Any], now_ms: int) -> tuple[dict[str, Rate], int | None]:
+    """The rates in force, the system currency's own among them, and when the next one comes into force."""
+    rates = {currency: PAR for (currency,) in connection.execute("SELECT currency FROM currencies WHERE is_system")}
+    system = frozenset(rates)
+    next_ms: int | None = None
+    for currency, effective_ms, rate in connection.execute(_RATES):
+        if currency in system:
+            continue  # was another's rate when another currency was the system's
+        if effective_ms <= now_ms:
+            rates[currency] = rate.as_integer_ratio()
+        elif next_ms is None or effective_ms < next_ms:
+            next_ms = effective_ms
+    return rates, next_ms

@@ -65,7 +65,7 @@ class Snapshot:
     matrix: VendorMatrix
     destinations: CodeIndex
     destination_of: Sequence[tuple[int, str]]  # by index of the code: (destination_id, kind)
-    plans: dict[tuple[int, int, str], Any]
+    plans: dict[Any, Any]
 
 
 def write(

@@ -15,8 +15,10 @@ from router.snapshot.config import (
     Account,
     Config,
     Destination,
+    HuntingClass,
     Pack,
     Peer,
+    Rate,
     RouteClass,
     RouteEntry,
 )
@@ -51,6 +53,9 @@ class RawWorld:
     prices: Mapping[int, Sequence[PriceRow]]  # by deck
     entries: Sequence[tuple[int, int, bool]]  # route class 1: peer_id, priority, enabled
     destinations: Sequence[Destination] = field(default_factory=list)
+    classes: Sequence[RouteClass] = ()  # in place of `entries`
+    hunting_classes: Sequence[HuntingClass] = ()
+    rates: Mapping[str, Rate] = field(default_factory=dict)
 
 
 def deck_rows(prices: Sequence[PriceRow], deck_id: int) -> Any:
@@ -67,7 +72,9 @@ def make_snapshot(directory: Path, world: RawWorld, now_ms: int = NOW_MS) -> sto
     vendors = [peer for peer in world.peers if not peer.originator]
     config = Config(
         version=CONFIG_VERSION, generation=1, taken_at_ms=now_ms, next_change_at_ms=None, peers=tuple(world.peers),
-        route_classes=(RouteClass(1, "all", tuple(RouteEntry(*entry) for entry in world.entries)),),
+        route_classes=tuple(world.classes)
+        or (RouteClass(1, "all", tuple(RouteEntry(*entry) for entry in world.entries)),),
+        hunting_classes=tuple(world.hunting_classes), rates=dict(world.rates),
         destinations=tuple(world.destinations), decks=tuple((deck_id, 1) for deck_id in world.prices),
     )  # fmt: skip
 
@@ -78,6 +85,7 @@ def make_snapshot(directory: Path, world: RawWorld, now_ms: int = NOW_MS) -> sto
         [deck(vendor.deck_id, vendor.pack.allow_free_codes) for vendor in vendors],
         [vendor.pack for vendor in vendors],
         EXPECTED_SECONDS,
+        world.rates,
     )
     sold = sorted({peer.deck_id for peer in world.peers if peer.originator})
     store.write(
