@@ -3,12 +3,11 @@
 A decision walks one row of the vendors' matrix, from the cheapest on, tier by tier. Vendors that may not be tried
 (another tier, disabled, another currency, the originator's own company) are removed by one `translate`; the walk stops
 at the first cost above what profit control allows, since all behind it is dearer, and at the longest hunt. An order
-that is not by cost in a tier, and costs that an order takes for equal, are sorted by rank.py.
+that is not by cost in a tier, and equal costs that another metric parts, are sorted by rank.py.
 """
 
+from operator import eq
 from typing import Final
-
-import numpy
 
 from router.routing.model import Decision, Inbound, Priced, Request, Route, Strategy, World
 from router.routing.rank import rank, within
@@ -37,8 +36,7 @@ def choose(
     row = None
     if code != NO_CODE:
         row = Row(world, strategy, matrix, code * len(matrix.vendors), inbound.callee, request.seed, now_ms)
-        numbers = _numbers(row, dearest(matrix, most_cost_e8))
-        routes = tuple([_route(row, number) for number in numbers])
+        routes = row.routes(_numbers(row, dearest(matrix, most_cost_e8)))
         refusal = None if routes else _why_none(row, most_cost_e8)
     return Decision(world, request, inbound, refusal, routes, row, income_e8, most_cost_e8, strategy)
 
@@ -46,18 +44,19 @@ def choose(
 def _numbers(row: Row, most_cost_e8: int) -> list[int]:
     """The vendors to try, by number, MAX_ROUTES at most."""
     strategy = row.strategy
-    if strategy.plain:
-        return _walk(row, most_cost_e8)
     if strategy.walks:
-        found, tied = _walk_steps(row, most_cost_e8)
-        return (rank(row, numpy.array(found)) if tied else found)[:MAX_ROUTES]
+        # One more than are tried, where there is a metric for equal costs: the last one may cost the same as the next.
+        found = _walk(row, most_cost_e8, MAX_ROUTES + strategy.ties)
+        if not strategy.ties or not _tied(row, found):
+            return found[:MAX_ROUTES]
     ranked = rank(row, within(row, most_cost_e8))
     if row.world.full:
         ranked = [number for number in ranked if not row.is_full(number)]
     return ranked[:MAX_ROUTES]
 
 
-def _walk(row: Row, most_cost_e8: int) -> list[int]:
+def _walk(row: Row, most_cost_e8: int, wanted: int) -> list[int]:
+    """The first `wanted` vendors by tier, cost and number."""
     found: list[int] = []
     order, cost, first, full = row.order(), row.matrix.cost, row.first, row.world.full
     for removed, only in row.strategy.tiers:
@@ -67,42 +66,16 @@ def _walk(row: Row, most_cost_e8: int) -> list[int]:
             if full and row.is_full(vendor):
                 continue
             found.append(vendor)
-            if len(found) == MAX_ROUTES:
+            if len(found) == wanted:
                 return found
     return found
 
 
-def _walk_steps(row: Row, most_cost_e8: int) -> tuple[list[int], bool]:
-    """As _walk, with those behind the last one that cost the same in steps; and whether any two of a tier do."""
-    found: list[int] = []
-    tied = False
-    order, cost, first, full = row.order(), row.matrix.cost, row.first, row.world.full
-    step = row.strategy.cost_step
-    for removed, only in row.strategy.tiers:
-        last = -1
-        for vendor in order.translate(None, removed) if only < 0 else (only,):
-            cost_e8 = cost[first + vendor]
-            if cost_e8 > most_cost_e8:
-                break
-            if full and row.is_full(vendor):
-                continue
-            steps = (2 * cost_e8 + step) // (2 * step)
-            if steps == last:
-                tied = True
-            elif len(found) >= MAX_ROUTES:
-                break
-            last = steps
-            found.append(vendor)
-        if len(found) >= MAX_ROUTES:
-            break
-    return found, tied
-
-
-def _route(row: Row, number: int) -> Route:
-    plan = row.strategy.plan
-    price = row.price(number)
-    assert price is not None  # noqa: S101 (for the type checker: what has a cost has a price)
-    return Route(plan.vendors[number], price, row.matrix.cost[row.first + number], plan.placed[number])
+def _tied(row: Row, numbers: list[int]) -> bool:
+    """Whether two of these, neighbours in the walk, cost the same, so that the next metric decides."""
+    cost, first = row.matrix.cost, row.first
+    costs = [cost[first + number] for number in numbers]
+    return any(map(eq, costs, costs[1:]))
 
 
 def _why_none(row: Row, most_cost_e8: int) -> Refusal:

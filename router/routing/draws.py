@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy
 from numpy.typing import NDArray
 
-_MASK: Final = (1 << 64) - 1
-_GOLDEN: Final = 0x9E3779B97F4A7C15  # the steps of splitmix64 (Steele, Lea, Flood 2014), whose finaliser mixes below
-_FIRST: Final = numpy.uint64(0xBF58476D1CE4E5B9)
-_SECOND: Final = numpy.uint64(0x94D049BB133111EB)
-_30, _27, _31 = (numpy.uint64(bits) for bits in (30, 27, 31))
 RANDOM: Final = 1  # what is drawn for: two metrics of one call draw apart
 PORTION: Final = 2
+_MASK: Final = (1 << 64) - 1
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_ODD: Final = numpy.uint64(0xD1342543DE82EF95)  # a multiplier with a good spectrum (Steele and Vigna 2021)
+_12: Final = numpy.uint64(12)
+_STEP: Final = 2.0**-52
 
 
 def seed_of(call_id: str) -> int:
@@ -25,18 +25,16 @@ def seed_of(call_id: str) -> int:
 
 def salts(peer_ids: list[int]) -> NDArray[Any]:
     """What stands for the vendors in their draws."""
-    return numpy.array([peer_id * _GOLDEN & _MASK for peer_id in peer_ids], dtype=numpy.uint64)
+    return numpy.array([_mixed(peer_id) for peer_id in peer_ids], dtype=numpy.uint64)
 
 
 def draws(salt: NDArray[Any], seed: int, purpose: int) -> NDArray[Any]:
-    """For each salt 63 even bits, independent of the others, of other seeds and other purposes."""
-    mixed = salt + numpy.uint64((seed * 0xD1342543DE82EF95 + purpose * 0xDA942042E4DD58B5) & _MASK)
-    mixed ^= mixed >> _30
-    mixed *= _FIRST
-    mixed ^= mixed >> _27
-    mixed *= _SECOND
-    mixed ^= mixed >> _31
-    return (mixed >> numpy.uint64(1)).view(numpy.int64)
+    """For each salt 64 bits, even, and apart from those of other salts, seeds and purposes.
+
+    Seed and salts are well mixed each: to bring them together one multiplication of the whole array is enough.
+    """
+    found: NDArray[Any] = (salt ^ numpy.uint64(_mixed(_mixed(seed) + purpose))) * _ODD
+    return found
 
 
 def waits(salt: NDArray[Any], seed: int) -> NDArray[Any]:
@@ -45,6 +43,14 @@ def waits(salt: NDArray[Any], seed: int) -> NDArray[Any]:
     Divided by portions, the first to tick is each with the probability of its portion among them all, and so on among
     those left (Efraimidis and Spirakis 2006): in this order portions are kept, whoever else drops out.
     """
-    even = ((draws(salt, seed, PORTION) >> 11) + 0.5) / (1 << 52)  # of 52 bits: neither 0 nor 1
+    even = (draws(salt, seed, PORTION) >> _12).astype(numpy.float64) * _STEP + _STEP / 2  # neither 0 nor 1
     found: NDArray[Any] = -numpy.log(even)
     return found
+
+
+def _mixed(value: int) -> int:
+    """The finaliser of splitmix64 (Steele, Lea, Flood 2014) over a step of its sequence."""
+    value = (value * _GOLDEN + _GOLDEN) & _MASK
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
+    return value ^ (value >> 31)

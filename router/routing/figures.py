@@ -87,9 +87,9 @@ def target_of(peer: Peer, quality: Mapping[str, Quality], now_ms: int, rules: Ru
     return Target(figure, min(most, max(0, 2 * set_to - own.value)), own)
 
 
-def vendor_key(peer_id: int, code: str = "") -> str:
-    """Where a vendor's sums lie in World.quality, with a code those of the code as bought."""
-    return f"vendor_code/{peer_id}/{code}" if code else f"vendor/{peer_id}/"
+def vendor_key(peer_id: int, *, by_code: bool = False) -> str:
+    """Where a vendor's sums lie in World.quality; by code, the beginning of it: the code as bought comes behind."""
+    return f"vendor_code/{peer_id}/" if by_code else f"vendor/{peer_id}/"
 
 
 def rank_of(metric: Metric, figure: Figure, target: Target | None) -> int:

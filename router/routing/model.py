@@ -103,13 +103,15 @@ class Strategy(msgspec.Struct, frozen=True, gc=False):
     figures: dict[str, dict[int, Figure]]  # of the metrics of a vendor's quality
     tiers: tuple[Tier, ...]
     rest: tuple[Metric, ...]  # what orders a tier
-    walks: bool  # the first of them is the cost
-    plain: bool  # and there is no other, and no step
-    cost_step: int
+    walks: bool  # the first of them is the cost, without a step
+    ties: bool  # and there are others, for equal costs
+    keys: tuple[Metric, ...]  # what any order is sorted by: `rest` with the cost behind, up to where nothing is equal
     tier_of: NDArray[Any]
     ranks: dict[str, NDArray[Any]]  # of the metrics that are the same for every call
     shares: NDArray[Any]  # one by the portion of the traffic; infinite where there is none
     salts: NDArray[Any]
+    code_prefixes: tuple[str, ...]  # of the keys of a vendor's quality by code
+    code_ranks: dict[str, dict[str, tuple[int, int]]]  # a cache, by metric and key: rank, and until when it holds
     usable: NDArray[Any]
     quality: Mapping[str, Quality]  # that it was made with
     by_quality: bool

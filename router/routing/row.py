@@ -1,19 +1,21 @@
 """The row of the matrix that a decision reads: what each vendor costs for the number called, by which code. Pure."""
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Any, Final
 
+import msgspec
 import numpy
 from numpy.typing import NDArray
 
 from router.routing.limit_keys import code_key, peer_key, route_key
-from router.routing.model import Priced, Strategy, World
+from router.routing.model import Priced, Route, Strategy, World
 from router.snapshot.prices import BLOCKED_ROW, NO_COST
 from router.snapshot.store import VendorMatrix
 
 _NARROW_NONE: Final = 2**31 - 1
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True):
     """A row of a matrix; `first` is its first cell. Vendors are told by their numbers."""
 
     world: World
@@ -54,6 +56,19 @@ class Row(NamedTuple):
             return None
         code = self.callee[: matrix.index.lengths[matrix.row_code[row]]]
         return Priced(code, matrix.row_price_id[row], matrix.row_price_e8[row])
+
+    def routes(self, numbers: Iterable[int]) -> tuple[Route, ...]:
+        """The routes of these vendors, who have a price. What `price` says, inlined: this is half of a decision."""
+        matrix, plan, first, callee = self.matrix, self.strategy.plan, self.first, self.callee
+        cost, row, row_code, lengths = matrix.cost, matrix.row, matrix.row_code, matrix.index.lengths
+        ids, prices, vendors, placed = matrix.row_price_id, matrix.row_price_e8, plan.vendors, plan.placed
+        found = []
+        for number in numbers:
+            cell = first + number
+            at = row[cell]
+            price = Priced(callee[: lengths[row_code[at]]], ids[at], prices[at])
+            found.append(Route(vendors[number], price, cost[cell], placed[number]))
+        return tuple(found)
 
     def is_blocked(self, number: int) -> bool:
         """Whether the vendor has no price because its deck blocks the code."""

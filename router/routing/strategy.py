@@ -23,6 +23,7 @@ from schemas.quality import Quality
 
 _ALL_VENDORS: Final = frozenset(range(NO_VENDOR + 1))
 _PRIORITIES: Final = frozenset(("peer_priority", "route_priority"))
+_COST: Final = Metric("cost")
 _NO_CLASS: Final = HuntingClass(0, "", DEFAULT_ORDER)
 
 
@@ -62,7 +63,7 @@ def make_strategy(world: World, peer: Peer, now_ms: int, expected_seconds: int) 
     ranks = {metric.name: _ranks(metric, plan, figures, target) for metric in order if _is_fixed(metric)}
     split = next((at for at, metric in enumerate(order) if not _is_fixed(metric)), len(order))
     tiers, tier_of = _tiers(plan, [ranks[metric.name] for metric in order[:split]])
-    rest = order[split:] or (Metric("cost"),)
+    rest = order[split:] or (_COST,)
     rate = snapshot.config.rates.get(peer.pack.currency, PAR)
     return Strategy(
         plan=plan,
@@ -72,13 +73,15 @@ def make_strategy(world: World, peer: Peer, now_ms: int, expected_seconds: int) 
         figures=figures,
         tiers=tiers,
         rest=rest,
-        walks=rest[0].name == "cost",
-        plain=len(rest) == 1 and rest[0] == Metric("cost"),
-        cost_step=rest[0].step(UNITS["cost"]),
+        walks=rest[0] == _COST,
+        ties=len(rest) > 1,
+        keys=_sorted_by(rest),
         tier_of=tier_of,
         ranks={name: _by_number(plan, by_number) for name, by_number in ranks.items()},
         shares=_shares(plan),
         salts=draws.salts([vendor.peer_id for vendor in plan.vendors]),
+        code_prefixes=tuple(vendor_key(vendor.peer_id, by_code=True) for vendor in plan.vendors),
+        code_ranks={metric.name: {} for metric in order if metric.by_code},
         usable=numpy.isin(numpy.arange(len(plan.vendors)), plan.usable),
         quality=world.quality,
         by_quality=bool(figures) or any(metric.by_code for metric in order),
@@ -131,6 +134,14 @@ def _tiers(plan: Plan, ranks: list[dict[int, int]]) -> tuple[tuple[Tier, ...], N
         only = numbers[0] if len(numbers) == 1 else -1
         tiers.append(Tier(bytes(sorted(_ALL_VENDORS.difference(numbers))), only))
     return tuple(tiers), tier_of
+
+
+def _sorted_by(rest: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    """The metrics up to a random one, with the cost behind all where it is not among them yet."""
+    end = next((at for at, metric in enumerate(rest, start=1) if metric.name == "random"), 0)
+    if end:
+        return rest[:end]
+    return rest if _COST in rest else (*rest, _COST)
 
 
 def _shares(plan: Plan) -> NDArray[Any]:
