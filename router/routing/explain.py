@@ -23,7 +23,7 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
     for number, placed in plan.placed.items():
         vendor = plan.vendors[number]
         price = row.price(number) if row is not None else None
-        cost_e8 = row.matrix.cost[row.first + number] if price is not None else None
+        cost_e8 = row.cost_e8(number) if row is not None and price is not None else None
         comparable = cost_e8 is not None and plan.left_out.get(number) is not Verdict.OTHER_CURRENCY
         yield Candidate(
             vendor_company_id=vendor.company_id,
@@ -39,7 +39,7 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
             verdict=_verdict(decision, row, number, cost_e8, vendor.peer_id in taken),
             position=taken.get(vendor.peer_id, 0),
             route_class=_fallback(placed),
-            keys=sort_keys(decision, row, number, price) if price else [],
+            keys=sort_keys(row, number, price) if row is not None and price is not None else [],
         )
 
 

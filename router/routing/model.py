@@ -12,7 +12,7 @@ from router.routing.order import Metric
 from router.snapshot.comparable import Terms
 from router.snapshot.config import Peer, RouteClass, RouteEntry
 from router.snapshot.prices import NO_COST
-from router.snapshot.store import Snapshot
+from router.snapshot.store import Snapshot, VendorMatrix
 from schemas.quality import Quality
 from schemas.refusals import Refusal, Verdict
 
@@ -75,7 +75,7 @@ class Route(msgspec.Struct, frozen=True):
 class Plan(NamedTuple):
     """How an originator's company uses a route class and its bases, at moments from `from_ms` to before `until_ms`.
 
-    Vendors have numbers: their places in `vendors`, which are all the matrix's.
+    Vendors have numbers: their places in `vendors`, which are all the snapshot's.
     """
 
     vendors: tuple[Peer, ...]
@@ -86,10 +86,13 @@ class Plan(NamedTuple):
     until_ms: int
 
 
+Part = tuple[VendorMatrix, bytes]  # of a matrix that vendors stand in: all its other vendors, for translate
+
+
 class Tier(NamedTuple):
     """Vendors that are equal by all that is the same for every call."""
 
-    removed: bytes  # all other vendors, for translate
+    parts: tuple[Part, ...]
     only: int  # the vendor, where it is one; else -1
 
 
@@ -140,7 +143,7 @@ class Decision(msgspec.Struct, frozen=True):
     inbound: Inbound
     refusal: Refusal | None
     routes: tuple[Route, ...] = ()
-    row: Any = None  # the Row of the matrix that it read, where one has the number
+    row: Any = None  # the Row of the matrices that it read, where one has the number
     income_e8: int = 0  # the customer's comparable price
     most_cost_e8: int = NO_COST  # the dearest comparable cost that profit control allows
     strategy: Strategy | None = None

@@ -41,7 +41,7 @@ def class_chain(snapshot: Snapshot, route_class_id: int) -> Iterator[RouteClass]
 
 
 def _make_plan(snapshot: Snapshot, peer: Peer, now_ms: int) -> Plan:
-    number_of = {vendor.peer_id: number for number, vendor in enumerate(snapshot.matrix.vendors)}
+    number_of = {vendor.peer_id: number for number, vendor in enumerate(snapshot.vendors)}
     placed: dict[int, Placed] = {}
     left_out: dict[int, Verdict] = {}
     until_ms = NEVER_MS
@@ -58,11 +58,11 @@ def _make_plan(snapshot: Snapshot, peer: Peer, now_ms: int) -> Plan:
                 continue  # the nearest of those that are away is told of
             left_out.pop(number, None)
             placed[number] = Placed(entry, route_class, depth)
-            verdict = class_away or away or _refused(snapshot, peer, entry, snapshot.matrix.vendors[number])
+            verdict = class_away or away or _refused(snapshot, peer, entry, snapshot.vendors[number])
             if verdict is not None:
                 left_out[number] = verdict
     usable = tuple(number for number in sorted(placed) if number not in left_out)
-    return Plan(snapshot.matrix.vendors, placed, left_out, usable, now_ms, until_ms)
+    return Plan(snapshot.vendors, placed, left_out, usable, now_ms, until_ms)
 
 
 def _away(one: RouteClass | RouteEntry, route_class: RouteClass, now_ms: int) -> tuple[Verdict | None, int]:

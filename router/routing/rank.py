@@ -14,16 +14,9 @@ from router.routing.row import Row
 MAX_MEMO: Final = 20_000  # codes of vendors whose rank a strategy keeps
 
 
-def within(row: Row, most_cost_e8: int) -> NDArray[Any]:
-    """The numbers of the vendors that may be tried and cost no more."""
-    found: NDArray[Any] = (row.strategy.usable & (row.costs() <= most_cost_e8)).nonzero()[0]
-    return found
-
-
-def rank(row: Row, numbers: NDArray[Any]) -> list[int]:
-    """These vendors in the strategy's order: by tier, the metrics that are left, cost, number."""
+def rank(row: Row, numbers: NDArray[Any], costs: NDArray[Any]) -> list[int]:
+    """These vendors, who cost so much, in the strategy's order: by tier, the metrics that are left, cost, number."""
     strategy = row.strategy
-    costs = row.costs()[numbers]
     keys = [_key(row, metric, numbers, costs) for metric in reversed(strategy.keys)]
     if len(strategy.tiers) > 1:
         keys.append(strategy.tier_of[numbers])

@@ -1,6 +1,5 @@
-"""The row of the matrix that a decision reads: what each vendor costs for the number called, by which code. Pure."""
+"""The row of the matrices that a decision reads: what each vendor costs for the number called, by which code. Pure."""
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -9,70 +8,95 @@ from numpy.typing import NDArray
 
 from router.routing.limit_keys import code_key, peer_key, route_key
 from router.routing.model import Priced, Route, Strategy, World
-from router.snapshot.prices import BLOCKED_ROW, NO_COST
+from router.snapshot.matrix import WORD_BITS
+from router.snapshot.prices import NO_COST
 from router.snapshot.store import VendorMatrix
 
 _NARROW_NONE: Final = 2**31 - 1
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A row of a matrix; `first` is its first cell. Vendors are told by their numbers."""
+    """What all vendors have for one code of theirs, the longest for a number. Vendors are told by their numbers."""
 
     world: World
     strategy: Strategy
-    matrix: VendorMatrix
-    first: int
+    code: int
     callee: str
     seed: int
     now_ms: int
 
-    def order(self) -> bytes:
-        """The vendors by cost."""
-        return bytes(self.matrix.order[self.first : self.first + len(self.matrix.vendors)])
-
-    def costs(self) -> NDArray[Any]:
-        """What each vendor costs, by number; where one has no price, more than the most."""
-        return numpy.asarray(self.matrix.cost[self.first : self.first + len(self.matrix.vendors)])
+    def affordable(self, most_cost_e8: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The numbers of the vendors that may be tried and cost no more, and what they cost."""
+        matrices, usable = self.world.snapshot.matrices, self.strategy.usable
+        if len(matrices) == 1:
+            costs = self._cells(matrices[0], matrices[0].cost)
+            numbers = (usable & (costs <= dearest(matrices[0], most_cost_e8))).nonzero()[0]
+            return numbers, costs[numbers]
+        parts = [self._cells(matrix, matrix.cost) for matrix in matrices]
+        good = [part <= dearest(matrix, most_cost_e8) for matrix, part in zip(matrices, parts, strict=True)]
+        numbers = (usable & numpy.concatenate(good)).nonzero()[0]
+        return numbers, numpy.concatenate([part.astype(numpy.int64) for part in parts])[numbers]
 
     def lengths(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """The number of digits of the codes by which these vendors, who have a price, cost what they do."""
-        rows = numpy.asarray(self.matrix.row[self.first : self.first + len(self.matrix.vendors)])[numbers]
-        lengths: NDArray[Any] = numpy.asarray(self.matrix.index.lengths)[numpy.asarray(self.matrix.row_code)[rows]]
-        return lengths
-
-    def price_priorities(self, numbers: NDArray[Any]) -> NDArray[Any]:
-        """The priorities of these vendors' prices."""
-        return numpy.zeros(len(numbers), dtype=numpy.int64)
+        parts = [self._cells(matrix, matrix.digits) for matrix in self.world.snapshot.matrices]
+        found: NDArray[Any] = (parts[0] if len(parts) == 1 else numpy.concatenate(parts))[numbers]
+        return found
 
     def price_priority(self, number: int) -> int:
-        """The priority of the vendor's price."""
-        return int(self.price_priorities(numpy.array([number]))[0])
+        """The priority of a vendor's price."""
+        price = self.price(number)
+        return self.world.snapshot.config.price_priorities.get(price.price_id, 0) if price else 0
+
+    def price_priorities(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """The priorities of these vendors' prices; as a rule no price has one."""
+        if not self.world.snapshot.config.price_priorities:
+            return numpy.zeros(len(numbers), dtype=numpy.int64)
+        return numpy.array([self.price_priority(number) for number in numbers.tolist()], dtype=numpy.int64)
+
+    def cost_e8(self, number: int) -> int:
+        """What a vendor with a price costs."""
+        matrix = self.world.snapshot.matrix_of(number)
+        return matrix.cost[self.code * len(matrix.vendors) + number - matrix.first]
 
     def price(self, number: int) -> Priced | None:
         """The vendor's price."""
-        matrix = self.matrix
-        row = matrix.row[self.first + number]
-        if row < 0:
+        matrix = self.world.snapshot.matrix_of(number)
+        if not matrix.digits[self.code * len(matrix.vendors) + number - matrix.first]:
             return None
-        code = self.callee[: matrix.index.lengths[matrix.row_code[row]]]
-        return Priced(code, matrix.row_price_id[row], matrix.row_price_e8[row])
+        price = Priced(*matrix.price(self.code, number - matrix.first))
+        return price if price.price_e8 >= 0 else None
 
-    def routes(self, numbers: Iterable[int]) -> tuple[Route, ...]:
-        """The routes of these vendors, who have a price. What `price` says, inlined: this is half of a decision."""
-        matrix, plan, first, callee = self.matrix, self.strategy.plan, self.first, self.callee
-        cost, row, row_code, lengths = matrix.cost, matrix.row, matrix.row_code, matrix.index.lengths
-        ids, prices, vendors, placed = matrix.row_price_id, matrix.row_price_e8, plan.vendors, plan.placed
+    def routes(self, numbers: list[int]) -> tuple[Route, ...]:
+        """The routes of these vendors, who have a price.
+
+        Half of a decision's time is spent here: it is VendorMatrix.price, with what is the same for all of a matrix
+        looked up once, and the code's digits taken from the number called.
+        """
+        snapshot, code, callee, plan = self.world.snapshot, self.code, self.callee, self.strategy.plan
+        vendors, placed = plan.vendors, plan.placed
+        lengths, parents = snapshot.index.lengths, snapshot.index.parents
+        matrix = snapshot.matrices[0]
         found = []
         for number in numbers:
-            cell = first + number
-            at = row[cell]
-            price = Priced(callee[: lengths[row_code[at]]], ids[at], prices[at])
-            found.append(Route(vendors[number], price, cost[cell], placed[number]))
+            at = number - matrix.first
+            if not 0 <= at < len(matrix.vendors):
+                matrix = snapshot.matrix_of(number)
+                at = number - matrix.first
+            cell = code * len(matrix.vendors) + at
+            digits, own = matrix.digits[cell], code
+            while lengths[own] != digits:
+                own = parents[own]
+            word = at * matrix.words_of_vendor + own // WORD_BITS
+            place = matrix.ranks[word] + (matrix.words[word] & ((1 << own % WORD_BITS) - 1)).bit_count()
+            price = Priced(callee[:digits], matrix.price_ids[at][place], matrix.prices_e8[at][place])
+            found.append(Route(vendors[number], price, matrix.cost[cell], placed[number]))
         return tuple(found)
 
     def is_blocked(self, number: int) -> bool:
-        """Whether the vendor has no price because its deck blocks the code."""
-        return self.matrix.row[self.first + number] == BLOCKED_ROW
+        """Whether a vendor without a price has none because its deck blocks the code."""
+        matrix = self.world.snapshot.matrix_of(number)
+        return matrix.digits[self.code * len(matrix.vendors) + number - matrix.first] != 0
 
     def is_full(self, number: int) -> bool:
         """Whether a limit of the vendor, of the route, or of its code has no room."""
@@ -82,6 +106,10 @@ class Row(msgspec.Struct, frozen=True):
             return True
         price = self.price(number)
         return price is not None and code_key(peer_id, price.code) in full
+
+    def _cells(self, matrix: VendorMatrix, values: Any) -> NDArray[Any]:
+        width = len(matrix.vendors)
+        return numpy.asarray(values[self.code * width : (self.code + 1) * width])
 
 
 def dearest(matrix: VendorMatrix, most_cost_e8: int) -> int:

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from router.routing import draws
 from router.routing.figures import Figure, Target, figure_of, rank_of, rounded, rules_of, target_of, vendor_key
-from router.routing.model import Plan, Strategy, Tier, World
+from router.routing.model import Part, Plan, Strategy, Tier, World
 from router.routing.order import DEFAULT_ORDER, UNITS, Metric, parse_order
 from router.routing.plan import plan_of
 from router.snapshot.comparable import exchanged, terms_of
 from router.snapshot.config import PAR, HuntingClass, Peer
 from router.snapshot.prices import NO_VENDOR
+from router.snapshot.store import Snapshot, VendorMatrix
 from schemas.quality import Quality
 
 _ALL_VENDORS: Final = frozenset(range(NO_VENDOR + 1))
@@ -62,7 +63,7 @@ def make_strategy(world: World, peer: Peer, now_ms: int, expected_seconds: int) 
         stale_ms.append(target.own.until_ms)
     ranks = {metric.name: _ranks(metric, plan, figures, target) for metric in order if _is_fixed(metric)}
     split = next((at for at, metric in enumerate(order) if not _is_fixed(metric)), len(order))
-    tiers, tier_of = _tiers(plan, [ranks[metric.name] for metric in order[:split]])
+    tiers, tier_of = _tiers(snapshot, plan, [ranks[metric.name] for metric in order[:split]])
     rest = order[split:] or (_COST,)
     rate = snapshot.config.rates.get(peer.pack.currency, PAR)
     return Strategy(
@@ -122,7 +123,7 @@ def _ranks(
     return {number: rank_of(metric, figure, target) for number, figure in figures[metric.name].items()}
 
 
-def _tiers(plan: Plan, ranks: list[dict[int, int]]) -> tuple[tuple[Tier, ...], NDArray[Any]]:
+def _tiers(snapshot: Snapshot, plan: Plan, ranks: list[dict[int, int]]) -> tuple[tuple[Tier, ...], NDArray[Any]]:
     members: dict[tuple[int, ...], list[int]] = {}
     for number in plan.usable:
         place = (plan.placed[number].depth, *(by_number.get(number, 0) for by_number in ranks))
@@ -132,7 +133,7 @@ def _tiers(plan: Plan, ranks: list[dict[int, int]]) -> tuple[tuple[Tier, ...], N
     for _, numbers in sorted(members.items()):
         tier_of[numbers] = len(tiers)
         only = numbers[0] if len(numbers) == 1 else -1
-        tiers.append(Tier(bytes(sorted(_ALL_VENDORS.difference(numbers))), only))
+        tiers.append(Tier(_parts(snapshot, numbers), only))
     return tuple(tiers), tier_of
 
 
@@ -150,6 +151,14 @@ def _shares(plan: Plan) -> NDArray[Any]:
         if one.entry.portion:
             shares[number] = 1 / one.entry.portion
     return shares
+
+
+def _parts(snapshot: Snapshot, numbers: list[int]) -> tuple[Part, ...]:
+    found: dict[int, tuple[VendorMatrix, set[int]]] = {}
+    for number in numbers:
+        matrix = snapshot.matrix_of(number)
+        found.setdefault(matrix.first, (matrix, set()))[1].add(number - matrix.first)
+    return tuple((matrix, bytes(sorted(_ALL_VENDORS - members))) for matrix, members in found.values())
 
 
 def _by_number(plan: Plan, values: Mapping[int, int]) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """What an order compared of a vendor, metric by metric, for people. Pure."""
 
 from router.routing.figures import Figure
-from router.routing.model import Decision, Priced
+from router.routing.model import Priced
 from router.routing.order import PPM, UNITS, Metric
 from router.routing.rank import code_figure
 from router.routing.row import Row
@@ -10,16 +10,16 @@ from schemas.events import SortKey
 _SHOWN = {"asr": "{:.1f} %", "ner": "{:.1f} %", "acd": "{:.1f} s", "pdd": "{:.2f} s"}
 
 
-def sort_keys(decision: Decision, row: Row, number: int, price: Priced) -> list[SortKey]:
+def sort_keys(row: Row, number: int, price: Priced) -> list[SortKey]:
     """The values of a vendor with a price, in the order's own order; cost and route priority have their own fields."""
     return [
-        _sort_key(decision, row, metric, number, price)
+        _sort_key(row, metric, number, price)
         for metric in row.strategy.order
         if metric.name not in ("cost", "route_priority")
     ]
 
 
-def _sort_key(decision: Decision, row: Row, metric: Metric, number: int, price: Priced) -> SortKey:
+def _sort_key(row: Row, metric: Metric, number: int, price: Priced) -> SortKey:
     strategy = row.strategy
     if metric.by_code:
         return _of_figure(metric, metric.figure, code_figure(row, metric, number, price.code, row.now_ms))

@@ -105,6 +105,14 @@ class HuntingClass(msgspec.Struct, frozen=True):
     quality_max_age_seconds: int = 900
 
 
+class ExchangeRate(msgspec.Struct, frozen=True):
+    """What a currency is in the system's, from a moment on."""
+
+    currency: str
+    effective_ms: int
+    rate: Rate
+
+
 class Destination(msgspec.Struct, frozen=True):
     """What a code is, for the kinds that need leave."""
 
@@ -116,8 +124,8 @@ class Destination(msgspec.Struct, frozen=True):
 class Config(msgspec.Struct, frozen=True):
     """Everything but prices. `decks` are (deck_id, version) as they were read.
 
-    `rates`: what a currency is in the system's, in force when it was taken, and the system's own; where it lacks one,
-    no rate is known.
+    `rates`: what a currency is in the system's, in force at `taken_at_ms`, and the system's own; where it lacks one,
+    no rate is known. `exchange_rates` are those of all times.
     """
 
     version: int
@@ -129,6 +137,9 @@ class Config(msgspec.Struct, frozen=True):
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
     hunting_classes: tuple[HuntingClass, ...] = ()
+    price_priorities: dict[int, int] = {}  # by price id, of those that are not 0
+    system_currency: str = ""
+    exchange_rates: tuple[ExchangeRate, ...] = ()
     rates: dict[str, Rate] = {}
 
 

@@ -84,7 +84,9 @@ ALTER TABLE peers
                                              AND (target_metric = 'acd' OR coalesce(target_value, 0) <= 100)),
     ADD CONSTRAINT peers_ordering_check CHECK (role = 'originator' OR (hunting_class_id IS NULL AND target_metric IS NULL));
 
+-- Lower is tried first, where the order asks for it. Few prices have one.
 ALTER TABLE prices ADD COLUMN priority smallint NOT NULL DEFAULT 0 CHECK (priority BETWEEN 0 AND 255);
+CREATE INDEX prices_priority ON prices (price_id) WHERE priority <> 0;
 
 -- Exactly one currency is the system's: what costs of several currencies are compared in.
 ALTER TABLE currencies ADD COLUMN is_system boolean NOT NULL DEFAULT false;

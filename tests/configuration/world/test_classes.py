@@ -10,6 +10,7 @@ from configuration.world import WorldError, load
 from router.routing.order import parse_order
 from router.routing.timetable import parse_timetable
 from router.snapshot.config import Config
+from router.snapshot.rates import next_rate_ms, rates_at
 from router.snapshot.reader import read_config
 
 pytestmark = pytest.mark.servers
@@ -83,12 +84,12 @@ def test_what_a_file_says_the_router_reads(world_dsn: str, load_text: Load) -> N
 def test_rates_are_those_in_force_and_the_next_one_has_its_moment(world_dsn: str, load_text: Load) -> None:
     load_text(MORE)
     found = config(world_dsn)
-    assert found.rates == {"EUR": (1, 1), "USD": (23, 25)}
-    assert found.next_change_at_ms == 1_798_758_000_000
-    later = config(world_dsn, 1_798_758_000_000)
-    assert later.rates == {"EUR": (1, 1), "USD": (183, 200)}
-    assert later.next_change_at_ms is None
-    assert config(world_dsn, 0).rates == {"EUR": (1, 1)}
+    next_ms = 1_798_758_000_000
+    assert rates_at(found, NOW_MS) == rates_at(found, next_ms - 1) == {"EUR": (1, 1), "USD": (23, 25)}
+    assert next_rate_ms(found, NOW_MS) == next_ms
+    assert rates_at(found, next_ms) == {"EUR": (1, 1), "USD": (183, 200)}
+    assert next_rate_ms(found, next_ms) is None
+    assert rates_at(found, 0) == {"EUR": (1, 1)}
 
 
 @pytest.mark.parametrize(

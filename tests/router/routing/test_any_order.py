@@ -100,7 +100,8 @@ def known(draw: st.DrawFn) -> dict[str, Quality]:
         answered = draw(st.integers(0, attempts))
         one = Quality(
             side=side, peer_id=1 if side == "customer" else draw(st.integers(11, 21)),
-            code=draw(codes) if side == "vendor_code" else "", at_ms=NOW_MS - draw(st.sampled_from([-1, 0, 0, 900_000, 900_001])),
+            code=draw(codes) if side == "vendor_code" else "",
+            at_ms=NOW_MS - draw(st.sampled_from([-1, 0, 0, 900_000, 900_001])),
             window_seconds=900, attempts=attempts, answered=answered, effective=answered, effective_of=attempts,
             talk_ms=answered * draw(st.integers(0, 300_000)), pdd_ms=attempts * draw(st.integers(0, 9_000)),
             pdd_legs=attempts,
