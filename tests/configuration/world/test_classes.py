@@ -139,8 +139,8 @@ def test_what_makes_no_sense_is_refused_by_field(load_text: Load, text: str, mes
     ],
 )
 def test_the_database_refuses_what_the_router_could_not_read(world_dsn: str, statement: str) -> None:
-    with pytest.raises(psycopg.IntegrityError), psycopg.connect(world_dsn) as connection:
-        connection.execute(statement.encode())  # what is deferred is refused when the block commits
+    with psycopg.connect(world_dsn, autocommit=True) as connection, pytest.raises(psycopg.IntegrityError):
+        connection.execute(statement.encode())
 
 
 def test_two_changes_at_once_close_no_circle(world_dsn: str) -> None:
