@@ -112,7 +112,7 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
         dialled = f"PJSIP/{route.vendor.tech_prefix}{answer.decision.inbound.callee}@{route.vendor.endpoint}"
         found += [
             (f"ROUTE_{number}_DIAL", dialled),
-            (f"ROUTE_{number}_TIMEOUT", str(route.vendor.ring_seconds)),
+            (f"ROUTE_{number}_TIMEOUT", str(route.entry.ring_seconds or route.vendor.ring_seconds)),
             (f"ROUTE_{number}_FACTS", text),
         ]
         if keys := limits_of_route(answer.decision, route):
