@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from router.hunting import call_variables, route_variables
 from router.routing import Decision, Priced, Route, candidates
 from router.snapshot.config import Pack
 from schemas.agi import (
@@ -109,9 +110,11 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
             (f"ROUTE_{number}_DIAL", dialled),
             (f"ROUTE_{number}_TIMEOUT", str(route.vendor.ring_seconds)),
             (f"ROUTE_{number}_FACTS", encode_facts(route_facts(answer.decision, route))),
+            *route_variables(number, route.vendor),
         ]
     return [
         *found,
+        *(call_variables(answer.decision.peer) if answer.decision.peer else ()),
         (STOP_CAUSES, "-".join(map(str, DEFAULT_STOP_CAUSES))),
         (MAX_MS, str(max(1, answer.max_ms))),  # a limit of 0 would end the call at once
         (MAX_REASON, _why_no_longer(answer).value),

@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 1
+CONFIG_VERSION: Final = 2
 
 
 class Pack(msgspec.Struct, frozen=True):
@@ -53,6 +53,11 @@ class Peer(msgspec.Struct, frozen=True):
     minimum_margin_e8: int
     ring_seconds: int
     allow_special: bool
+    huntstop: bool = False
+    pdd_timeout_seconds: int = 0  # 0: none
+    max_setup_seconds: int = 120
+    ringback: Literal["pass", "generate"] = "pass"
+    release_rules: str = ""  # as schemas/release.py encodes them
 
 
 class RouteEntry(msgspec.Struct, frozen=True):

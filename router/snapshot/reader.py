@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from pyarrow import csv
 
 from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.release import read_release_rules
 
 # One row a price: code, its length, effective_from, price in 10^-8 (-1: blocked), price_id.
 PRICE_COLUMNS: Final = ("code", "length", "effective_ms", "price_e8", "price_id")
@@ -22,7 +23,8 @@ _PEERS: Final = """
     SELECT peer_id, peers.company_id, peers.name, role = 'originator' AS originator,
            peers.enabled AND companies.enabled AS enabled, endpoint, host::text AS host, tech_prefix, deck_id,
            coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
-           (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id
+           (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id,
+           huntstop, pdd_timeout_seconds, max_setup_seconds, ringback, release_table_id
     FROM peers JOIN companies USING (company_id)
     ORDER BY peer_id
 """
@@ -104,8 +106,14 @@ def _parse(text: bytes) -> NDArray[numpy.int64]:
 def _read_peers(connection: psycopg.Connection[Any]) -> tuple[Peer, ...]:
     with connection.cursor(row_factory=dict_row) as cursor:
         accounts = {row["account_id"]: Account(**row) for row in cursor.execute(_ACCOUNTS)}
+        rules = read_release_rules(connection)
         packs = {row["pack_id"]: Pack(**row) for row in cursor.execute(_PACKS)}
         return tuple(
-            Peer(account=accounts[row.pop("account_id")], pack=packs[row.pop("pack_id")], **row)
+            Peer(
+                account=accounts[row.pop("account_id")],
+                pack=packs[row.pop("pack_id")],
+                release_rules=rules.get(row.pop("release_table_id"), ""),
+                **row,
+            )
             for row in cursor.execute(_PEERS)
         )
