@@ -18,6 +18,7 @@ from router.agi import AgiApplication, AgiError, AgiRequest
 from router.answer import Answer, Attempt, call_facts, routed_event, variables
 from router.disks import Disks
 from router.holder import SnapshotHolder
+from router.quality_reader import QualityReader
 from router.routing import Request, World, decide
 from router.settings import RouterSettings
 from router.spool import Spool
@@ -41,6 +42,7 @@ class Router:
         self._admission = Admission(settings)
         self._disks = Disks(settings, self._admission.low_disks)
         self._snapshots = SnapshotHolder(settings.snapshot)
+        self._quality = QualityReader(settings.kafka)
         self._spool = Spool(settings.spool, settings.kafka, settings.spool_limit)
         self.decided = 0
 
@@ -58,6 +60,7 @@ class Router:
         await self._admission.open()
         await self._disks.look()  # before the first call
         self._spool.start()
+        self._quality.start()
         server = await asyncio.start_server(
             application.handler, settings.host, settings.port, limit=settings.max_header_bytes, backlog=_BACKLOG
         )
@@ -73,6 +76,7 @@ class Router:
             task.cancel()
         results = await asyncio.gather(*background, return_exceptions=True)
         await self._admission.close()
+        await asyncio.to_thread(self._quality.stop)
         await asyncio.to_thread(self._spool.stop)
         for result in results:
             if (
@@ -95,7 +99,9 @@ class Router:
                     self._settings.beat,
                     detail=f"generation {current.config.generation}, {self.decided} decided, "
                     f"{application.sessions} open, {application.shed} shed, {application.broken} broken, "
-                    f"{self._spool.waiting} decisions wait" + (f", {self._disks.said}" if self._disks.said else ""),
+                    f"{self._spool.waiting} decisions wait"
+                    + (f", {self._disks.said}" if self._disks.said else "")
+                    + (f", {self._snapshots.building}" if self._snapshots.building else ""),
                 )
             await asyncio.sleep(BEAT_SECONDS)
 
@@ -112,7 +118,7 @@ class Router:
             raise AgiError("no snapshot yet")
         before_ns = time.perf_counter_ns()
         decision = decide(
-            World(snapshot),
+            World(snapshot, self._quality.current),
             asked,
             time.time_ns() // 1_000_000,
             expected_seconds=self._settings.snapshot.expected_call_seconds,

@@ -30,16 +30,13 @@ END $$;
 CREATE TRIGGER release_rules_bounded AFTER INSERT OR UPDATE ON release_rules
     FOR EACH ROW EXECUTE FUNCTION check_release_rules();
 
+-- Of terminators: huntstop and pdd_timeout_seconds. Of originators: max_setup_seconds and ringback.
 ALTER TABLE peers
-    ADD COLUMN release_table_id     int REFERENCES release_tables,
-    -- terminators: after his leg has failed no further is tried
-    ADD COLUMN huntstop             boolean NOT NULL DEFAULT false,
-    -- terminators: his leg is given up after so long without ringing, progress or answer; 0: no limit but ring_seconds
-    ADD COLUMN pdd_timeout_seconds  smallint NOT NULL DEFAULT 0,
-    -- originators: from the attempt until somebody answers, over all legs
-    ADD COLUMN max_setup_seconds    smallint NOT NULL DEFAULT 120 CHECK (max_setup_seconds BETWEEN 2 AND 600),
-    -- originators: what he hears until the answer: what the vendor sends, or ring-back of our own
-    ADD COLUMN ringback             text NOT NULL DEFAULT 'pass' CHECK (ringback IN ('pass', 'generate')),
+    ADD COLUMN release_table_id     int REFERENCES release_tables,  -- NULL: the rules that everybody has
+    ADD COLUMN huntstop             boolean NOT NULL DEFAULT false,  -- after his leg has failed no further is tried
+    ADD COLUMN pdd_timeout_seconds  smallint NOT NULL DEFAULT 0,  -- without ringing, progress or answer (0: no limit)
+    ADD COLUMN max_setup_seconds    smallint NOT NULL DEFAULT 120 CHECK (max_setup_seconds BETWEEN 2 AND 600),  -- over all legs, until somebody answers
+    ADD COLUMN ringback             text NOT NULL DEFAULT 'pass' CHECK (ringback IN ('pass', 'generate')),  -- until the answer: what vendors send, or ring-back of our own
     ADD CONSTRAINT peers_huntstop_check CHECK (role = 'terminator' OR NOT huntstop),
     ADD CONSTRAINT peers_pdd_timeout_seconds_check CHECK (
         pdd_timeout_seconds BETWEEN 0 AND 300 AND (role = 'terminator' OR pdd_timeout_seconds = 0)),
