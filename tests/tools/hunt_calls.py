@@ -13,7 +13,7 @@ from configuration.asterisk.scenarios import ANSWER_MS
 from simulator.plans import LegPlan
 
 _AT_ONCE: Final = 6
-_ANY_END: Final = scenarios.callers_of_all_kinds(50, 60).replace("[field0]", "[service]").replace("[field1]", CALLER)
+ANY_END: Final = scenarios.callers_of_all_kinds(50, 60).replace("[field0]", "[service]").replace("[field1]", CALLER)
 PDD_SECONDS: Final = 1
 SETUP_MS: Final = 2_000
 LONG_RULES: Final = "".join(f"-{code}-c{code % 100 + 20}" for code in range(600, 699)) + "-503-s17"
@@ -115,7 +115,7 @@ def place_hunts(line: Line) -> Hunted:
     try:
         names = list(numbers.items())
         for first in range(0, len(names), _AT_ONCE):
-            batch = {name: line.call(f"hunt-{number}", number, _ANY_END) for number, name in names[first:][:_AT_ONCE]}
+            batch = {name: line.call(f"hunt-{number}", number, ANY_END) for number, name in names[first:][:_AT_ONCE]}
             for one in batch.values():
                 one.wait()
             placed |= batch
