@@ -4,12 +4,15 @@ The same hunts go through the simulator's, which must tell the same story.
 """
 
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hunt_calls import HUNTS, PDD_SECONDS, SETUP_MS, Hunted, place_hunts, plan, variables
+from hunt_calls import ANY_END, HUNTS, PDD_SECONDS, SETUP_MS, Hunt, Hunted, dial, place_hunts, plan, variables
+from real_calls import until
 from real_line import Line
+from scripted_router import ScriptedRouter, mset
 
 from schemas.events import CallEnded, LegEnded
 from schemas.journal import decode_line, encode_line
@@ -134,9 +137,28 @@ def test_a_redirect_is_never_followed(hunted: Hunted) -> None:
     assert "INVITE" not in hunted.messages["trap"]
 
 
-def test_the_caller_hears_ringing_again_after_an_announcement(hunted: Hunted) -> None:
-    """The second is Asterisk's answer to the second vendor's 180: with media open it plays the tone itself."""
+def test_the_caller_hears_ringing_again_after_an_announcement(hunted: Hunted, own_line: Line) -> None:
+    """To the second vendor's 180, with media open from the first's announcement, Asterisk plays the tone itself."""
     assert hunted.seen["announcement, then ringing"].progress == [183, 183]
+    hunt = Hunt(("announces:1", "rings:1"))
+    said = variables(hunt, lambda route: dial(route, hunted.spots))
+    router = ScriptedRouter(own_line.router_port, lambda _header, session: mset(session, *said))
+    try:
+        placed = own_line.call("hunt-tone", "7999", ANY_END)
+        until(lambda: sum("183 " in line for line in placed.received) == 2, "the second vendor rings")
+        before = _packets_to_the_caller(own_line)
+        time.sleep(1)
+        assert _packets_to_the_caller(own_line) - before > 20  # 50 a second
+        placed.wait()
+    finally:
+        router.close()
+
+
+def _packets_to_the_caller(line: Line) -> int:
+    """What `pjsip show channelstats` has as transmitted on the caller's channel."""
+    text = line.console("pjsip show channelstats")
+    (row,) = [row for row in text.splitlines() if "c-sipp-customer" in row]
+    return int(row.split()[-5])
 
 
 def test_own_ring_back_lets_nothing_of_the_vendors_through(hunted: Hunted) -> None:

@@ -68,9 +68,10 @@ HUNTS: Final[dict[str, Hunt]] = {
 
 @dataclass(frozen=True)
 class Hunted:
-    """What became of them, and every message of the vendors that were added, by name."""
+    """What became of them; where the vendors are that were added, and every message of theirs, by name."""
 
     seen: dict[str, Seen]
+    spots: dict[str, str]
     messages: dict[str, str]
 
 
@@ -108,7 +109,7 @@ def place_hunts(line: Line) -> Hunted:
     numbers = {f"7{at:03d}": name for at, name in enumerate(HUNTS)}
 
     def answer(header: dict[str, str], session: Any) -> None:
-        mset(session, *variables(HUNTS[numbers[header["agi_arg_4"]]], lambda route: _dial(route, spots)))
+        mset(session, *variables(HUNTS[numbers[header["agi_arg_4"]]], lambda route: dial(route, spots)))
 
     router = ScriptedRouter(line.router_port, answer)
     placed = {}
@@ -124,10 +125,11 @@ def place_hunts(line: Line) -> Hunted:
         router.close()
     seen = {name: Seen(one, calls[one.address]) for name, one in placed.items()}
     paths = {name: line.directory / f"hunt-{name}.whole" for name in spots}
-    return Hunted(seen, {name: path.read_text(errors="replace") for name, path in paths.items()})
+    return Hunted(seen, spots, {name: path.read_text(errors="replace") for name, path in paths.items()})
 
 
-def _dial(route: str, spots: dict[str, str]) -> str:
+def dial(route: str, spots: dict[str, str]) -> str:
+    """What Dial is told for a route."""
     vendor, _, number = route.partition(":")
     if vendor in spots:  # any endpoint of the world may be given another address
         return f"PJSIP/v-sipp-vendor-2/sip:{number}@{spots[vendor]}"
@@ -147,6 +149,7 @@ def _start_vendors(line: Line) -> dict[str, str]:
     start("quick", scenarios.vendor_answers_after(200))
     start("slow", scenarios.vendor_answers_after(2_500))
     start("bare", scenarios.vendor_answers_after(1_500, "183 Session Progress"))
+    start("rings", scenarios.vendor_answers_after(4_000, "180 Ringing"))
     start("redirects", scenarios.vendor_redirects(f"sip:999210000@{spots['trap']}"))
     start("redirects-bare", scenarios.vendor_redirects(f"sip:{spots['trap']}"))
     return spots
