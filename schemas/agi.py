@@ -13,7 +13,9 @@ AGI_SCRIPT: Final = "route"
 AGI_ARGUMENTS: Final = ("call_id", "endpoint", "remote_address", "callee", "caller", "started_at")
 
 # Variables set on the caller's channel. Per route n from 1: ROUTE_n_DIAL, ROUTE_n_TIMEOUT (seconds), ROUTE_n_FACTS, and
-# where they say anything ROUTE_n_PDD, ROUTE_n_RULES, ROUTE_n_HUNTSTOP.
+# where they say anything ROUTE_n_PDD, ROUTE_n_RULES, ROUTE_n_HUNTSTOP, ROUTE_n_LIMITS (up to three keys of
+# router/routing/limit_keys.py joined by "&"). The context `limits` moves a route's variables: it names each of them.
+LIMITED: Final = "LIMITED"  # "1" if any route has limits: then the dialplan looks for room before each leg
 DECISION: Final = "DECISION"  # "ALLOW" or "REFUSE": no ALLOW, no call
 REASON: Final = "REASON"  # a Refusal where refused, else empty
 REFUSE_CAUSE: Final = "REFUSE_CAUSE"  # Q.850 cause to hang up with where refused

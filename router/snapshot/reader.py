@@ -8,7 +8,17 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
 
-from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.config import (
+    CONFIG_VERSION,
+    Account,
+    CodeLimit,
+    Config,
+    Destination,
+    Pack,
+    Peer,
+    RouteClass,
+    RouteEntry,
+)
 from router.snapshot.errors import SnapshotError
 from router.snapshot.prices import RawDeck, raw_deck
 from router.snapshot.release import read_release_rules
@@ -37,11 +47,12 @@ _PACKS: Final = """
     FROM billing_packs
 """
 _CLASSES: Final = """
-    SELECT route_class_id, name, peer_id, priority, enabled
+    SELECT route_class_id, name, peer_id, priority, enabled, max_concurrent, max_cps
     FROM route_classes LEFT JOIN route_class_entries USING (route_class_id)
     ORDER BY route_class_id, priority, peer_id
 """
 _DESTINATIONS: Final = "SELECT destination_id, code, kind FROM destinations ORDER BY code"
+_CODE_LIMITS: Final = "SELECT peer_id, code, max_concurrent, max_cps FROM code_limits ORDER BY peer_id, code"
 _DECKS: Final = "SELECT deck_id, version FROM decks ORDER BY deck_id"
 _PRICES: Final = """
     COPY (SELECT code::bigint, length(code)::bigint, effective_from,
@@ -62,10 +73,10 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
     """The small tables. `next_change_at_ms` is left empty: the prices tell."""
     generation = connection.execute("SELECT generation FROM configuration_generation").fetchone()
     classes: dict[int, tuple[str, list[RouteEntry]]] = {}
-    for class_id, name, peer_id, priority, enabled in connection.execute(_CLASSES):
+    for class_id, name, *entry in connection.execute(_CLASSES):
         entries = classes.setdefault(class_id, (name, []))[1]
-        if peer_id is not None:
-            entries.append(RouteEntry(peer_id, priority, enabled))
+        if entry[0] is not None:
+            entries.append(RouteEntry(*entry))
     return Config(
         version=CONFIG_VERSION,
         generation=generation[0] if generation else 0,
@@ -75,6 +86,7 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
         route_classes=tuple(RouteClass(key, name, tuple(entries)) for key, (name, entries) in classes.items()),
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
+        code_limits=tuple(CodeLimit(*row) for row in connection.execute(_CODE_LIMITS)),
     )
 
 
