@@ -12,7 +12,9 @@ from typing import Final
 AGI_SCRIPT: Final = "route"
 AGI_ARGUMENTS: Final = ("call_id", "endpoint", "remote_address", "callee", "caller", "started_at")
 
-# Variables set on the caller's channel. Per route n from 1: ROUTE_n_DIAL, ROUTE_n_TIMEOUT (seconds), ROUTE_n_FACTS.
+# Variables set on the caller's channel. Per route n from 1: ROUTE_n_DIAL, ROUTE_n_TIMEOUT (seconds), ROUTE_n_FACTS, and
+# where the route is limited ROUTE_n_LIMITS: up to three keys (router/routing/limit_keys.py) joined by "&".
+LIMITED: Final = "LIMITED"  # "1" if any route has limits: then the dialplan looks for room before each leg
 DECISION: Final = "DECISION"  # "ALLOW" or "REFUSE": no ALLOW, no call
 REASON: Final = "REASON"  # a Refusal where refused, else empty
 REFUSE_CAUSE: Final = "REFUSE_CAUSE"  # Q.850 cause to hang up with where refused

@@ -7,7 +7,7 @@ simulator's clock: `next_at_ms` says when the machine wants to be stepped; it ne
 The rules are those of the fixed dialplan (configuration/asterisk/files/extensions.conf).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
@@ -22,9 +22,13 @@ _TEMPORARY: Final = 34
 _NO_ANSWER: Final = 19
 _INTERWORKING: Final = 127
 _NO_ROUTE: Final = 3
+_LIMIT: Final = 44
 
 SignalKind = Literal["leg_made", "ringing", "answered", "leg_over", "call_over"]
 PlanLeg = Callable[[int, str], LegPlan]  # leg number and its FACTS
+# Takes the places of these limits in place of those that the call has; False: one is full, and the call has none.
+TakePlaces = Callable[[Sequence[str], int], bool]
+_OF_A_ROUTE: Final = ("DIAL", "TIMEOUT", "FACTS")  # what a route that takes the place of one passed over brings
 
 
 class HuntError(RuntimeError):
@@ -49,10 +53,12 @@ class Hunt:
 
     call: Call
     plan_leg: PlanLeg
+    take_places: TakePlaces = lambda _keys, _at_ms: True
     state: Literal["waiting", "dialling", "talking", "over"] = "waiting"
     next_at_ms: int | None = None
     leg: Leg | None = None
     legs: int = 0  # number of the last leg dialled
+    passed_over: int = 0  # routes whose limits had no room
     _variables: Mapping[str, str] = field(default_factory=dict)
     _routes: int = 0
     _cause: int = 0  # the last meaningful one
@@ -118,7 +124,9 @@ class Hunt:
     # ---- the hunt
 
     def _next_leg(self, at_ms: int) -> list[Output]:
-        if self.legs >= self._routes:
+        if not self._find_room(at_ms):
+            return self._finish(at_ms, _LIMIT, "us", Refusal.LIMIT)
+        if self.legs + self.passed_over >= self._routes:
             return self._exhausted(at_ms)
         self.legs += 1
         number = self.legs
@@ -135,6 +143,22 @@ class Hunt:
         line = lines.leg_start(self.call, leg, self._variables.get(agi.CALL_FACTS, ""))
         self._schedule(leg)
         return [line, Signal("leg_made", number, at_ms, 0)] if leg.plan.has_channel else [line]
+
+    def _find_room(self, at_ms: int) -> bool:
+        """The next route with room gets the next leg's number, or none is left. False: none of the call's had room."""
+        if self._variables.get(agi.LIMITED) != "1":
+            return True
+        self.take_places((), at_ms)
+        place = self.legs + 1
+        while (route := place + self.passed_over) <= self._routes:
+            keys = [key for key in self._variables.get(f"ROUTE_{route}_LIMITS", "").split("&") if key]
+            if not keys or self.take_places(keys, at_ms):
+                moved = {f"ROUTE_{place}_{name}": f"ROUTE_{route}_{name}" for name in _OF_A_ROUTE}
+                values = {to: self._variables.get(source, "") for to, source in moved.items()}
+                self._variables = {**self._variables, **values}
+                return True
+            self.passed_over += 1
+        return self.legs > 0
 
     def _schedule(self, leg: Leg) -> None:
         """The next moment at which something happens to the leg."""
@@ -210,6 +234,7 @@ class Hunt:
 
     def _finish(self, at_ms: int, cause: int, side: Side, reason: str = "") -> list[Output]:
         self.state, self.next_at_ms, self.leg = "over", None, None
+        self.take_places((), at_ms)
         line = lines.call_end(
             self.call,
             at_ms,

@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 2
+CONFIG_VERSION: Final = 3
 Rate = tuple[int, int]  # so many units of the comparable currency for so many of another
 PAR: Final[Rate] = (1, 1)
 
@@ -121,6 +121,15 @@ class Destination(msgspec.Struct, frozen=True):
     kind: str
 
 
+class CodeLimit(msgspec.Struct, frozen=True):
+    """What a peer may carry of the numbers that begin with a code, where that is the longest of his; 0: no limit."""
+
+    peer_id: int
+    code: str
+    max_concurrent: int
+    max_cps: int
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything but prices. `decks` are (deck_id, version) as they were read.
 
@@ -141,6 +150,7 @@ class Config(msgspec.Struct, frozen=True):
     system_currency: str = ""
     exchange_rates: tuple[ExchangeRate, ...] = ()
     rates: dict[str, Rate] = {}
+    code_limits: tuple[CodeLimit, ...] = ()
 
 
 CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)

@@ -11,6 +11,7 @@ from psycopg.rows import dict_row
 from router.snapshot.config import (
     CONFIG_VERSION,
     Account,
+    CodeLimit,
     Config,
     Destination,
     ExchangeRate,
@@ -72,6 +73,7 @@ _RATES: Final = """
 _PRIORITIES: Final = "SELECT price_id, priority FROM prices WHERE priority <> 0 LIMIT %s"
 _MOST_PRIORITIES: Final = 100_000
 _DESTINATIONS: Final = "SELECT destination_id, code, kind FROM destinations ORDER BY code"
+_CODE_LIMITS: Final = "SELECT peer_id, code, max_concurrent, max_cps FROM code_limits ORDER BY peer_id, code"
 _DECKS: Final = "SELECT deck_id, version FROM decks ORDER BY deck_id"
 _PRICES: Final = """
     COPY (SELECT code::bigint, length(code)::bigint, effective_from,
@@ -108,6 +110,7 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
             ExchangeRate(currency, effective_ms, rate.as_integer_ratio())
             for currency, effective_ms, rate in connection.execute(_RATES)
         ),
+        code_limits=tuple(CodeLimit(*row) for row in connection.execute(_CODE_LIMITS)),
     )
 
 
