@@ -7,8 +7,8 @@ import numpy
 from numpy.typing import NDArray
 
 from router.routing.limit_keys import code_key, peer_key, route_key
+from router.routing.limits import limits_of
 from router.routing.model import Priced, Route, Strategy, World
-from router.snapshot.matrix import WORD_BITS
 from router.snapshot.prices import NO_COST
 from router.snapshot.store import VendorMatrix
 
@@ -62,21 +62,17 @@ class Row(msgspec.Struct, frozen=True):
     def price(self, number: int) -> Priced | None:
         """The vendor's price."""
         matrix = self.world.snapshot.matrix_of(number)
-        digits = matrix.digits[self.code * len(matrix.vendors) + number - matrix.first]
+        at = number - matrix.first
+        digits = matrix.digits[self.code * len(matrix.vendors) + at]
         if not digits:
             return None
-        price = Priced(self.callee[:digits], *matrix.price(self.code, number - matrix.first))
-        return price if price.price_e8 >= 0 else None
+        price_id, price_e8 = matrix.price(self.code, at)
+        return Priced(self.callee[:digits], price_id, price_e8) if price_e8 >= 0 else None
 
     def routes(self, numbers: list[int]) -> tuple[Route, ...]:
-        """The routes of these vendors, who have a price.
-
-        Half of a decision's time is spent here: it is VendorMatrix.price, with what is the same for all of a matrix
-        looked up once, and the code's digits taken from the number called.
-        """
+        """The routes of these vendors, who have a price. Half of a decision's time is spent here."""
         snapshot, code, callee, plan = self.world.snapshot, self.code, self.callee, self.strategy.plan
         vendors, placed = plan.vendors, plan.placed
-        lengths, parents = snapshot.index.lengths, snapshot.index.parents
         matrix = snapshot.matrices[0]
         found = []
         for number in numbers:
@@ -85,12 +81,8 @@ class Row(msgspec.Struct, frozen=True):
                 matrix = snapshot.matrix_of(number)
                 at = number - matrix.first
             cell = code * len(matrix.vendors) + at
-            digits, own = matrix.digits[cell], code
-            while lengths[own] != digits:
-                own = parents[own]
-            word = at * matrix.words_of_vendor + own // WORD_BITS
-            place = matrix.ranks[word] + (matrix.words[word] & ((1 << own % WORD_BITS) - 1)).bit_count()
-            price = Priced(callee[:digits], matrix.price_ids[at][place], matrix.prices_e8[at][place])
+            price_id, price_e8 = matrix.price(code, at)
+            price = Priced(callee[: matrix.digits[cell]], price_id, price_e8)
             found.append(Route(vendors[number], price, matrix.cost[cell], placed[number]))
         return tuple(found)
 
@@ -100,13 +92,13 @@ class Row(msgspec.Struct, frozen=True):
         return matrix.digits[self.code * len(matrix.vendors) + number - matrix.first] != 0
 
     def is_full(self, number: int) -> bool:
-        """Whether a limit of the vendor, of the route, or of its code has no room."""
+        """Whether a limit of the vendor, of the route, or of the vendor's code has no room."""
         full, placed = self.world.full, self.strategy.plan.placed[number]
         peer_id = placed.entry.peer_id
         if peer_key(peer_id) in full or route_key(placed.route_class.route_class_id, peer_id) in full:
             return True
-        price = self.price(number)
-        return price is not None and code_key(peer_id, price.code) in full
+        code = limits_of(self.world.snapshot).of_code(peer_id, self.callee)
+        return code is not None and code_key(peer_id, code.code) in full
 
     def _cells(self, matrix: VendorMatrix, values: Any) -> NDArray[Any]:
         width = len(matrix.vendors)

@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 2
+CONFIG_VERSION: Final = 3
 Rate = tuple[int, int]  # so many units of the comparable currency for so many of another
 PAR: Final[Rate] = (1, 1)
 
@@ -55,6 +55,11 @@ class Peer(msgspec.Struct, frozen=True):
     minimum_margin_e8: int
     ring_seconds: int
     allow_special: bool
+    huntstop: bool = False
+    pdd_timeout_seconds: int = 0  # 0: none
+    max_setup_seconds: int = 120
+    ringback: Literal["pass", "generate"] = "pass"
+    release_rules: str = ""  # as schemas/release.py encodes them
     priority: int = 1  # of a terminator, in any route class; lower is tried first where the order asks for it
     hunting_class_id: int = 0  # of an originator; 0: the order that stands for none
     minimum_margin_ppm: int = 0  # of the customer's price, beside minimum_margin_e8: the higher one counts
@@ -145,12 +150,12 @@ class Config(msgspec.Struct, frozen=True):
     route_classes: tuple[RouteClass, ...]
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
-    code_limits: tuple[CodeLimit, ...] = ()
     hunting_classes: tuple[HuntingClass, ...] = ()
     price_priorities: dict[int, int] = {}  # by price id, of those that are not 0
     system_currency: str = ""
     exchange_rates: tuple[ExchangeRate, ...] = ()
     rates: dict[str, Rate] = {}
+    code_limits: tuple[CodeLimit, ...] = ()
 
 
 CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)

@@ -14,6 +14,7 @@ from router.snapshot.assemble import Assembly
 from router.snapshot.config import (
     CONFIG_VERSION,
     Account,
+    CodeLimit,
     Config,
     Destination,
     HuntingClass,
@@ -60,6 +61,7 @@ class RawWorld:
     hunting_classes: Sequence[HuntingClass] = ()
     rates: Mapping[str, Rate] = field(default_factory=dict)
     price_priorities: Mapping[int, int] = field(default_factory=dict)
+    code_limits: Sequence[CodeLimit] = ()
 
 
 def deck_of(prices: Sequence[PriceRow], deck_id: int) -> RawDeck:
@@ -99,7 +101,7 @@ def config_of(world: RawWorld, now_ms: int = NOW_MS) -> Config:
         route_classes=tuple(world.classes)
         or (RouteClass(1, "all", tuple(RouteEntry(*entry) for entry in world.entries)),),
         hunting_classes=tuple(world.hunting_classes), rates=dict(world.rates),
-        price_priorities=dict(world.price_priorities),
+        price_priorities=dict(world.price_priorities), code_limits=tuple(world.code_limits),
         destinations=tuple(world.destinations), decks=tuple((deck_id, 1) for deck_id in world.prices),
     )  # fmt: skip
 

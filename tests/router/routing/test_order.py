@@ -11,7 +11,7 @@ from snapshots import EXPECTED_SECONDS, NOW_MS, RawWorld, make_snapshot, peer, w
 from router.routing import Decision, Request, World, candidates, decide, seed_of
 from router.routing.limit_keys import code_key, peer_key, route_key
 from router.routing.order import MAX_ORDER, Metric, OrderError, parse_order
-from router.snapshot.config import HuntingClass, Peer, RouteClass, RouteEntry
+from router.snapshot.config import CodeLimit, HuntingClass, Peer, RouteClass, RouteEntry
 from schemas.quality import Quality
 from schemas.refusals import Refusal
 
@@ -53,6 +53,7 @@ def made(tmp_path: Path) -> Made:
         world = RawWorld(
             peers, {deck: [(code, 0, price) for code, price in rows.items()] for deck, rows in decks.items()}, [],
             classes=[RouteClass(1, "all", listed)], hunting_classes=[HuntingClass(1, "by hand", order)],
+            code_limits=[CodeLimit(13, "4477", 5, 0), CodeLimit(14, "4479", 5, 0)],
         )  # fmt: skip
         return World(make_snapshot(tmp_path, world), {one.key: one for one in quality}, full)
 
@@ -237,7 +238,7 @@ def test_portions_are_kept_within_the_binomial_interval(made: Made, left_out: in
 
 def test_a_limit_that_is_full_is_not_taken(made: Made) -> None:
     for order in ("cost", "random", "cost/0.001, random"):
-        full = frozenset({peer_key(11), route_key(1, 12), code_key(13, "44"), route_key(2, 14), code_key(14, "447")})
+        full = frozenset({peer_key(11), route_key(1, 12), code_key(13, "4477"), route_key(2, 14), code_key(14, "4479")})
         world = made(order, full=full)
         assert taken(world) == [14]
         assert {one.vendor: one.verdict for one in candidates(decided(world))} == {
