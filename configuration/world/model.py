@@ -23,6 +23,8 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
+from configuration.world.code_limits import CodeLimit, twice
+
 
 def _text(value: Any) -> Any:
     """What stands unquoted in YAML as a whole number is text all the same."""
@@ -155,6 +157,7 @@ class Peer(Part):
     nodes: tuple[NodeName, ...] = ()
     max_concurrent: Annotated[Whole, Field(ge=0, le=100_000)] = 0
     max_cps: Annotated[Whole, Field(ge=0, le=10_000)] = 0
+    code_limits: tuple[CodeLimit, ...] = ()
     max_call_seconds: Annotated[Whole, Field(ge=1, le=86_400)] = 14_400
     profit: Literal["profit_only", "no_losses", "allow_losses"] = "no_losses"
     minimum_margin: Margin = Decimal(0)
@@ -182,6 +185,8 @@ class Peer(Part):
             raise ValueError(f"host {self.host!r}: a terminator is one address")
         if len(set(self.nodes)) != len(self.nodes):
             raise ValueError(f"nodes {list(self.nodes)}: one of them is named twice")
+        if code := twice(self.code_limits):
+            raise ValueError(f"code_limits: code {code!r} is there twice")
         return self
 
 
