@@ -248,7 +248,11 @@ def machine(postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return function(*arguments)
 
     async def gathered(*coroutines: Any) -> list[Any]:
-        return [await one for one in coroutines]
+        try:
+            return [await one for one in coroutines]
+        finally:
+            for one in coroutines:
+                one.close()
 
     monkeypatch.setattr("router.agent.limits.asyncio", SimpleNamespace(to_thread=at_once, gather=gathered))
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
