@@ -28,7 +28,7 @@ SignalKind = Literal["leg_made", "ringing", "answered", "leg_over", "call_over"]
 PlanLeg = Callable[[int, str], LegPlan]  # leg number and its FACTS
 # Takes the places of these limits in place of those that the call has; False: one is full, and the call has none.
 TakePlaces = Callable[[Sequence[str], int], bool]
-_OF_A_ROUTE: Final = ("DIAL", "TIMEOUT", "FACTS")  # what a route that takes the place of one passed over brings
+_OF_A_ROUTE: Final = ("DIAL", "TIMEOUT", "FACTS", "PDD", "RULES", "HUNTSTOP")  # what a route that takes the place of one passed over brings
 
 
 class HuntError(RuntimeError):
