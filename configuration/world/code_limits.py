@@ -6,32 +6,23 @@
 Of a peer's codes that a number begins with, the longest counts. The list is the whole list.
 """
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from psycopg import sql
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from configuration.world.parts import Part, Whole, as_text
 from configuration.world.tables import Tables
 
-
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+Code = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[0-9]{1,15}$")]
 
 
-def _whole(value: Any) -> Any:
-    if isinstance(value, bool | float):
-        raise ValueError("must be a whole number")
-    return value
-
-
-class CodeLimit(BaseModel):
+class CodeLimit(Part):
     """What a peer may carry at once, and per second, of the numbers that begin with a code; 0: no limit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    code: Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[0-9]{1,15}$")]
-    max_concurrent: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=100_000)] = 0
-    max_cps: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10_000)] = 0
+    code: Code
+    max_concurrent: Annotated[Whole, Field(ge=0, le=100_000)] = 0
+    max_cps: Annotated[Whole, Field(ge=0, le=10_000)] = 0
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
