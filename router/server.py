@@ -99,7 +99,9 @@ class Router:
                     self._settings.beat,
                     detail=f"generation {current.config.generation}, {self.decided} decided, "
                     f"{application.sessions} open, {application.shed} shed, {application.broken} broken, "
-                    f"{self._spool.waiting} decisions wait" + (f", {self._disks.said}" if self._disks.said else ""),
+                    f"{self._spool.waiting} decisions wait"
+                    + (f", {self._disks.said}" if self._disks.said else "")
+                    + (f", {self._snapshots.building}" if self._snapshots.building else ""),
                 )
             await asyncio.sleep(BEAT_SECONDS)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from configuration.settings import NodeSettings, TrickleSettings
     from dashboards.settings import DashboardsSettings
     from router.agent.settings import AgentSettings
+    from router.check import CheckSettings
     from router.settings import RouterSettings
     from simulator.settings import SimulatorSettings
     from sinks.audit import AuditSettings
@@ -98,6 +99,13 @@ def router(settings: Settings) -> "RouterSettings":
         spool=places.router / "spool.sqlite",
         disk_reserve_bytes=settings.disk_reserve_megabytes << 20,
     )
+
+
+def check(settings: Settings) -> "CheckSettings":
+    """Check routing: the routers' own snapshots, and where those of other moments are built."""
+    from router.check import CheckSettings
+
+    return CheckSettings(live=router(settings).snapshot, directory=settings.home / "check")
 
 
 def agent(settings: Settings, node: str) -> "AgentSettings":

@@ -6,20 +6,10 @@ from typing import Any, Final
 from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
+from dashboards.routing_words import WHY
 from schemas.events import CallRouted, Candidate
 from schemas.refusals import Verdict
 
-_WHY: Final[Mapping[str, str]] = {
-    Verdict.TAKEN: "in the hunt",
-    Verdict.SURPLUS: "good, but behind the longest hunt allowed",
-    Verdict.DISABLED: "the vendor is disabled",
-    Verdict.BLOCKED_CODE: "its deck blocks this code",
-    Verdict.NO_CODE: "its deck has no price for this number",
-    Verdict.OTHER_CURRENCY: "sells in another currency",
-    Verdict.NO_PROFIT: "costs more than the profit rule allows",
-    Verdict.OWN_COMPANY: "the caller's own company",
-    Verdict.LIMIT: "its limit of calls was reached",
-}
 _TAKEN: Final = {"taken": "params.value === 'TAKEN'", "dim": "params.value !== 'TAKEN'"}
 
 
@@ -70,10 +60,10 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
 def why(candidate: Candidate, legs: Sequence[Mapping[str, Any]]) -> str:
     """Why a vendor was not taken; for one in the hunt, what came of it."""
     if candidate.verdict != Verdict.TAKEN:
-        return _WHY.get(candidate.verdict, "")
+        return WHY.get(candidate.verdict, "")
     leg = next((one for one in legs if one["leg"] == candidate.position), None)
     if leg is None:
-        return "in the hunt, not reached" if any(one["leg"] == 0 for one in legs) else _WHY[Verdict.TAKEN]
+        return "in the hunt, not reached" if any(one["leg"] == 0 for one in legs) else WHY[Verdict.TAKEN]
     if leg["answered"]:
         return f"answered, {formats.talk(leg['duration_ms'])} of talk"
     sip = f", SIP {leg['sip_code']}" if leg["sip_code"] else ""

@@ -19,32 +19,42 @@ def choose(
     world: World, request: Request, inbound: Inbound, peer: Peer, price: Priced, now_ms: int, expected_seconds: int
 ) -> Decision:
     """The routes of a call whose caller's side is settled: `peer` and `price` are those of `inbound`."""
-    matrix = world.snapshot.matrix
-    code = matrix.index.find(inbound.callee)
+    code = world.snapshot.index.find(inbound.callee)
     plan = plan_of(world.snapshot, peer)
     income_e8 = int(comparable_e8(peer.pack, price.price_e8, expected_seconds, income=True))
     most_cost_e8 = _most_cost_e8(peer, income_e8)
     routes: list[Route] = []
     priced = False  # whether any vendor that may be tried has a price, dear or not
     if code != NO_CODE:
-        width = len(matrix.vendors)
-        first = code * width
-        order = bytes(matrix.order[first : first + width])
-        cost, row, vendors = matrix.cost, matrix.row, matrix.vendors
         for group in plan.groups:
-            for vendor in order.translate(None, group.removed):
-                priced = True
-                cost_e8 = cost[first + vendor]
-                if cost_e8 > most_cost_e8 or len(routes) == MAX_ROUTES:
-                    break
-                routes.append(Route(vendors[vendor], price_of(matrix, row[first + vendor]), cost_e8))
+            if len(routes) == MAX_ROUTES:
+                break
+            found: list[tuple[int, int, VendorMatrix]] = []  # cost, vendor among all, its matrix
+            for matrix, removed in group.parts:
+                first = code * len(matrix.vendors)
+                order = bytes(matrix.order[first : first + len(matrix.vendors)]).translate(None, removed)
+                priced = priced or bool(order)
+                for vendor in order[: MAX_ROUTES - len(routes)]:
+                    cost_e8 = matrix.cost[first + vendor]
+                    if cost_e8 > most_cost_e8:
+                        break
+                    found.append((cost_e8, matrix.first + vendor, matrix))
+            if len(group.parts) > 1:
+                found.sort(key=_by_cost)
+                del found[MAX_ROUTES - len(routes) :]
+            for cost_e8, vendor, matrix in found:
+                routes.append(Route(world.snapshot.vendors[vendor], price_of(matrix, code, vendor), cost_e8))
     refusal = None if routes else (Refusal.NO_PROFITABLE_ROUTE if priced else Refusal.NO_ROUTE)
     return Decision(world, request, inbound, refusal, tuple(routes), code, income_e8, most_cost_e8, plan)
 
 
-def price_of(matrix: VendorMatrix, row: int) -> Priced:
-    """The price of a row of the matrix."""
-    return Priced(matrix.index.text(matrix.row_code[row]), matrix.row_price_id[row], matrix.row_price_e8[row])
+def price_of(matrix: VendorMatrix, code: int, vendor: int) -> Priced:
+    """The price that a vendor of the matrix (by its place among the snapshot's) has for a code; it must have one."""
+    return Priced(*matrix.price(code, vendor - matrix.first))
+
+
+def _by_cost(found: tuple[int, int, VendorMatrix]) -> tuple[int, int]:
+    return found[:2]
 
 
 def _most_cost_e8(peer: Peer, income_e8: int) -> int:

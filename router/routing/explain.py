@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from router.routing.choose import price_of
-from router.routing.model import Decision
+from router.routing.model import Decision, Priced
 from router.snapshot.code_index import NO_CODE
-from router.snapshot.prices import BLOCKED_ROW, NO_COST
+from router.snapshot.prices import NO_COST
 from schemas.events import Candidate
 from schemas.refusals import Verdict
 
@@ -19,14 +19,10 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
     plan, snapshot = decision.plan, decision.snapshot
     if plan is None:
         return
-    matrix = snapshot.matrix
     taken = {route.vendor.peer_id: position for position, route in enumerate(decision.routes, start=1)}
     for index, entry in plan.entries.items():
-        vendor = matrix.vendors[index]
-        cell = decision.matrix_code * len(matrix.vendors) + index
-        row = matrix.row[cell] if decision.matrix_code != NO_CODE else -1
-        price = price_of(matrix, row) if row >= 0 else None
-        cost_e8 = matrix.cost[cell] if price is not None else None
+        vendor = snapshot.vendors[index]
+        digits, price, cost_e8 = _found(decision, index)
         comparable = cost_e8 is not None and plan.left_out.get(index) is not Verdict.OTHER_CURRENCY
         yield Candidate(
             vendor_company_id=vendor.company_id,
@@ -39,19 +35,32 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
             price_e8=price.price_e8 if price else None,
             comparable_cost_e8=cost_e8,
             margin_e8=decision.income_e8 - cost_e8 if comparable and cost_e8 is not None else None,
-            verdict=_verdict(decision, index, row, cost_e8, vendor.peer_id in taken),
+            verdict=_verdict(decision, index, digits, cost_e8, vendor.peer_id in taken),
             position=taken.get(vendor.peer_id, 0),
         )
 
 
-def _verdict(decision: Decision, index: int, row: int, cost_e8: int | None, taken: bool) -> Verdict:
+def _found(decision: Decision, index: int) -> tuple[int, Priced | None, int | None]:
+    """Of a vendor: the digits of its code that matches (0: none), its price and its comparable cost, if it has any."""
+    matrix = decision.snapshot.matrix_of(index)
+    if decision.matrix_code == NO_CODE:
+        return 0, None, None
+    cell = decision.matrix_code * len(matrix.vendors) + index - matrix.first
+    digits = matrix.digits[cell]
+    price = price_of(matrix, decision.matrix_code, index) if digits else None
+    if price is None or price.price_e8 < 0:
+        return digits, None, None
+    return digits, price, matrix.cost[cell]
+
+
+def _verdict(decision: Decision, index: int, digits: int, cost_e8: int | None, taken: bool) -> Verdict:
     assert decision.plan is not None  # noqa: S101 (for the type checker: only decisions with a plan come here)
     if taken:
         return Verdict.TAKEN
     if index in decision.plan.left_out:
         return decision.plan.left_out[index]
     if cost_e8 is None:
-        return Verdict.BLOCKED_CODE if row == BLOCKED_ROW else Verdict.NO_CODE
+        return Verdict.BLOCKED_CODE if digits else Verdict.NO_CODE
     return Verdict.NO_PROFIT if cost_e8 > decision.most_cost_e8 else Verdict.SURPLUS
 
 
