@@ -70,6 +70,7 @@ class Verdict(StrEnum):
     NO_PROFIT = "NO PROFIT"
     OWN_COMPANY = "OWN COMPANY"  # never back to the originator's company
     LIMIT = "LIMIT"
+    BLOCKED_BY_CONTROL = "BLOCKED BY CONTROL"  # a controller found its quality too bad
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from router.routing.choose import price_of
+from router.routing.controls import is_held
 from router.routing.model import Decision, Priced
 from router.snapshot.code_index import NO_CODE
 from router.snapshot.prices import NO_COST
@@ -35,7 +36,11 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
             price_e8=price.price_e8 if price else None,
             comparable_cost_e8=cost_e8,
             margin_e8=decision.income_e8 - cost_e8 if comparable and cost_e8 is not None else None,
-            verdict=_verdict(decision, index, digits, cost_e8, vendor.peer_id in taken),
+            verdict=(
+                Verdict.BLOCKED_BY_CONTROL
+                if index not in plan.left_out and is_held(decision, vendor.peer_id, price.code if price else "")
+                else _verdict(decision, index, digits, cost_e8, vendor.peer_id in taken)
+            ),
             position=taken.get(vendor.peer_id, 0),
         )
 

@@ -79,6 +79,18 @@ class Destination(msgspec.Struct, frozen=True):
     kind: str
 
 
+class ControlBlock(msgspec.Struct, frozen=True):
+    """What a controller holds in force against a peer, or one code of a vendor; until its moment, 0: until released."""
+
+    action_id: str
+    control: str
+    peer_id: int
+    code: str
+    action: Literal["block", "demote", "cap"]
+    cap_concurrent: int
+    until_ms: int
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything but prices. `decks` are (deck_id, version) as they were read."""
 
@@ -90,6 +102,7 @@ class Config(msgspec.Struct, frozen=True):
     route_classes: tuple[RouteClass, ...]
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
+    control_blocks: tuple[ControlBlock, ...] = ()
 
 
 CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)

@@ -8,7 +8,17 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
 
-from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.config import (
+    CONFIG_VERSION,
+    Account,
+    Config,
+    ControlBlock,
+    Destination,
+    Pack,
+    Peer,
+    RouteClass,
+    RouteEntry,
+)
 from router.snapshot.errors import SnapshotError
 from router.snapshot.prices import RawDeck, raw_deck
 
@@ -38,6 +48,11 @@ _CLASSES: Final = """
     SELECT route_class_id, name, peer_id, priority, enabled
     FROM route_classes LEFT JOIN route_class_entries USING (route_class_id)
     ORDER BY route_class_id, priority, peer_id
+"""
+_CONTROL_BLOCKS: Final = """
+    SELECT action_id, control, peer_id, code, action, coalesce(cap_concurrent, 0),
+           coalesce((extract(epoch FROM until) * 1000)::bigint, 0)
+    FROM control_actions WHERE released_at IS NULL AND (until IS NULL OR until > now()) ORDER BY since, action_id
 """
 _DESTINATIONS: Final = "SELECT destination_id, code, kind FROM destinations ORDER BY code"
 _DECKS: Final = "SELECT deck_id, version FROM decks ORDER BY deck_id"
@@ -73,6 +88,7 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
         route_classes=tuple(RouteClass(key, name, tuple(entries)) for key, (name, entries) in classes.items()),
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
+        control_blocks=tuple(ControlBlock(*row) for row in connection.execute(_CONTROL_BLOCKS)),
     )
 
 
