@@ -9,6 +9,7 @@ from typing import Any
 
 from psycopg import sql
 
+from configuration.world.controls import put_controls
 from configuration.world.countries import destinations
 from configuration.world.database import Connection
 from configuration.world.model import Account, Company, Peer, RouteClass, World
@@ -28,6 +29,7 @@ def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
         _put_company(tables, f"companies[{index}]", company)
     for index, route_class in enumerate(world.route_classes):
         _put_entries(tables, f"route_classes[{index}]", route_class)
+    put_controls(tables, world.termination_controls, world.origination_controls)
     return tables.written, tables.errors
 
 

@@ -23,6 +23,8 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
+from configuration.world.controls import OriginationControl, TerminationControl
+
 
 def _text(value: Any) -> Any:
     """What stands unquoted in YAML as a whole number is text all the same."""
@@ -217,6 +219,8 @@ class World(Part):
     packs: tuple[Pack, ...] = ()
     route_classes: tuple[RouteClass, ...] = ()
     companies: tuple[Company, ...] = ()
+    termination_controls: tuple[TerminationControl, ...] = ()
+    origination_controls: tuple[OriginationControl, ...] = ()
 
     @model_validator(mode="after")
     def _once(self, _info: ValidationInfo) -> Self:
@@ -229,6 +233,8 @@ class World(Part):
         named += [("accounts", account.name) for company in self.companies for account in company.accounts]
         peers = [peer for company in self.companies for peer in company.peers]
         named += [("peers", peer.name) for peer in peers] + [("endpoints", peer.endpoint) for peer in peers]
+        named += [("termination_controls", control.name) for control in self.termination_controls]
+        named += [("origination_controls", control.name) for control in self.origination_controls]
         twice = sorted(
             f"{what}: {name!r} is there twice" for (what, name), times in Counter(named).items() if times > 1
         )
