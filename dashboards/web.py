@@ -15,9 +15,10 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from dashboards.audits import AuditStore
 from dashboards.auth import add_auth, now_utc
+from dashboards.controls import ControlStore
 from dashboards.live import LiveReader, LiveStore
 from dashboards.names import NameStore
-from dashboards.pages import audit, call, calls, wall
+from dashboards.pages import audit, call, calls, controls, wall
 from dashboards.pages.shared import Sources
 from dashboards.queries import Queries
 from dashboards.settings import DashboardsSettings
@@ -31,7 +32,7 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_LINKS: Final = (("/", "Wall"), ("/calls", "Active calls"), ("/audit", "Audit"))
+_LINKS: Final = (("/", "Wall"), ("/calls", "Active calls"), ("/controls", "Controls"), ("/audit", "Audit"))
 
 
 def clock_ms() -> int:
@@ -47,7 +48,12 @@ class Web:
         self._reader = LiveReader(settings.kafka, self.store, clock_ms, settings.metrics)
         postgres = settings.postgres
         self.sources = Sources(
-            Queries(settings.clickhouse, clock), NameStore(postgres), self.store, AuditStore(postgres), clock
+            Queries(settings.clickhouse, clock),
+            NameStore(postgres),
+            self.store,
+            AuditStore(postgres),
+            clock,
+            ControlStore(postgres),
         )
         self.server = _flask(settings, clock)
         self.dash = _dash(self.server, self.sources)
@@ -103,7 +109,7 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
         compress=False,
     )
     app.layout = _shell
-    pages = {"wall": wall, "calls": calls, "call": call, "audit": audit}
+    pages = {"wall": wall, "calls": calls, "call": call, "audit": audit, "controls": controls}
     for page in pages.values():
         page.add_callbacks(app, sources)
 
@@ -111,6 +117,8 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
     def show(path: str) -> tuple[Any, str]:
         if path == "/calls":
             return calls.layout(), path
+        if path == "/controls":
+            return controls.layout(), path
         if path == "/audit":
             return audit.layout(), path
         if path and path.startswith("/call/"):

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_legs import insert_parties
 from snapshots import EXPECTED_SECONDS, NOW_MS, RawWorld, make_snapshot, peer
 
 from router.routing import Decision, Request, World, candidates, decide
@@ -118,8 +119,6 @@ def test_what_is_over_is_over_whoever_is_away(snapshot: Snapshot, blocks: list[t
 
 @pytest.mark.servers
 def test_rows_in_force_reach_the_configuration_and_move_its_generation(postgres_dsn: str) -> None:
-    from made_legs import insert_parties
-
     insert_parties(postgres_dsn)
     insert = (
         "INSERT INTO control_actions (action_id, kind, control_id, control, peer_id, code, action, cap_concurrent,"
