@@ -6,8 +6,8 @@ import msgspec
 import psycopg
 
 from router.settings import SnapshotSettings
-from router.snapshot.build import build
-from router.snapshot.prices import SnapshotError
+from router.snapshot.build import Builder
+from router.snapshot.errors import SnapshotError
 from schemas.connections import Postgres
 
 
@@ -19,7 +19,7 @@ def main(at_ms: int) -> None:
         with psycopg.connect(
             settings.postgres.dsn.get_secret_value(), autocommit=True, connect_timeout=5
         ) as connection:
-            build(connection, settings, at_ms)
+            Builder(settings, lambda: at_ms).step(connection)
     except (SnapshotError, psycopg.Error, OSError) as error:
         sys.exit(str(error).strip().splitlines()[0])
 

@@ -22,7 +22,7 @@ from pydantic import Field
 from router.settings import SnapshotSettings
 from router.snapshot import store
 from router.snapshot.build import settings_text
-from router.snapshot.prices import SnapshotError
+from router.snapshot.errors import SnapshotError
 from router.snapshot.store import Snapshot
 from schemas.connections import Frozen
 
@@ -75,15 +75,17 @@ class MomentSnapshots:
 
     def at(self, at_ms: int | None, now_ms: int) -> At:
         """The snapshot of a moment; None is now. Raises SnapshotAwayError."""
-        live = self._newest_live()
+        live = self._newest_live(now_ms)
         if live is not None and (at_ms is None or _covers(live, at_ms)):
             return At(live, "live")
         return At(self._of_moment(now_ms if at_ms is None else at_ms), "built")
 
-    def _newest_live(self) -> Snapshot | None:
+    def _newest_live(self, now_ms: int) -> Snapshot | None:
         with self._guard:
             directory = self._settings.live.directory
-            name = store.newest(directory)
+            name = ""
+            with contextlib.suppress(OSError, SnapshotError):
+                name = store.newest(directory, now_ms)
             if name and (self._live is None or self._live.name != name):
                 # The builder may have removed it just now: then the one before is as good for this moment.
                 with contextlib.suppress(OSError, SnapshotError, ValueError, msgspec.MsgspecError):
@@ -125,7 +127,7 @@ class MomentSnapshots:
                         return found
             self._build(at_ms)
             try:
-                return store.load(directory, store.newest(directory))
+                return store.load(directory, store.newest(directory, at_ms))
             except (OSError, SnapshotError, ValueError, msgspec.MsgspecError) as error:
                 raise SnapshotAwayError(f"the snapshot of this moment cannot be read: {error}") from error
 

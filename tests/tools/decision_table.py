@@ -23,7 +23,7 @@ from router.check.answer import request_of
 from router.routing import Decision, Request, World, candidates, decide
 from router.settings import SnapshotSettings
 from router.snapshot import store
-from router.snapshot.build import build
+from router.snapshot.build import Builder
 from schemas.connections import Postgres
 from schemas.events import Candidate
 from schemas.quality import Quality
@@ -126,8 +126,8 @@ class TableWorld:
                 expected_call_seconds=self.file.expected_seconds,
             )
             with psycopg.connect(self._dsn, autocommit=True) as connection:
-                build(connection, settings, at_ms)
-            self._snapshots[at_ms] = store.load(settings.directory, store.newest(settings.directory))
+                Builder(settings, lambda: at_ms).step(connection)
+            self._snapshots[at_ms] = store.load(settings.directory, store.newest(settings.directory, at_ms))
         return self._snapshots[at_ms]
 
     def decide(self, case: Case) -> Decision:
