@@ -56,7 +56,13 @@ def _release() -> Any:
     return html.Div(
         [
             html.Span(id="controls-said", className="more", role="status"),
-            dcc.Input(id="controls-why", className="why", placeholder="choose a row, say why", maxLength=MAX_REASON),
+            dcc.Input(
+                type="text",
+                id="controls-why",
+                className="why",
+                placeholder="choose a row, say why",
+                maxLength=MAX_REASON,
+            ),
             html.Button("Release", id="controls-release", className="button", n_clicks=0),
         ],
         className="release",
