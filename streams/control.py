@@ -8,6 +8,7 @@ what was in force stays so, and ends in every router at its own time.
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -126,8 +127,7 @@ class Controller:
         }
         if not due:
             return
-        for window in (self.seen.vendors, self.seen.bills, self.seen.attempts):
-            window.expire(now)
+        self.seen.expire(now)
         known = read_known(self._connection)
         IN_FORCE.set(sum(len(one.in_force) for one in known.values()))
         for key, control in due.items():
@@ -135,7 +135,8 @@ class Controller:
             kind = "termination" if isinstance(control, TerminationControl) else "origination"
             mine = known.get((kind, control.control_id), NOTHING_KNOWN)
             if isinstance(control, TerminationControl):
-                actions = termination_actions(control, self.seen.vendors, moment_ms, mine)
+                between = partial(self.seen.figures, control.metric)
+                actions = termination_actions(control, self.seen.vendors.totals(), between, moment_ms, mine)
             else:
                 measured = self.seen.measured(control, moment_ms)
                 actions = origination_actions(control, threshold_of(control, moment_ms), measured, moment_ms, mine)

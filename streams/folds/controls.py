@@ -6,12 +6,13 @@ only by what came after its release.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Set
+from functools import partial
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from streams.folds.quality import Figures, Key
-from streams.folds.window import Window
+from streams.folds.window import Sums
 
 LATE_MS: Final = 5_000  # a check waits so long for the legs of its window
 Metric = Literal["asr", "acd", "ner", "pdd", "fas"]
@@ -154,18 +155,25 @@ def check_vendor(
 
 
 def termination_actions(
-    control: TerminationControl, window: Window[Key], moment_ms: int, known: Known = NOTHING_KNOWN
+    control: TerminationControl,
+    totals: Mapping[Key, Sums],
+    between: Callable[[Key, int, int], Figures],
+    moment_ms: int,
+    known: Known = NOTHING_KNOWN,
 ) -> list[Action]:
-    """What a control does at a check: one action for each scope that is bad and not in force, the worst sample first,
-    and never more in force at once than the control allows."""
+    """What a control does at a check: one action for each scope that is bad and not in force, the one with most legs
+    first, and never more in force at once than the control allows.
+
+    `totals`: everybody with legs; `between(key, from_ms, until_ms)`: his figures by the control's metric.
+    """
     found: list[Action] = []
-    for key in sorted(_watched(control, window), key=lambda key: (-window.total(key)[0], key)):
+    for key in sorted(_watched(control, totals), key=lambda key: (-totals[key][0], key)):
         scope = Scope(key.peer_id, key.code)
         if scope in known.in_force:
             continue
         reason = check_vendor(
             control,
-            lambda from_ms, until_ms, key=key: Figures(*window.between(key, from_ms, until_ms)),  # type: ignore[misc]
+            partial(between, key),
             moment_ms,
             known.released_ms.get(scope, 0),
         )
@@ -174,9 +182,9 @@ def termination_actions(
     return found[: max(0, control.most_actions - len(known.in_force))]
 
 
-def _watched(control: TerminationControl, window: Window[Key]) -> Iterable[Key]:
+def _watched(control: TerminationControl, totals: Iterable[Key]) -> Iterable[Key]:
     side = "vendor" if control.scope == "vendor" else "vendor_code"
-    for key in window.totals():
+    for key in totals:
         if key.side == side and control.peer_id in (0, key.peer_id) and key.code.startswith(control.code_prefix):
             yield key
 

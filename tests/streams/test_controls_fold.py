@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from streams.folds.behaviour import HISTORY_MS, Behaviour, Seen
 from streams.folds.controls import (
     E6,
     LATE_MS,
+    Action,
     Known,
     OriginationControl,
     Scope,
@@ -27,7 +29,7 @@ from streams.folds.controls import (
     origination_actions,
     termination_actions,
 )
-from streams.folds.quality import Figures
+from streams.folds.quality import Figures, Key
 
 EXAMPLES = Path(events.__file__).parent / "examples"
 LEG: Any = decode_event((EXAMPLES / "leg_ended.json").read_bytes())
@@ -73,6 +75,16 @@ def rated(number: int, vendor: int, ended_at_ms: int, *, answered: bool, code: s
 
 def behaviour(known: Mapping[tuple[int, int], Seen] = {}) -> Behaviour:
     return Behaviour(7_200_000, known)
+
+
+def acted_by(
+    control: TerminationControl,
+    seen: Behaviour,
+    moment_ms: int,
+    known: Known = Known(frozenset(), {}),  # noqa: B008
+) -> list[Action]:
+    """What a control does, of what was seen."""
+    return termination_actions(control, seen.vendors.totals(), partial(seen.figures, control.metric), moment_ms, known)
 
 
 def legs_of(vendor: int, asr_percent: int, *, code: str = "44", begin: int = 0) -> list[RatedLeg]:
@@ -135,13 +147,13 @@ def test_what_was_released_is_judged_by_what_came_after() -> None:
         seen.take(leg, NOW_MS)
     control = termination(checks=2)
     moment_ms = NOW_MS // 60_000 * 60_000
-    assert [one.peer_id for one in termination_actions(control, seen.vendors, moment_ms)] == [7]
+    assert [one.peer_id for one in acted_by(control, seen, moment_ms)] == [7]
     just = Known(frozenset(), {Scope(7): moment_ms - 60_000})
-    assert termination_actions(control, seen.vendors, moment_ms, just) == []  # one check since then
+    assert acted_by(control, seen, moment_ms, just) == []  # one check since then
     longer = Known(frozenset(), {Scope(7): moment_ms - 130_000})
-    (again,) = termination_actions(control, seen.vendors, moment_ms, longer)
+    (again,) = acted_by(control, seen, moment_ms, longer)
     assert "of 65 legs" in again.reason  # not of 150: what it was blocked for does not count again
-    assert termination_actions(control, seen.vendors, moment_ms, Known(frozenset([Scope(7)]), {})) == []
+    assert acted_by(control, seen, moment_ms, Known(frozenset([Scope(7)]), {})) == []
 
 
 def test_scopes_peers_prefixes_and_the_most_at_once() -> None:
@@ -157,7 +169,7 @@ def test_scopes_peers_prefixes_and_the_most_at_once() -> None:
     moment_ms = NOW_MS // 60_000 * 60_000
 
     def acted(control: TerminationControl, known: Known = Known(frozenset(), {})) -> list[Scope]:  # noqa: B008
-        return [Scope(one.peer_id, one.code) for one in termination_actions(control, seen.vendors, moment_ms, known)]
+        return [Scope(one.peer_id, one.code) for one in acted_by(control, seen, moment_ms, known)]
 
     assert acted(termination()) == [Scope(7)]  # vendor 9 as a whole has 32 %
     assert acted(termination(threshold_e2=4_000)) == [Scope(9), Scope(7)]
@@ -166,10 +178,10 @@ def test_scopes_peers_prefixes_and_the_most_at_once() -> None:
     assert acted(termination(threshold_e2=4_000, most_actions=1), Known(frozenset([Scope(8)]), {})) == []
     assert set(acted(termination(scope="code"))) == {Scope(7, "44"), Scope(9, "4477")}
     assert acted(termination(scope="code", code_prefix="447")) == [Scope(9, "4477")]
-    (one,) = termination_actions(termination(), seen.vendors, moment_ms)
+    (one,) = acted_by(termination(), seen, moment_ms)
     assert one.action_id == f"termination/3/7//{moment_ms // 1000}"
     assert (one.since_ms, one.until_ms) == (moment_ms, moment_ms + 30 * 60_000)
-    by_hand = termination_actions(termination(release_minutes=None, action="demote"), seen.vendors, moment_ms)
+    by_hand = acted_by(termination(release_minutes=None, action="demote"), seen, moment_ms)
     assert [(one.action, one.until_ms) for one in by_hand] == [("demote", None)]
 
 
@@ -187,8 +199,8 @@ def test_any_order_any_repeats_and_a_restart_find_the_same_actions(
         second.take(leg, NOW_MS)
     control = termination(checks=2)
     moment_ms = moment_of(control, NOW_MS + offset_ms)
-    found = termination_actions(control, first.vendors, moment_ms)
-    assert found == termination_actions(control, second.vendors, moment_ms)
+    found = acted_by(control, first, moment_ms)
+    assert found == acted_by(control, second, moment_ms)
     assert len({one.action_id for one in found}) == len(found)
 
 
@@ -197,6 +209,41 @@ def test_the_moment_of_a_check_is_everybodys_and_waits_for_late_legs() -> None:
     full = NOW_MS // 60_000 * 60_000
     assert moment_of(control, full + LATE_MS) == full
     assert moment_of(control, full + LATE_MS - 1) == full - 60_000
+
+
+def test_a_leg_counts_at_its_outcome_and_while_it_talks() -> None:
+    """A vendor who has just got his first calls: what failed has ended, what was answered still talks."""
+    seen = behaviour()
+    for number in range(20):
+        seen.take(rated(number, 7, NOW_MS - 30_000, answered=False), NOW_MS)
+    control = termination(checks=1, minimum_sample=10, window_seconds=60, check_seconds=10)
+    assert acted_by(control, seen, NOW_MS)
+    facts = msgspec.structs.replace(LEG.facts, vendor_peer_id=7, code="44")
+    call_facts = msgspec.structs.replace(CALL.facts, customer_peer_id=1)
+    for number in range(20, 40):
+        call_id = f"sim1-1795000000-1795608000.{number + 1}"
+        legs = (LiveLeg(leg=1, facts=facts, answered_at_ms=NOW_MS - 30_000),)
+        seen.take_live(call_id.encode(), LiveCall(call_id=call_id, call_facts=call_facts, legs=legs))
+    assert not acted_by(control, seen, NOW_MS)
+    figures = seen.figures("asr", Key("vendor_code", 7, "44"), NOW_MS - 60_000, NOW_MS)
+    assert (figures.attempts, figures.answered, figures.effective_of) == (40, 20, 40)
+    # They end one after the other, much later: each still counts once, at the moment of its answer.
+    later = NOW_MS + 200_000
+    for number in range(20, 40):
+        ended = rated(number, 7, later, answered=True)
+        moved = msgspec.structs.replace(ended.ended, answered_at_ms=NOW_MS - 30_000, duration_ms=230_000)
+        seen.take(msgspec.structs.replace(ended, ended=moved), later)
+        seen.take_live(ended.ended.call_id.encode(), None if number % 2 else seen_live(ended.ended.call_id, call_facts))
+    assert seen.figures("asr", Key("vendor", 7), NOW_MS - 60_000, NOW_MS)[:2] == (40, 20)
+    assert seen.figures("asr", Key("vendor", 7), NOW_MS, later + 10_000).attempts == 0
+    assert seen.figures("acd", Key("vendor", 7), later, later + 10_000)[:5] == (20, 20, 20, 20, 20 * 230_000)
+
+
+def seen_live(call_id: str, call_facts: Any) -> LiveCall:
+    """The live view is late: it still shows a leg that was rated already."""
+    facts = msgspec.structs.replace(LEG.facts, vendor_peer_id=7, code="44")
+    legs = (LiveLeg(leg=1, facts=facts, answered_at_ms=NOW_MS - 30_000),)
+    return LiveCall(call_id=call_id, call_facts=call_facts, legs=legs)
 
 
 # ---- customers
