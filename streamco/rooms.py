@@ -206,6 +206,7 @@ def dashboards(settings: Settings) -> "DashboardsSettings":
         port=settings.dashboards_port,
         behind_https=settings.dashboards_behind_https,
         metrics=Places(settings).beat("dashboards").with_suffix(".prom"),
+        check=check(settings),
     )
 
 

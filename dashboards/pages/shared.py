@@ -10,6 +10,7 @@ from dash import dcc, html
 
 from dashboards import formats
 from dashboards.audits import AuditStore
+from dashboards.checks import Checks
 from dashboards.controls import ControlStore
 from dashboards.live import LiveStore, LiveView
 from dashboards.names import NameStore
@@ -31,6 +32,7 @@ class Sources:
     audits: AuditStore
     clock: Callable[[], datetime]
     controls: ControlStore
+    checks: Checks
 
     def now_ms(self) -> int:
         """Unix milliseconds."""

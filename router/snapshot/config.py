@@ -6,7 +6,7 @@ import msgspec
 
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 1
+CONFIG_VERSION: Final = 2
 
 
 class Pack(msgspec.Struct, frozen=True):
@@ -53,6 +53,11 @@ class Peer(msgspec.Struct, frozen=True):
     minimum_margin_e8: int
     ring_seconds: int
     allow_special: bool
+    huntstop: bool = False
+    pdd_timeout_seconds: int = 0  # 0: none
+    max_setup_seconds: int = 120
+    ringback: Literal["pass", "generate"] = "pass"
+    release_rules: str = ""  # as schemas/release.py encodes them
 
 
 class RouteEntry(msgspec.Struct, frozen=True):
@@ -61,6 +66,8 @@ class RouteEntry(msgspec.Struct, frozen=True):
     peer_id: int
     priority: int
     enabled: bool
+    max_concurrent: int = 0  # 0: no limit
+    max_cps: int = 0  # 0: no limit
 
 
 class RouteClass(msgspec.Struct, frozen=True):
@@ -91,6 +98,15 @@ class ControlBlock(msgspec.Struct, frozen=True):
     until_ms: int
 
 
+class CodeLimit(msgspec.Struct, frozen=True):
+    """What a peer may carry of the numbers that begin with a code, where that is the longest of his; 0: no limit."""
+
+    peer_id: int
+    code: str
+    max_concurrent: int
+    max_cps: int
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything but prices. `decks` are (deck_id, version) as they were read."""
 
@@ -103,6 +119,7 @@ class Config(msgspec.Struct, frozen=True):
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
     control_blocks: tuple[ControlBlock, ...] = ()
+    code_limits: tuple[CodeLimit, ...] = ()
 
 
 CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)
