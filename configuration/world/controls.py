@@ -17,17 +17,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from configuration.world.parts import Name, Part, PeerName, TimeZone, Whole, exact
+from configuration.world.parts import Name, Part, PeerName, TimeZone, Whole, as_text, exact
 from configuration.world.tables import Tables
 from router.routing.timetable import TimetableError, parse_timetable
 
-
-def _digits(value: Any) -> Any:
-    """A code stands in YAML as a whole number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Code = Annotated[str, BeforeValidator(_digits), StringConstraints(pattern=r"^[0-9]{0,15}$")]
+Code = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[0-9]{0,15}$")]
 Threshold = Annotated[Decimal, BeforeValidator(exact), Field(ge=0, max_digits=10, decimal_places=2)]
 Quantity = Annotated[Decimal, BeforeValidator(exact), Field(ge=0, max_digits=18, decimal_places=6)]
 Window = Annotated[Whole, Field(ge=10, le=3600, multiple_of=10)]

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from router.routing.limit_keys import code_key, peer_key
+from router.routing.limit_keys import held_key
 from router.routing.model import Decision, Inbound, Route, World
 from router.snapshot.config import ControlBlock
 from router.snapshot.store import Snapshot
@@ -27,11 +27,6 @@ class Controls(NamedTuple):
     demoted: frozenset[str] = frozenset()
     blocked: dict[int, ControlBlock] = {}  # customers  # noqa: RUF012 (never changed)
     caps: dict[int, int] = {}  # noqa: RUF012
-
-    @property
-    def nothing(self) -> bool:
-        """Whether nothing is in force, as almost always."""
-        return not (self.full or self.demoted or self.blocked or self.caps)
 
 
 def controls_of(snapshot: Snapshot, now_ms: int) -> Controls:
@@ -54,16 +49,13 @@ def make_controls(snapshot: Snapshot, now_ms: int) -> Controls:
             caps[block.peer_id] = min(block.cap_concurrent, caps.get(block.peer_id, block.cap_concurrent))
     return Controls(
         until_ms=min((block.until_ms for block in held if block.until_ms), default=_NEVER_MS),
-        full=frozenset(key_of(one) for one in held if one.action == "block" and one.peer_id not in originators),
-        demoted=frozenset(key_of(one) for one in held if one.action == "demote"),
+        full=frozenset(
+            held_key(one.peer_id, one.code) for one in held if one.action == "block" and one.peer_id not in originators
+        ),
+        demoted=frozenset(held_key(one.peer_id, one.code) for one in held if one.action == "demote"),
         blocked={one.peer_id: one for one in held if one.action == "block" and one.peer_id in originators},
         caps=caps,
     )
-
-
-def key_of(block: ControlBlock) -> str:
-    """The limit that a block of a vendor, or of one of its codes, stands for."""
-    return code_key(block.peer_id, block.code) if block.code else peer_key(block.peer_id)
 
 
 def hold_vendors(controls: Controls, world: World) -> World:
@@ -84,24 +76,14 @@ def hold_caller(controls: Controls, inbound: Inbound) -> Inbound:
     return inbound._replace(peer=msgspec.structs.replace(peer, max_concurrent=cap))
 
 
-def settle(controls: Controls, decision: Decision) -> Decision:
-    """The decision without routes that are blocked, and those that are demoted last, in their own order."""
-    if not (controls.full or controls.demoted) or not decision.routes:
+def move_back(controls: Controls, decision: Decision) -> Decision:
+    """The decision with its routes that are demoted last, in their own order."""
+    if not controls.demoted or not decision.routes:
         return decision
-    routes = [route for route in decision.routes if not _is_among(route, controls.full)]
-    routes.sort(key=lambda route: _is_among(route, controls.demoted))
-    refusal = decision.refusal if routes else Refusal.LIMIT
-    return msgspec.structs.replace(decision, routes=tuple(routes), refusal=refusal)
-
-
-def is_held(decision: Decision, peer_id: int, code: str) -> bool:
-    """Whether a vendor, or this code of it, had no room in a decision because of a controller."""
-    keys = {peer_key(peer_id), code_key(peer_id, code)} & decision.world.full
-    return bool(keys) and any(
-        block.action == "block" and key_of(block) in keys for block in decision.snapshot.config.control_blocks
-    )
+    routes = sorted(decision.routes, key=lambda route: _is_among(route, controls.demoted))
+    return msgspec.structs.replace(decision, routes=tuple(routes))
 
 
 def _is_among(route: Route, keys: frozenset[str]) -> bool:
     peer_id = route.vendor.peer_id
-    return peer_key(peer_id) in keys or code_key(peer_id, route.price.code) in keys
+    return held_key(peer_id) in keys or held_key(peer_id, route.price.code) in keys

@@ -1,7 +1,7 @@
 """One decision, from the wire's texts to the ordered routes. Pure."""
 
 from router.routing.choose import choose
-from router.routing.controls import controls_of, hold_caller, hold_vendors, settle
+from router.routing.controls import controls_of, hold_caller, hold_vendors, move_back
 from router.routing.inbound import look_inbound
 from router.routing.model import Decision, Request, World
 
@@ -17,4 +17,4 @@ def decide(world: World, request: Request, now_ms: int, *, expected_seconds: int
     if inbound.refusal is not None or inbound.peer is None or inbound.price is None:
         return Decision(world, request, inbound, inbound.refusal)
     decision = choose(world, request, inbound, inbound.peer, inbound.price, now_ms, expected_seconds)
-    return settle(controls, decision)
+    return move_back(controls, decision)
