@@ -135,6 +135,18 @@ class CodeLimit(msgspec.Struct, frozen=True):
     max_cps: int
 
 
+class ControlBlock(msgspec.Struct, frozen=True):
+    """What a controller holds in force against a peer, or one code of a vendor; until its moment, 0: until released."""
+
+    action_id: str
+    control: str
+    peer_id: int
+    code: str
+    action: Literal["block", "demote", "cap"]
+    cap_concurrent: int
+    until_ms: int
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything but prices. `decks` are (deck_id, version) as they were read.
 
@@ -156,6 +168,7 @@ class Config(msgspec.Struct, frozen=True):
     exchange_rates: tuple[ExchangeRate, ...] = ()
     rates: dict[str, Rate] = {}
     code_limits: tuple[CodeLimit, ...] = ()
+    control_blocks: tuple[ControlBlock, ...] = ()
 
 
 CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)
