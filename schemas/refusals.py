@@ -71,6 +71,9 @@ class Verdict(StrEnum):
     NO_PROFIT = "NO PROFIT"
     OWN_COMPANY = "OWN COMPANY"  # never back to the originator's company
     LIMIT = "LIMIT"
+    NOT_ACTIVE = "NOT ACTIVE"  # the entry: before its first moment, or after its last
+    CLASS_NOT_ACTIVE = "CLASS NOT ACTIVE"
+    OUTSIDE_TIMETABLE = "OUTSIDE TIMETABLE"  # of the class or of the entry
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is
