@@ -111,14 +111,14 @@ def _write_deck(path: Path, prices: int) -> list[str]:
 
 
 def _cpu_seconds(but: set[int]) -> float:
-    """What loader, PostgreSQL and builder have used of the processors: without other work, that is the time it takes."""
+    """What loader, PostgreSQL and builder have used of the processors: the time it takes without other work."""
     own = psutil.Process()
     total = 0.0
     for process in [own, *own.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.pid not in but:
                 times = process.cpu_times()
-                total += times.user + times.system
+                total += times.user + times.system + times.children_user + times.children_system
     return total
 
 
