@@ -14,7 +14,7 @@ from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
 from streamco.metrics_cli import metrics
-from streamco.routing_cli import check_routing, why
+from streamco.routing_cli import api_token, check_routing, why
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
@@ -73,6 +73,7 @@ commands.add_command(dead_letters)
 commands.add_command(metrics)
 commands.add_command(check_routing)
 commands.add_command(why)
+commands.add_command(api_token)
 
 
 @commands.command()

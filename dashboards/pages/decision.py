@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from dash import html
+
 from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
-from dashboards.routing_words import WHY
+from dashboards.routing_words import WHY, compared
 from schemas.events import CallRouted, Candidate
 from schemas.refusals import Verdict
 
@@ -26,6 +28,8 @@ def decided(decision: CallRouted) -> str:
 
 def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> Any:
     """Every vendor that was considered, in the order of the decision, and what came of those in the hunt."""
+    if not decision.candidates:
+        return html.P("No vendor was considered: the caller's side was refused before.", className="empty")
     columns = [
         column("position", "Route", width=76, kind="number"),
         column("vendor", "Vendor", width=180, flex=2, minWidth=140),
@@ -37,6 +41,7 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
         column("cost", "Compared at", width=116, kind="number", headerTooltip="per minute, at the expected duration"),
         column("margin", "Margin /min", width=116, kind="number"),
         column("currency", "", width=58),
+        column("compared", "Compared by", width=200, flex=2, minWidth=120, tooltipField="compared"),
     ]
     rows = [
         {
@@ -51,6 +56,7 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
             "cost": formats.per_minute(one.comparable_cost_e8),
             "margin": formats.per_minute(one.margin_e8),
             "currency": one.currency,
+            "compared": compared(one),
         }
         for number, one in enumerate(decision.candidates)
     ]

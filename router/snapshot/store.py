@@ -82,7 +82,7 @@ class Snapshot:
     matrices: tuple[VendorMatrix, ...]  # one behind the other they have all vendors, in their order
     destinations: CodeIndex
     destination_of: Sequence[tuple[int, str]]  # by index of the code: (destination_id, kind)
-    plans: dict[tuple[int, int, str], Any]
+    plans: dict[Any, Any]
 
     def matrix_of(self, vendor: int) -> VendorMatrix:
         """The matrix of a vendor, given by its place in `vendors`: all matrices but the last are equally wide."""
