@@ -1,6 +1,7 @@
 """Admission: money and a place for a call before it is routed, and the longest call that the money allows."""
 
 import asyncio
+import time
 from typing import Any, Final
 
 import psycopg
@@ -8,12 +9,15 @@ import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from router.answer import Answer
+from router.full_limits import STATEMENT, Full, full_of
+from router.overload import Line
 from router.routing import Decision
+from router.routing.limits import call_limits
 from router.settings import RouterSettings
 from schemas.facts import Facts
 from schemas.ids import node_of
 from schemas.refusals import Refusal
-from sinks.holds import Hold, Outcome, admit, seconds_to_hold, terms_of
+from sinks.holds import CallLimit, Hold, Outcome, admit, seconds_to_hold, terms_of
 from sinks.metrics import Bounded, counter
 from tariffs.rating import affordable_seconds
 
@@ -42,8 +46,7 @@ def make_hold(decision: Decision, facts: Facts, call_id: str, started_at_ms: int
         least_seconds=seconds_to_hold(facts, 1),
         quantum_seconds=settings.hold_seconds,
         terms=terms_of(facts),
-        max_concurrent=peer.max_concurrent,
-        max_cps=peer.max_cps,
+        limits=tuple(CallLimit(*limit) for limit in call_limits(decision.snapshot, peer, decision.inbound.callee)),
         started_at_ms=started_at_ms,
         expires_at_ms=started_at_ms + (peer.max_call_seconds + settings.hold_grace_seconds) * 1000,
     )
@@ -55,6 +58,7 @@ class Admission:
     def __init__(self, settings: RouterSettings) -> None:
         """Opens nothing yet: see open()."""
         self._settings = settings
+        self.line = Line(settings.most_wait_seconds)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             settings.snapshot.postgres.dsn.get_secret_value(),
             min_size=settings.admission_connections,
@@ -83,6 +87,12 @@ class Admission:
             cursor = await connection.execute("SELECT name FROM nodes WHERE disk_low_since IS NOT NULL")
             return frozenset(row[0] for row in await cursor.fetchall())
 
+    async def full_limits(self) -> Full:
+        """The vendors' limits without room, by node. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
+        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
+            cursor = await connection.execute(STATEMENT)
+            return full_of(await cursor.fetchall())
+
     async def ask(self, decision: Decision, facts: Facts, call_id: str, started_at_ms: int) -> Answer:
         """The answer to a routed call: admitted with its longest length, or refused. Never raises for the database."""
         peer = decision.peer
@@ -91,9 +101,12 @@ class Admission:
         if not self._settings.admission:
             return Answer(decision, None, longest_ms, 0)
         hold = make_hold(decision, facts, call_id, started_at_ms, self._settings)
+        ticket, answered = object(), False
+        self.line.enter(ticket, time.monotonic())
         try:
             async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
                 admission = await admit(connection, hold)
+            answered = True
         except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
             AWAY.inc()
             log.warning("admission without PostgreSQL", call_id=call_id, error=repr(error)[:200])
@@ -101,6 +114,8 @@ class Admission:
                 return Answer(decision, Refusal.DATABASE_UNAVAILABLE, 0, 0)
             # Its node's agent holds it as soon as PostgreSQL is back.
             return Answer(decision, None, longest_ms, 0)
+        finally:
+            self.line.leave(ticket, time.monotonic(), answered=answered)
         if admission.outcome is not Outcome.ADMITTED:
             return Answer(decision, _REFUSAL_OF[admission.outcome], 0, 0)
         if admission.free_micros is None:

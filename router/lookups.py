@@ -18,7 +18,7 @@ from cachetools import TTLCache
 from pydantic import SecretStr
 
 from router.routing.portability import FAILED, Dip, Outcome
-from router.snapshot.config import Lookup
+from router.snapshot.lookups import Lookup
 from sinks.metrics import Bounded, counter
 from tariffs.numbers import NumberError, normalise
 

@@ -1,15 +1,16 @@
-"""Decisions on their way to Kafka: first into a bounded SQLite file, then, when the broker takes them, out of it.
+"""Decisions on their way to Kafka; what the broker does not take at once waits in a bounded SQLite file.
 
 A decision explains a call and never bills it, so a call never waits for one: the session hands it over and goes on;
-a thread writes batches and sends them. Kafka away: the file grows to its limit, then the oldest go, and are counted.
+a thread sends batches. Kafka away: they are written to the file, which grows to its limit, then the oldest go, and are
+counted. A router killed by -9 loses the explanations of its last batch.
 """
 
 import contextlib
-import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -43,11 +44,13 @@ class Spool:
         self._path = path
         self._kafka = kafka
         self._limit = limit
-        self._queue: queue.Queue[Render | None] = queue.Queue(_QUEUE_LIMIT)
+        # No lock and no bell: a thread that is woken by each decision costs the sessions more than the decision does.
+        self._queue: deque[Render] = deque()
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self.dropped = 0
         self.waiting = 0
-        QUEUED.watch(_QUEUE_LIMIT, self._queue.qsize)
+        QUEUED.watch(_QUEUE_LIMIT, lambda: len(self._queue))
         SPOOLED.watch(limit, lambda: self.waiting)
 
     def start(self) -> None:
@@ -57,15 +60,15 @@ class Spool:
 
     def put(self, render: Render) -> None:
         """Hand a decision over; it is rendered in the thread. Never blocks: full, it is dropped and counted."""
-        try:
-            self._queue.put_nowait(render)
-        except queue.Full:
+        if len(self._queue) >= _QUEUE_LIMIT:
             QUEUED.lose()
             self._drop(1)
+        else:
+            self._queue.append(render)
 
     def stop(self, seconds: float = 5.0) -> None:
         """Write what is queued, send what can be sent at once, and end the thread."""
-        self._queue.put(None, timeout=seconds)
+        self._ending.set()
         self._thread.join(seconds)
 
     def _drop(self, count: int) -> None:
@@ -80,7 +83,17 @@ class Spool:
         while going_on:
             database = database or self._open()
             going_on, batch = self._take()
-            self._store(database, batch)
+            sent = False
+            try:
+                if producer is not None and not self.waiting:
+                    self._send_events(producer, batch)
+                    sent = True
+            except (KafkaError, OSError) as error:
+                log.warning("decisions wait: Kafka away", error=repr(error)[:200])
+                _close(producer, seconds=0)
+                producer, retry_at = None, time.monotonic() + _RETRY_SECONDS
+            if not sent:
+                self._store(database, batch)
             if database is None or time.monotonic() < retry_at:
                 continue
             try:
@@ -127,20 +140,14 @@ class Spool:
 
     def _take(self) -> tuple[bool, list[tuple[str, bytes]]]:
         """One batch from the queue. False: the spool is to end."""
+        if len(self._queue) < _BATCH:
+            self._ending.wait(_WAIT_SECONDS)
         batch: list[tuple[str, bytes]] = []
-        going_on = True
-        until = time.monotonic() + _WAIT_SECONDS
-        while len(batch) < _BATCH:
-            try:
-                render = self._queue.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                break
-            if render is None:
-                going_on = False
-                break
-            event = render()
+        while self._queue and len(batch) < _BATCH:
+            event = self._queue.popleft()()
             batch.append((event.call_id, encode_event(event)))
-        return going_on, batch
+            time.sleep(0)  # a session that is ready need not wait until this thread is made to give way
+        return not self._ending.is_set() or bool(self._queue), batch
 
     def _store(self, database: sqlite3.Connection | None, batch: list[tuple[str, bytes]]) -> None:
         """A batch into the file. A disk that takes none costs the explanation of these calls, and nothing else."""
@@ -173,10 +180,17 @@ class Spool:
     def _send(self, database: sqlite3.Connection, producer: KafkaProducer) -> None:
         """Send what waits, oldest first; it leaves the file only when the broker has all of it."""
         rows = database.execute("SELECT id, call_id, event FROM decisions ORDER BY id LIMIT ?", (_BATCH,)).fetchall()
-        if not rows:
+        if rows:
+            self._send_events(producer, [(call_id, event) for _, call_id, event in rows])
+            database.execute("DELETE FROM decisions WHERE id <= ?", (rows[-1][0],))
+            self.waiting -= len(rows)
+
+    def _send_events(self, producer: KafkaProducer, batch: Sequence[tuple[str, bytes]]) -> None:
+        """Send, and return when the broker has all of it. Raises KafkaError, OSError."""
+        if not batch:
             return
         by_partition: dict[int, list[bytes]] = {}
-        for _, call_id, event in rows:
+        for call_id, event in batch:
             by_partition.setdefault(partition_of(call_id, self._kafka.partitions), []).append(event)
         sent = [
             producer.send(DECISIONS.name, value=frame, partition=partition)
@@ -186,7 +200,6 @@ class Spool:
         producer.flush(timeout=_SEND_SECONDS)
         for future in sent:
             future.get(timeout=_SEND_SECONDS)
-        database.execute("DELETE FROM decisions WHERE id <= ?", (rows[-1][0],))
 
 
 def _close(producer: KafkaProducer | None, seconds: float) -> None:

@@ -28,10 +28,11 @@ class Refusal(StrEnum):
 
 
 class Ending(StrEnum):
-    """Why we ended a call that was answered: in journal, CDR and pages it stands where refused calls have theirs."""
+    """Why we ended a call that had routes: in journal, CDR and pages it stands where refused calls have theirs."""
 
     BALANCE_EXHAUSTED = "BALANCE EXHAUSTED"
     LONGEST_CALL = "LONGEST CALL"
+    SETUP_TIME_OVER = "SETUP TIME OVER"  # nobody had answered within the customer's longest set-up
 
 
 # What the node agent hangs a call up with when its money ends: "normal, unspecified". By it the dialplan knows the cut
@@ -70,6 +71,10 @@ class Verdict(StrEnum):
     NO_PROFIT = "NO PROFIT"
     OWN_COMPANY = "OWN COMPANY"  # never back to the originator's company
     LIMIT = "LIMIT"
+    NOT_ACTIVE = "NOT ACTIVE"  # the entry: before its first moment, or after its last
+    CLASS_NOT_ACTIVE = "CLASS NOT ACTIVE"
+    OUTSIDE_TIMETABLE = "OUTSIDE TIMETABLE"  # of the class or of the entry
+    BLOCKED_BY_CONTROL = "BLOCKED BY CONTROL"  # a controller found its quality too bad
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is

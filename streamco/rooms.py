@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from configuration.settings import NodeSettings, TrickleSettings
     from dashboards.settings import DashboardsSettings
     from router.agent.settings import AgentSettings
+    from router.check import CheckSettings
     from router.settings import RouterSettings
     from simulator.settings import SimulatorSettings
     from sinks.audit import AuditSettings
     from sinks.auditor.settings import AuditorSettings
     from streams.settings import StreamsSettings
 
-STREAM_ROLES = ("billing", "cdrs", "live")
+_ROUTER_CONNECTIONS = 8
+STREAM_ROLES = ("billing", "cdrs", "live", "quality", "control")
 
 
 def _secret(value: SecretStr | None, name: str) -> SecretStr:
@@ -79,11 +81,22 @@ def clickhouse(settings: Settings) -> ClickHouse:
     )
 
 
-def router(settings: Settings) -> "RouterSettings":
-    """The router."""
+def router_names(settings: Settings) -> dict[int, str]:
+    """The component name of each router process by its number, from 1: router, router-2, …"""
+    return {
+        number: "router" if number == 1 else f"router-{number}" for number in range(1, settings.router_processes + 1)
+    }
+
+
+def router(settings: Settings, number: int = 1, listener: int | None = None) -> "RouterSettings":
+    """A router process. `listener`: the descriptor of the socket that several of them share.
+
+    Connections to PostgreSQL are shared out among them.
+    """
     from router.settings import RouterSettings, SnapshotSettings
 
     places = Places(settings)
+    name = router_names(settings)[number]
     return RouterSettings(
         snapshot=SnapshotSettings(
             postgres=postgres(settings),
@@ -94,10 +107,19 @@ def router(settings: Settings) -> "RouterSettings":
         host=settings.router_host,
         port=settings.router_port,
         peers_allowed=settings.router_peers,
-        beat=places.beat("router"),
-        spool=places.router / "spool.sqlite",
+        listener=listener,
+        admission_connections=max(2, _ROUTER_CONNECTIONS // settings.router_processes),
+        beat=places.beat(name),
+        spool=places.router / f"{name.replace('router', 'spool')}.sqlite",
         disk_reserve_bytes=settings.disk_reserve_megabytes << 20,
     )
+
+
+def check(settings: Settings) -> "CheckSettings":
+    """Check routing: the routers' own snapshots, and where those of other moments are built."""
+    from router.check import CheckSettings
+
+    return CheckSettings(live=router(settings).snapshot, directory=settings.home / "check")
 
 
 def agent(settings: Settings, node: str) -> "AgentSettings":
@@ -125,7 +147,8 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
 def stream_workers(settings: Settings) -> dict[str, str]:
     """The component name of each stream worker, and what it is: ROLE, or ROLE-N from the second of a role on.
 
-    The first of each role keep their names whatever the numbers are: streams-1 billing, streams-2 cdrs, streams-3 live.
+    The first of each role keep their names whatever the numbers are: streams-1 billing, streams-2 cdrs, streams-3 live,
+    streams-4 quality, streams-5 control.
     """
     further = [f"billing-{number}" for number in range(1, settings.billing_workers)]
     further += [f"cdrs-{number}" for number in range(1, settings.cdrs_workers)]
@@ -150,6 +173,8 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
             "clickhouse": clickhouse(settings),
             "data_directory": places.streams / which,
             "beat": places.beat(names[which]),
+            "control_webhook": settings.control_webhook,
+            "quality_window_seconds": settings.quality_window_seconds,
         }
     )
 
@@ -181,6 +206,7 @@ def dashboards(settings: Settings) -> "DashboardsSettings":
         port=settings.dashboards_port,
         behind_https=settings.dashboards_behind_https,
         metrics=Places(settings).beat("dashboards").with_suffix(".prom"),
+        check=check(settings),
     )
 
 

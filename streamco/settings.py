@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     dashboards_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
     dashboards_behind_https: bool = False
 
+    # Router processes of this machine: they share one listening socket and one snapshot.
+    router_processes: Annotated[int, Field(ge=1, le=16)] = 1
     kafka_partitions: Annotated[int, Field(ge=1, le=1024)] = 8
     # Processes that share the partitions of a role.
     billing_workers: Annotated[int, Field(ge=1, le=8)] = 1
@@ -85,6 +87,12 @@ class Settings(BaseSettings):
 
     # How long a call is taken to be when margins are compared (a minimum or a connect fee weighs more on a short one).
     expected_call_seconds: Annotated[int, Field(ge=1, le=3600)] = 180
+
+    # Quality (ASR, NER, ACD, PDD) that routes are ordered by: that of the legs that ended in so many last seconds.
+    quality_window_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
+
+    # Where it is told, by a POST of JSON, what controllers have done; the address may hold a secret.
+    control_webhook: Annotated[SecretStr, Field(min_length=8, max_length=2_000)] | None = None
 
     # With less than that free on a disk that we write to, it counts as nearly full, and new calls are refused.
     disk_reserve_megabytes: Annotated[int, Field(ge=64, le=1 << 30)] = 1024
@@ -111,6 +119,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("control_webhook")
+    @classmethod
+    def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("must be an http or https address")
+        return value
 
     @field_validator("home")
     @classmethod
@@ -194,7 +209,7 @@ def _message(values: Mapping[str, Any], error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "string_pattern_mismatch":
         rule = f"must be of the form {error['ctx']['pattern']}"
-    secret = any(word in name for word in ("password", "secret", "dsn"))
+    secret = any(word in name for word in ("password", "secret", "dsn", "webhook"))
     shown = "" if secret else f" {str(values.get(name))[:100]!r}"
     return f"{PREFIX}{name.upper()}{shown}: {rule}"
 

@@ -14,77 +14,38 @@ Everything refers to everything by name. The seed makes the same models, so that
         peers: [{name: acme, role: originator, host: 192.0.2.10, pack: Retail 1/1, route_class: Standard}]
 """
 
-import ipaddress
 import re
 from collections import Counter
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
+from configuration.world.classes import Entry, ExchangeRate, HuntingClass, Ordered, RouteClass
+from configuration.world.code_limits import CodeLimit, twice
+from configuration.world.controls import OriginationControl, TerminationControl
+from configuration.world.parts import (
+    Amount,
+    Codecs,
+    Country,
+    Currency,
+    Digits,
+    Endpoint,
+    Host,
+    Margin,
+    Name,
+    NodeName,
+    Notation,
+    Part,
+    PeerName,
+    TimeZone,
+    Whole,
+)
+from configuration.world.release_model import ReleaseTable
 
-def _text(value: Any) -> Any:
-    """What stands unquoted in YAML as a whole number is text all the same."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _whole(value: Any) -> Any:
-    """True is not 1 here."""
-    if isinstance(value, bool | float):
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _exact(value: Any) -> Any:
-    """Money is written as a decimal; a float has lost its exactness already."""
-    if isinstance(value, bool | float):
-        raise ValueError("must be a decimal number")
-    return value
-
-
-def _address(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("must be an IP address, as text")
-    try:
-        network = ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f"must be an IP address or a network (name servers are not asked): {error}") from error
-    if network.num_addresses == 1:
-        return str(network.network_address)
-    return str(network)
-
-
-def _time_zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError("must be a time zone of the IANA database, as Europe/Berlin")
-    return value
-
-
+__all__ = ["Account", "Company", "Entry", "Pack", "Part", "Peer", "RouteClass", "World"]
 _MAX_TWICE = 100
 _PEER_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
-PeerName = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-Host = Annotated[str, BeforeValidator(_address)]
-Digits = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[0-9]{0,8}$")]
-Notation = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}/[0-9]{1,4}(/[0-9]{1,4})?$")]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=18, decimal_places=6)]
-Margin = Annotated[Decimal, BeforeValidator(_exact), Field(ge=-1000, le=1000, max_digits=12, decimal_places=8)]
-Codecs = Annotated[
-    str,
-    StringConstraints(pattern=r"^(alaw|ulaw|g729|gsm|opus)(,(alaw|ulaw|g729|gsm|opus))*$"),
-]
-
-
-class Part(BaseModel):
-    """A part of a world: frozen, and a name that it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Pack(Part):
@@ -96,7 +57,7 @@ class Pack(Part):
     connect_fee: Annotated[Amount, Field(le=1000)] = Decimal(0)
     rounding_decimals: Annotated[Whole, Field(ge=0, le=6)] = 6
     duration_rounding: Literal["up", "nearest", "none"] = "up"
-    time_zone: Annotated[str, BeforeValidator(_time_zone)] = "UTC"
+    time_zone: TimeZone = "UTC"
     allow_free_codes: bool = False
 
     @property
@@ -137,7 +98,7 @@ class Account(Part):
         return self
 
 
-class Peer(Part):
+class Peer(Ordered):
     """A SIP party of a company. `account` may be left out where the company has one account of the kind; `deck` is the
     peer's name unless it is given, and `endpoint` the name after `c-` (originator) or `v-` (terminator)."""
 
@@ -155,11 +116,17 @@ class Peer(Part):
     nodes: tuple[NodeName, ...] = ()
     max_concurrent: Annotated[Whole, Field(ge=0, le=100_000)] = 0
     max_cps: Annotated[Whole, Field(ge=0, le=10_000)] = 0
+    code_limits: tuple[CodeLimit, ...] = ()
     max_call_seconds: Annotated[Whole, Field(ge=1, le=86_400)] = 14_400
     profit: Literal["profit_only", "no_losses", "allow_losses"] = "no_losses"
     minimum_margin: Margin = Decimal(0)
     ring_seconds: Annotated[Whole, Field(ge=1, le=300)] = 60
     allow_special: bool = False
+    release_table: Name | None = None
+    huntstop: bool = False
+    pdd_timeout_seconds: Annotated[Whole, Field(ge=0, le=300)] = 0
+    max_setup_seconds: Annotated[Whole, Field(ge=2, le=600)] = 120
+    ringback: Literal["pass", "generate"] = "pass"
     codecs: Codecs = "alaw,ulaw"
 
     @model_validator(mode="before")
@@ -178,10 +145,20 @@ class Peer(Part):
         if (self.role == "originator") != (self.route_class is not None):
             needs = "needs" if self.role == "originator" else "has no"
             raise ValueError(f"route_class {self.route_class!r}: a peer that is {self.role} {needs} route class")
+        if self.role == "terminator" and (self.hunting_class is not None or self.target_metric is not None):
+            field = "hunting_class" if self.hunting_class is not None else "target_metric"
+            raise ValueError(f"{field} {getattr(self, field)!r}: a peer that is terminator has none")
         if self.role == "terminator" and "/" in self.host:
             raise ValueError(f"host {self.host!r}: a terminator is one address")
+        other = {"terminator": ("huntstop", "pdd_timeout_seconds"), "originator": ("max_setup_seconds", "ringback")}
+        for role, fields in other.items():
+            for field in fields:
+                if role != self.role and getattr(self, field) != type(self).model_fields[field].default:
+                    raise ValueError(f"{field} {getattr(self, field)!r}: is for peers that are {role}")
         if len(set(self.nodes)) != len(self.nodes):
             raise ValueError(f"nodes {list(self.nodes)}: one of them is named twice")
+        if code := twice(self.code_limits):
+            raise ValueError(f"code_limits: code {code!r} is there twice")
         return self
 
 
@@ -195,33 +172,27 @@ class Company(Part):
     peers: tuple[Peer, ...] = ()
 
 
-class Entry(Part):
-    """A terminator in a route class. Lower priorities are tried first."""
-
-    peer: PeerName
-    priority: Annotated[Whole, Field(ge=0, le=65_535)] = 1
-    enabled: bool = True
-
-
-class RouteClass(Part):
-    """Which terminators an originator's calls may go to. The entries are the whole list."""
-
-    name: Name
-    entries: tuple[Entry, ...] = ()
-
-
 class World(Part):
     """What a file holds. Names that it does not mention stay in the database as they are."""
 
     nodes: tuple[NodeName, ...] = ()
     packs: tuple[Pack, ...] = ()
+    release_tables: tuple[ReleaseTable, ...] = ()
+    system_currency: Currency | None = None
+    exchange_rates: tuple[ExchangeRate, ...] = ()
+    hunting_classes: tuple[HuntingClass, ...] = ()
     route_classes: tuple[RouteClass, ...] = ()
     companies: tuple[Company, ...] = ()
+    termination_controls: tuple[TerminationControl, ...] = ()
+    origination_controls: tuple[OriginationControl, ...] = ()
 
     @model_validator(mode="after")
     def _once(self, _info: ValidationInfo) -> Self:
         named: list[tuple[str, str]] = [("nodes", name) for name in self.nodes]
         named += [("packs", pack.name) for pack in self.packs]
+        named += [("release_tables", table.name) for table in self.release_tables]
+        named += [("exchange_rates", f"{rate.currency} from {rate.effective_from}") for rate in self.exchange_rates]
+        named += [("hunting_classes", hunting.name) for hunting in self.hunting_classes]
         named += [("route_classes", route_class.name) for route_class in self.route_classes]
         for route_class in self.route_classes:
             named += [(f"route_classes {route_class.name!r}: entries", entry.peer) for entry in route_class.entries]
@@ -229,6 +200,8 @@ class World(Part):
         named += [("accounts", account.name) for company in self.companies for account in company.accounts]
         peers = [peer for company in self.companies for peer in company.peers]
         named += [("peers", peer.name) for peer in peers] + [("endpoints", peer.endpoint) for peer in peers]
+        named += [("termination_controls", control.name) for control in self.termination_controls]
+        named += [("origination_controls", control.name) for control in self.origination_controls]
         twice = sorted(
             f"{what}: {name!r} is there twice" for (what, name), times in Counter(named).items() if times > 1
         )

@@ -22,6 +22,8 @@ _RULES: Final = {
     ),
     "accounts_currency_fkey": ("currency", "there is no such currency"),
     "billing_packs_currency_fkey": ("currency", "there is no such currency"),
+    "exchange_rates_currency_fkey": ("currency", "there is no such currency"),
+    "route_classes_base_cycle": ("base", "it falls back to this class again"),
 }
 
 
@@ -111,7 +113,12 @@ class Tables:
         return self.connection.execute(statement, (name,)).fetchone()
 
 
-_KEYS: Final = {"companies": "company_id", "billing_packs": "pack_id", "route_classes": "route_class_id"}
+_KEYS: Final = {
+    "companies": "company_id",
+    "billing_packs": "pack_id",
+    "route_classes": "route_class_id",
+    "hunting_classes": "hunting_class_id",
+}
 
 
 def _key(table: str) -> sql.Identifier:

@@ -3,24 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from dash import html
+
 from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
+from dashboards.routing_words import WHY, compared
 from schemas.events import CallRouted, Candidate
 from schemas.refusals import Verdict
 
-_WHY: Final[Mapping[str, str]] = {
-    Verdict.TAKEN: "in the hunt",
-    Verdict.SURPLUS: "good, but behind the longest hunt allowed",
-    Verdict.DISABLED: "the vendor is disabled",
-    Verdict.BLOCKED_CODE: "its deck blocks this code",
-    Verdict.NO_CODE: "its deck has no price for this number",
-    Verdict.OTHER_CURRENCY: "sells in another currency",
-    Verdict.NO_PROFIT: "costs more than the profit rule allows",
-    Verdict.OWN_COMPANY: "the caller's own company",
-    Verdict.LIMIT: "its limit of calls was reached",
-}
 _TAKEN: Final = {"taken": "params.value === 'TAKEN'", "dim": "params.value !== 'TAKEN'"}
+
+
+_COMPARED: Final = "per minute of a call of the expected length, in the system's currency where rates are known"
 
 
 def decided(decision: CallRouted) -> str:
@@ -36,6 +31,8 @@ def decided(decision: CallRouted) -> str:
 
 def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> Any:
     """Every vendor that was considered, in the order of the decision, and what came of those in the hunt."""
+    if not decision.candidates:
+        return html.P("No vendor was considered: the caller's side was refused before.", className="empty")
     columns = [
         column("position", "Route", width=76, kind="number"),
         column("vendor", "Vendor", width=180, flex=2, minWidth=140),
@@ -44,9 +41,10 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
         column("priority", "Priority", width=84, kind="number"),
         column("code", "Code", width=96, kind="number"),
         column("price", "Price /min", width=110, kind="number"),
-        column("cost", "Compared at", width=116, kind="number", headerTooltip="per minute, at the expected duration"),
-        column("margin", "Margin /min", width=116, kind="number"),
         column("currency", "", width=58),
+        column("cost", "Compared at", width=116, kind="number", headerTooltip=_COMPARED),
+        column("margin", "Margin /min", width=116, kind="number", headerTooltip=_COMPARED),
+        column("compared", "Compared by", width=200, flex=2, minWidth=120, tooltipField="compared"),
     ]
     rows = [
         {
@@ -61,6 +59,7 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
             "cost": formats.per_minute(one.comparable_cost_e8),
             "margin": formats.per_minute(one.margin_e8),
             "currency": one.currency,
+            "compared": compared(one),
         }
         for number, one in enumerate(decision.candidates)
     ]
@@ -70,10 +69,10 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
 def why(candidate: Candidate, legs: Sequence[Mapping[str, Any]]) -> str:
     """Why a vendor was not taken; for one in the hunt, what came of it."""
     if candidate.verdict != Verdict.TAKEN:
-        return _WHY.get(candidate.verdict, "")
+        return WHY.get(candidate.verdict, "")
     leg = next((one for one in legs if one["leg"] == candidate.position), None)
     if leg is None:
-        return "in the hunt, not reached" if any(one["leg"] == 0 for one in legs) else _WHY[Verdict.TAKEN]
+        return "in the hunt, not reached" if any(one["leg"] == 0 for one in legs) else WHY[Verdict.TAKEN]
     if leg["answered"]:
         return f"answered, {formats.talk(leg['duration_ms'])} of talk"
     sip = f", SIP {leg['sip_code']}" if leg["sip_code"] else ""

@@ -2,57 +2,65 @@
 
 from collections.abc import Iterator
 
-from router.routing.choose import price_of
-from router.routing.model import Decision
-from router.snapshot.code_index import NO_CODE
-from router.snapshot.prices import BLOCKED_ROW, NO_COST
+from router.routing.model import Decision, Placed
+from router.routing.row import Row
+from router.routing.words import sort_keys
+from router.snapshot.prices import NO_COST
 from schemas.events import Candidate
 from schemas.refusals import Verdict
 
 
 def candidates(decision: Decision) -> list[Candidate]:
-    """Every vendor of the route class: taken at which position, or why not. Taken first, then by cost."""
+    """Every vendor of the route class and its bases: taken at which position, or why not. Taken first, then by cost."""
     return sorted(_candidates(decision), key=_candidate_order)
 
 
 def _candidates(decision: Decision) -> Iterator[Candidate]:
-    plan, snapshot = decision.plan, decision.snapshot
+    plan, row = decision.plan, decision.row
     if plan is None:
         return
-    matrix = snapshot.matrix
     taken = {route.vendor.peer_id: position for position, route in enumerate(decision.routes, start=1)}
-    for index, entry in plan.entries.items():
-        vendor = matrix.vendors[index]
-        cell = decision.matrix_code * len(matrix.vendors) + index
-        row = matrix.row[cell] if decision.matrix_code != NO_CODE else -1
-        price = price_of(matrix, row) if row >= 0 else None
-        cost_e8 = matrix.cost[cell] if price is not None else None
-        comparable = cost_e8 is not None and plan.left_out.get(index) is not Verdict.OTHER_CURRENCY
+    for number, placed in plan.placed.items():
+        vendor = plan.vendors[number]
+        price = row.price(number) if row is not None else None
+        cost_e8 = row.cost_e8(number) if row is not None and price is not None else None
+        comparable = cost_e8 is not None and plan.left_out.get(number) is not Verdict.OTHER_CURRENCY
         yield Candidate(
             vendor_company_id=vendor.company_id,
             vendor_peer_id=vendor.peer_id,
             vendor=vendor.name,
-            priority=entry.priority,
+            priority=placed.entry.priority,
             code=price.code if price else "",
             price_id=price.price_id if price else 0,
             currency=vendor.pack.currency,
             price_e8=price.price_e8 if price else None,
             comparable_cost_e8=cost_e8,
             margin_e8=decision.income_e8 - cost_e8 if comparable and cost_e8 is not None else None,
-            verdict=_verdict(decision, index, row, cost_e8, vendor.peer_id in taken),
+            verdict=_verdict(decision, row, number, cost_e8, vendor.peer_id in taken),
             position=taken.get(vendor.peer_id, 0),
+            route_class=_fallback(placed),
+            keys=sort_keys(row, number, price) if row is not None and price is not None else [],
         )
 
 
-def _verdict(decision: Decision, index: int, row: int, cost_e8: int | None, taken: bool) -> Verdict:
+def _fallback(placed: Placed) -> str:
+    """The name of the base class that an entry is from; empty for the originator's own."""
+    return placed.route_class.name if placed.depth else ""
+
+
+def _verdict(decision: Decision, row: Row | None, number: int, cost_e8: int | None, taken: bool) -> Verdict:
     assert decision.plan is not None  # noqa: S101 (for the type checker: only decisions with a plan come here)
     if taken:
         return Verdict.TAKEN
-    if index in decision.plan.left_out:
-        return decision.plan.left_out[index]
-    if cost_e8 is None:
-        return Verdict.BLOCKED_CODE if row == BLOCKED_ROW else Verdict.NO_CODE
-    return Verdict.NO_PROFIT if cost_e8 > decision.most_cost_e8 else Verdict.SURPLUS
+    if number in decision.plan.left_out:
+        return decision.plan.left_out[number]
+    if cost_e8 is None or row is None:
+        return Verdict.BLOCKED_CODE if row is not None and row.is_blocked(number) else Verdict.NO_CODE
+    if cost_e8 > decision.most_cost_e8:
+        return Verdict.NO_PROFIT
+    if not decision.world.full or not row.is_full(number):
+        return Verdict.SURPLUS
+    return Verdict.BLOCKED_BY_CONTROL if row.is_held(number) else Verdict.LIMIT
 
 
 def _candidate_order(candidate: Candidate) -> tuple[bool, int, int, int, str]:

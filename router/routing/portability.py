@@ -7,7 +7,8 @@ the database has been asked already. Both stand behind the number as parameters 
 import re
 from typing import Final, Literal, NamedTuple
 
-from router.snapshot.config import Lookup, Peer
+from router.snapshot.config import Peer
+from router.snapshot.lookups import Lookup
 
 _GLOBAL: Final = re.compile(r"\+([0-9]{3,15})", re.ASCII)
 _LOCAL: Final = re.compile(r"[0-9]{3,15}", re.ASCII)

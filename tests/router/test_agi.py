@@ -77,7 +77,7 @@ class Served:
 def make_settings(tmp_path: Path, **changes: Any) -> RouterSettings:
     return RouterSettings(
         snapshot=SnapshotSettings(postgres=Postgres(dsn=SecretStr("postgresql://none")), directory=tmp_path),
-        kafka=Kafka(bootstrap="127.0.0.1:1"), spool=tmp_path / "spool.sqlite", header_seconds=0.3, deadline_seconds=0.6,
+        kafka=Kafka(bootstrap="127.0.0.1:1"), spool=tmp_path / "spool.sqlite", header_seconds=0.5, deadline_seconds=1,
         max_sessions=20, **changes,
     )  # fmt: skip
 
@@ -89,7 +89,7 @@ async def serve(settings: RouterSettings) -> tuple[asyncio.Server, Served]:
         await request.set_variables([("SAID", request.arguments[0])])
 
     application.add_route("echo", echo)
-    server = await asyncio.start_server(application.handler, "127.0.0.1", 0, limit=settings.max_header_bytes)
+    server = await application.listen("127.0.0.1", 0)
     return server, Served(server.sockets[0].getsockname()[1], application)
 
 
@@ -168,3 +168,40 @@ async def test_a_peer_that_is_not_allowed_is_not_answered(tmp_path: Path) -> Non
     async with server:
         assert await exchange(value.port, HEADER) == b""
         assert value.application.broken == 1
+
+
+async def test_a_route_that_takes_its_time_to_let_go_keeps_nobody_waiting(served: Served) -> None:
+    let_go = asyncio.Event()
+
+    async def stubborn(_request: AgiRequest) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await let_go.wait()
+            raise
+
+    served.application.add_route("stubborn", stubborn)
+    assert await exchange(served.port, b"agi_network_script: stubborn\n\n") == b""
+    assert served.application.broken == 1
+    await served.good()
+    let_go.set()
+    await asyncio.wait_for(served.application.idle.wait(), 5)
+
+
+async def test_a_defect_of_a_route_costs_its_own_session(served: Served) -> None:
+    async def broken(request: AgiRequest) -> None:
+        raise KeyError(request.headers["agi_network_script"])
+
+    served.application.add_route("broken", broken)
+    assert await exchange(served.port, b"agi_network_script: broken\n\n") == b""
+    await served.good()
+    await asyncio.wait_for(served.application.idle.wait(), 5)
+    assert served.application.broken == 1
+
+
+async def test_the_gates_word_is_sent_and_no_route_begun(served: Served) -> None:
+    served.application.gate = lambda script, headers: b"NO\n" if headers.get("agi_arg_1") == "x" else None
+    assert await exchange(served.port, HEADER) == b"NO\n"
+    await served.good()
+    await asyncio.wait_for(served.application.idle.wait(), 5)
+    assert served.application.broken == 0

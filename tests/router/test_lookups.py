@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from router.lookups import FAILURES_TO_REST, REST_SECONDS, Lookups, read_answer
-from router.snapshot.config import Lookup
+from router.snapshot.lookups import Lookup
 
 NUMBER = "12125550123"
 Handler = Callable[[web.Request], Awaitable[web.Response]]

@@ -5,6 +5,7 @@ says the same: each hold, what each account has held, and how many calls each pe
 """
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,13 +20,14 @@ from small_world import SmallWorld, make_small_world
 
 from schemas.events import CallEnded
 from schemas.facts import Facts
-from sinks.holds import Hold, Outcome, Terms, Unheld, admit, extend, place, sweep, uncount
+from sinks.holds import CallLimit, Hold, Outcome, Terms, Unheld, admit, extend, place, sweep, uncount
 from sinks.ledger import Ledger
 from streams.folds.rating import rate_leg
 from tariffs.rating import billed_seconds, rate
 
 pytestmark = pytest.mark.servers
-START_MS: Final = 1_795_609_900_000
+# Ahead of the server's clock: no hold expires by itself meanwhile.
+START_MS: Final = (int(time.time()) + 3_600) * 1_000
 FAR_MS: Final = START_MS + 10**10
 QUANTUM: Final = 30
 MARGIN: Final = 20
@@ -132,7 +134,7 @@ class Oracle:
 
 
 def call_id_of(call: int) -> str:
-    return f"ast1-1795609861-1795609900.{call + 1}"
+    return f"ast1-1795609861-{START_MS // 1_000}.{call + 1}"
 
 
 class Machine(RuleBasedStateMachine):
@@ -158,7 +160,7 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         execute = self.connection.execute
         execute("DELETE FROM holds")
-        execute("DELETE FROM peer_counters")
+        execute("DELETE FROM limit_counters")
         execute("DELETE FROM swept_holds")
         execute("ALTER TABLE ledger_entries DISABLE TRIGGER USER")
         execute("DELETE FROM ledger_entries")
@@ -182,7 +184,7 @@ class Machine(RuleBasedStateMachine):
             self.oracle.on_step(1), QUANTUM,
             Terms(facts.price_e8, facts.connect_fee_micros, facts.minimum_seconds, facts.increment_seconds,
                   facts.rounding_decimals),
-            self.oracle.limit, 0, START_MS, 1_000 if has_expired else FAR_MS,
+            (CallLimit(f"p{self.world.originator}", self.oracle.limit, 0),), START_MS, 1_000 if has_expired else FAR_MS,
         )  # fmt: skip
         wanted = self.oracle.admit(call, has_expired)
         for _ in range(times):

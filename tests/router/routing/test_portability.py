@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from snapshots import peer, with_changes
 
 from router.routing.portability import must_ask, take_apart
-from router.snapshot.config import Lookup
+from router.snapshot.lookups import Lookup
 
 CUSTOMER = peer(1, originator=True)
 
