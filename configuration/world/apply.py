@@ -6,7 +6,7 @@ them.
 """
 
 import ipaddress
-from typing import Any
+from typing import Any, Final
 
 from psycopg import sql
 
@@ -15,9 +15,18 @@ from configuration.world.code_limits import put_code_limits
 from configuration.world.controls import put_controls
 from configuration.world.countries import destinations
 from configuration.world.database import Connection
+from configuration.world.lookups import LOOKED, put_dids, put_lookups
 from configuration.world.model import Account, Company, Peer, World
 from configuration.world.release import put_release_table
 from configuration.world.tables import Tables
+
+# What a peer may name, and need not: column, field, table.
+_NAMED: Final = {
+    "route_class_id": ("route_class", "route_classes"),
+    "hunting_class_id": ("hunting_class", "hunting_classes"),
+    "release_table_id": ("release_table", "release_tables"),
+    "lookup_id": ("lookup", "lookups"),
+}
 
 
 def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
@@ -29,12 +38,14 @@ def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
     _put_packs(tables, world)
     for index, table in enumerate(world.release_tables):
         put_release_table(tables, f"release_tables[{index}]", table)
+    put_lookups(tables, world.lookups, world.mobile_networks)
     put_rates(tables, world)
     put_classes(tables, world)
     for index, company in enumerate(world.companies):
         _put_company(tables, f"companies[{index}]", company)
     for index, route_class in enumerate(world.route_classes):
         put_entries(tables, f"route_classes[{index}]", route_class)
+    put_dids(tables, world.dids)
     put_controls(tables, world.termination_controls, world.origination_controls)
     return tables.written, tables.errors
 
@@ -98,16 +109,13 @@ def _put_account(tables: Tables, path: str, company_id: int, account: Account) -
 def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
     account_id = _account_of(tables, path, company_id, peer)
     pack_id = _needed(tables, path, "pack", "billing_packs", peer.pack)
-    class_id = _needed(tables, path, "route_class", "route_classes", peer.route_class) if peer.route_class else None
-    hunting_id = (
-        _needed(tables, path, "hunting_class", "hunting_classes", peer.hunting_class) if peer.hunting_class else None
-    )
     node_ids = [_needed(tables, path, f"nodes[{at}]", "nodes", node) for at, node in enumerate(peer.nodes)]
-    table = peer.release_table
-    table_id = _needed(tables, path, "release_table", "release_tables", table) if table else None
-    if account_id is None or pack_id is None or None in node_ids or (peer.route_class and class_id is None):
-        return
-    if (table and table_id is None) or (peer.hunting_class and hunting_id is None):
+    named = {
+        column: _needed(tables, path, field, table, getattr(peer, field)) if getattr(peer, field) else None
+        for column, (field, table) in _NAMED.items()
+    }
+    lacks = any(getattr(peer, _NAMED[column][0]) and key is None for column, key in named.items())
+    if account_id is None or pack_id is None or None in node_ids or lacks:
         return
     deck_id = tables.id_of("decks", peer.deck)
     if deck_id is None:
@@ -116,11 +124,10 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
     more = ("max_call_seconds", "profit", "minimum_margin", "ring_seconds", "allow_special", "codecs")
     hunt = ("huntstop", "pdd_timeout_seconds", "max_setup_seconds", "ringback")
     ordered = ("priority", "minimum_margin_percent", "target_metric", "target_value")
-    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more + hunt + ordered}
+    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more + hunt + ordered + LOOKED}
     host = ipaddress.ip_interface(peer.host) if "/" in peer.host else ipaddress.ip_address(peer.host)
     values |= {"host": host, "company_id": company_id, "account_id": account_id, "pack_id": pack_id}
-    values |= {"deck_id": deck_id, "route_class_id": class_id, "release_table_id": table_id}
-    values |= {"hunting_class_id": hunting_id}
+    values |= {"deck_id": deck_id, **named}
     peer_id = tables.put(path, "peers", values, ("company_id", "role"))
     if peer_id is not None:
         _put_nodes(tables, path, peer_id, {node_id for node_id in node_ids if node_id is not None})

@@ -24,6 +24,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from configuration.world.classes import Entry, ExchangeRate, HuntingClass, Ordered, RouteClass
 from configuration.world.code_limits import CodeLimit, twice
 from configuration.world.controls import OriginationControl, TerminationControl
+from configuration.world.lookups import DidBlock, Looked, LookupService, MobileNetwork
 from configuration.world.parts import (
     Amount,
     Codecs,
@@ -98,7 +99,7 @@ class Account(Part):
         return self
 
 
-class Peer(Ordered):
+class Peer(Ordered, Looked):
     """A SIP party of a company. `account` may be left out where the company has one account of the kind; `deck` is the
     peer's name unless it is given, and `endpoint` the name after `c-` (originator) or `v-` (terminator)."""
 
@@ -178,6 +179,9 @@ class World(Part):
     nodes: tuple[NodeName, ...] = ()
     packs: tuple[Pack, ...] = ()
     release_tables: tuple[ReleaseTable, ...] = ()
+    lookups: tuple[LookupService, ...] = ()
+    mobile_networks: tuple[MobileNetwork, ...] = ()
+    dids: tuple[DidBlock, ...] = ()
     system_currency: Currency | None = None
     exchange_rates: tuple[ExchangeRate, ...] = ()
     hunting_classes: tuple[HuntingClass, ...] = ()
@@ -191,6 +195,9 @@ class World(Part):
         named: list[tuple[str, str]] = [("nodes", name) for name in self.nodes]
         named += [("packs", pack.name) for pack in self.packs]
         named += [("release_tables", table.name) for table in self.release_tables]
+        named += [("lookups", lookup.name) for lookup in self.lookups]
+        named += [("mobile_networks", network.mccmnc) for network in self.mobile_networks]
+        named += [("dids", did.number) for did in self.dids]
         named += [("exchange_rates", f"{rate.currency} from {rate.effective_from}") for rate in self.exchange_rates]
         named += [("hunting_classes", hunting.name) for hunting in self.hunting_classes]
         named += [("route_classes", route_class.name) for route_class in self.route_classes]

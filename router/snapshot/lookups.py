@@ -1,4 +1,4 @@
-"""What the configuration says of look-ups: the services, the codes of mobile networks, and the numbers that lead inward."""
+"""What the configuration says of look-ups: the services, codes of mobile networks, numbers that lead inward."""
 
 from typing import Any, Final, Literal
 
@@ -52,6 +52,6 @@ def read_lookups(connection: psycopg.Connection[Any]) -> LookupRules:
     with connection.cursor(row_factory=dict_row) as cursor:
         found = [Lookup(**row | {"codes": tuple(row["codes"])}) for row in cursor.execute(_LOOKUPS)]
     with connection.cursor(row_factory=tuple_row) as cursor:
-        networks = dict(cursor.execute(_MOBILE_NETWORKS).fetchall())
-        dids = dict(cursor.execute(_DIDS).fetchall())
+        networks: dict[str, str] = dict(cursor.execute(_MOBILE_NETWORKS).fetchall())
+        dids: dict[str, int] = dict(cursor.execute(_DIDS).fetchall())
     return LookupRules({one.lookup_id: one for one in found}, networks, dids)
