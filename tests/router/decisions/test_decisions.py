@@ -14,7 +14,6 @@ pytestmark = pytest.mark.servers
 # Refusals that the core never gives, and whose word they are.
 NOT_THE_CORES = {
     Refusal.NO_BALANCE: "admission, which asks the account",
-    Refusal.LIMIT: "admission, which counts calls",
     Refusal.ROUTER_UNAVAILABLE: "the dialplan, when no router answers",
     Refusal.DATABASE_UNAVAILABLE: "admission, when PostgreSQL does not answer",
     Refusal.OVERLOAD: "the router's session, before it decides",
