@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from router.facts_text import route_facts_texts
+from router.hunting import call_variables, route_variables
 from router.routing import Decision, Priced, Route, candidates
 from router.routing.limits import route_limits
 from router.snapshot.config import Pack
@@ -114,6 +115,7 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
             (f"ROUTE_{number}_DIAL", dialled),
             (f"ROUTE_{number}_TIMEOUT", str(route.entry.ring_seconds or route.vendor.ring_seconds)),
             (f"ROUTE_{number}_FACTS", text),
+            *route_variables(number, route.entry, route.vendor),
         ]
         if keys := limits_of_route(answer.decision, route):
             limited = True
@@ -122,6 +124,7 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
         found.append((LIMITED, "1"))
     return [
         *found,
+        *(call_variables(answer.decision.peer) if answer.decision.peer else ()),
         (STOP_CAUSES, "-".join(map(str, DEFAULT_STOP_CAUSES))),
         (MAX_MS, str(max(1, answer.max_ms))),  # a limit of 0 would end the call at once
         (MAX_REASON, _why_no_longer(answer).value),

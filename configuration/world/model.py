@@ -39,6 +39,7 @@ from configuration.world.parts import (
     TimeZone,
     Whole,
 )
+from configuration.world.release_model import ReleaseTable
 
 __all__ = ["Account", "Company", "Entry", "Pack", "Part", "Peer", "RouteClass", "World"]
 _MAX_TWICE = 100
@@ -118,6 +119,11 @@ class Peer(Ordered):
     minimum_margin: Margin = Decimal(0)
     ring_seconds: Annotated[Whole, Field(ge=1, le=300)] = 60
     allow_special: bool = False
+    release_table: Name | None = None
+    huntstop: bool = False
+    pdd_timeout_seconds: Annotated[Whole, Field(ge=0, le=300)] = 0
+    max_setup_seconds: Annotated[Whole, Field(ge=2, le=600)] = 120
+    ringback: Literal["pass", "generate"] = "pass"
     codecs: Codecs = "alaw,ulaw"
 
     @model_validator(mode="before")
@@ -141,6 +147,11 @@ class Peer(Ordered):
             raise ValueError(f"{field} {getattr(self, field)!r}: a peer that is terminator has none")
         if self.role == "terminator" and "/" in self.host:
             raise ValueError(f"host {self.host!r}: a terminator is one address")
+        other = {"terminator": ("huntstop", "pdd_timeout_seconds"), "originator": ("max_setup_seconds", "ringback")}
+        for role, fields in other.items():
+            for field in fields:
+                if role != self.role and getattr(self, field) != type(self).model_fields[field].default:
+                    raise ValueError(f"{field} {getattr(self, field)!r}: is for peers that are {role}")
         if len(set(self.nodes)) != len(self.nodes):
             raise ValueError(f"nodes {list(self.nodes)}: one of them is named twice")
         return self
@@ -161,6 +172,7 @@ class World(Part):
 
     nodes: tuple[NodeName, ...] = ()
     packs: tuple[Pack, ...] = ()
+    release_tables: tuple[ReleaseTable, ...] = ()
     system_currency: Currency | None = None
     exchange_rates: tuple[ExchangeRate, ...] = ()
     hunting_classes: tuple[HuntingClass, ...] = ()
@@ -171,6 +183,7 @@ class World(Part):
     def _once(self, _info: ValidationInfo) -> Self:
         named: list[tuple[str, str]] = [("nodes", name) for name in self.nodes]
         named += [("packs", pack.name) for pack in self.packs]
+        named += [("release_tables", table.name) for table in self.release_tables]
         named += [("exchange_rates", f"{rate.currency} from {rate.effective_from}") for rate in self.exchange_rates]
         named += [("hunting_classes", hunting.name) for hunting in self.hunting_classes]
         named += [("route_classes", route_class.name) for route_class in self.route_classes]

@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 
-def _text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """What stands unquoted in YAML as a whole number is text all the same."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -45,14 +45,14 @@ def _time_zone(value: Any) -> Any:
     return value
 
 
-Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
-PeerName = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+Name = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
+PeerName = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Host = Annotated[str, BeforeValidator(_address)]
-Digits = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[0-9]{0,8}$")]
+Digits = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[0-9]{0,8}$")]
 Notation = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}/[0-9]{1,4}(/[0-9]{1,4})?$")]
 Whole = Annotated[int, BeforeValidator(_whole)]
 TimeZone = Annotated[str, StringConstraints(max_length=64), BeforeValidator(_time_zone)]

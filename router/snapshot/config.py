@@ -55,6 +55,11 @@ class Peer(msgspec.Struct, frozen=True):
     minimum_margin_e8: int
     ring_seconds: int
     allow_special: bool
+    huntstop: bool = False
+    pdd_timeout_seconds: int = 0  # 0: none
+    max_setup_seconds: int = 120
+    ringback: Literal["pass", "generate"] = "pass"
+    release_rules: str = ""  # as schemas/release.py encodes them
     priority: int = 1  # of a terminator, in any route class; lower is tried first where the order asks for it
     hunting_class_id: int = 0  # of an originator; 0: the order that stands for none
     minimum_margin_ppm: int = 0  # of the customer's price, beside minimum_margin_e8: the higher one counts

@@ -23,6 +23,7 @@ from router.snapshot.config import (
 )
 from router.snapshot.errors import SnapshotError
 from router.snapshot.prices import RawDeck, raw_deck
+from router.snapshot.release import read_release_rules
 
 # One row a price: code, its length, effective_from in microseconds of PostgreSQL, price in 10^-8 (-1: blocked), its id.
 _COLUMNS: Final = ("code", "length", "effective", "price_e8", "price_id")
@@ -34,6 +35,7 @@ _PEERS: Final = """
            peers.enabled AND companies.enabled AS enabled, endpoint, host::text AS host, tech_prefix, deck_id,
            coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
            (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id,
+           huntstop, pdd_timeout_seconds, max_setup_seconds, ringback, release_table_id,
            priority, coalesce(hunting_class_id, 0) AS hunting_class_id,
            (minimum_margin_percent * 10000)::int AS minimum_margin_ppm,
            coalesce(target_metric, '') AS target_metric, coalesce((target_value * 100)::int, 0) AS target_value_e2
@@ -159,9 +161,15 @@ def _take(waiting: bytearray, *, start: bool) -> NDArray[Any]:
 def _read_peers(connection: psycopg.Connection[Any]) -> tuple[Peer, ...]:
     with connection.cursor(row_factory=dict_row) as cursor:
         accounts = {row["account_id"]: Account(**row) for row in cursor.execute(_ACCOUNTS)}
+        rules = read_release_rules(connection)
         packs = {row["pack_id"]: Pack(**row) for row in cursor.execute(_PACKS)}
         return tuple(
-            Peer(account=accounts[row.pop("account_id")], pack=packs[row.pop("pack_id")], **row)
+            Peer(
+                account=accounts[row.pop("account_id")],
+                pack=packs[row.pop("pack_id")],
+                release_rules=rules.get(row.pop("release_table_id"), ""),
+                **row,
+            )
             for row in cursor.execute(_PEERS)
         )
 

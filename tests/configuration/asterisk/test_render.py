@@ -8,10 +8,17 @@ from pydantic import SecretStr
 
 from configuration.asterisk.render import Places, RenderError, SipPeer, pjsip_file, render
 from configuration.settings import NodeSettings
-from schemas.agi import AGI_ARGUMENTS, VENDOR_ACCOUNT_CAUSES
+from schemas.agi import (
+    AGI_ARGUMENTS,
+    MIN_LEFT_MS,
+    NO_ANSWER_CAUSE,
+    VENDOR_ACCOUNT_CAUSES,
+    VENDORS_FAULT_CAUSE,
+)
 from schemas.connections import Postgres
 from schemas.journal import _PAIRS
-from schemas.refusals import SIP_OF_CAUSE
+from schemas.refusals import SIP_OF_CAUSE, Ending
+from schemas.release import NO_ANSWER, NO_PROGRESS_CAUSE, REDIRECTED_CAUSE
 
 PLACES = Places(etc="/n/etc", run="/n/run", modules="/m", data="/d", sbin="/s")
 ORIGINATOR = SipPeer("alpha", "originator", "c-alpha", "10.0.0.0/24", 5060, "alaw,ulaw")
@@ -86,7 +93,12 @@ def test_the_dialplan_asks_the_router_as_it_is_asked(texts: dict[str, str]) -> N
 
 def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) -> None:
     text = texts["extensions.conf"]
-    (condition,) = re.findall(r"Set\(FINAL_CAUSE=\$\{IF\(\$\[(\$\{FINAL_CAUSE\} = 1 .*?)\]", text)
-    assert tuple(int(cause) for cause in re.findall(r"= (\d+)", condition)) == VENDOR_ACCOUNT_CAUSES
+    (causes,) = re.findall(r'Set\(HEARD_CAUSE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
+    assert tuple(map(int, causes.split("|"))) == VENDOR_ACCOUNT_CAUSES
+    assert f"Set(REASON={Ending.SETUP_TIME_OVER})" in text
+    assert f"Set(LEG_CAUSE={NO_PROGRESS_CAUSE})" in text
+    assert f"Set(LEG_CAUSE={REDIRECTED_CAUSE})" in text
+    assert f'"{NO_ANSWER}"]?{NO_ANSWER_CAUSE}:{VENDORS_FAULT_CAUSE}' in text
+    assert f"${{LEFT_MS}} < {MIN_LEFT_MS}]?late" in text
     (causes,) = re.findall(r'Set\(WIRE_CAUSE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
     assert set(SIP_OF_CAUSE) <= {int(cause) for cause in causes.split("|")}
