@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from configuration.world.classes import Entry, ExchangeRate, HuntingClass, Ordered, RouteClass
+from configuration.world.code_limits import CodeLimit, twice
 from configuration.world.controls import OriginationControl, TerminationControl
 from configuration.world.parts import (
     Amount,
@@ -115,6 +116,7 @@ class Peer(Ordered):
     nodes: tuple[NodeName, ...] = ()
     max_concurrent: Annotated[Whole, Field(ge=0, le=100_000)] = 0
     max_cps: Annotated[Whole, Field(ge=0, le=10_000)] = 0
+    code_limits: tuple[CodeLimit, ...] = ()
     max_call_seconds: Annotated[Whole, Field(ge=1, le=86_400)] = 14_400
     profit: Literal["profit_only", "no_losses", "allow_losses"] = "no_losses"
     minimum_margin: Margin = Decimal(0)
@@ -155,6 +157,8 @@ class Peer(Ordered):
                     raise ValueError(f"{field} {getattr(self, field)!r}: is for peers that are {role}")
         if len(set(self.nodes)) != len(self.nodes):
             raise ValueError(f"nodes {list(self.nodes)}: one of them is named twice")
+        if code := twice(self.code_limits):
+            raise ValueError(f"code_limits: code {code!r} is there twice")
         return self
 
 
