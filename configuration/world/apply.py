@@ -12,6 +12,7 @@ from psycopg import sql
 
 from configuration.world.apply_classes import put_classes, put_entries, put_rates
 from configuration.world.code_limits import put_code_limits
+from configuration.world.controls import put_controls
 from configuration.world.countries import destinations
 from configuration.world.database import Connection
 from configuration.world.model import Account, Company, Peer, World
@@ -34,6 +35,7 @@ def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
         _put_company(tables, f"companies[{index}]", company)
     for index, route_class in enumerate(world.route_classes):
         put_entries(tables, f"route_classes[{index}]", route_class)
+    put_controls(tables, world.termination_controls, world.origination_controls)
     return tables.written, tables.errors
 
 

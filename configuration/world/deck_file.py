@@ -7,6 +7,7 @@ an offset it is in the time zone of the peer's pack; without a moment a price ha
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TextIO
 from zoneinfo import ZoneInfo
 
+from configuration.world.deck_plain import plain_blocks
 from configuration.world.errors import WorldError
 from configuration.world.pricing import ALWAYS
 
 MAX_ROWS: Final = 2_000_000
 MAX_ERRORS: Final = 100
 MAX_LINE_CHARACTERS: Final = 1_000
+NULL: Final = "\\N"
+_ROWS_OF_BLOCK: Final = 2_000
 
 _COLUMNS: Final = ("code", "price", "effective_from")
 _NEEDED: Final = ("code", "price")
@@ -61,12 +65,37 @@ class DeckFile:
         self._rules = rules
         self._moment = lru_cache(maxsize=1024)(lambda text: _moment(text, ZoneInfo(rules.time_zone)))
 
-    def rows(self) -> Iterator[DeckRow]:
-        """The good rows. Raises WorldError where the file as a whole cannot be read."""
+    def blocks(self) -> Iterator[bytes]:
+        """The good rows as COPY reads them: line, code, price, effective_from. Raises WorldError: no such file.
+
+        Plain rows pass in blocks; from the first that are not the usual way reads on, and tells what is wrong.
+        """
+        next_byte = 0
+        try:
+            for block in plain_blocks(self.path, allow_free=self._rules.allow_free_codes, moment_of=self._moment):
+                if self.rows_read + block.rows > MAX_ROWS:
+                    break
+                self.rows_read += block.rows
+                next_byte = block.next_byte
+                yield block.text
+        except OSError as error:
+            raise WorldError([f"{self.path}: {error.strerror or error}"]) from error
+        rows = self.rows(next_byte)
+        while some := list(itertools.islice(rows, _ROWS_OF_BLOCK)):
+            yield "".join(
+                f"{row.line}\t{row.code}\t{NULL if row.price is None else row.price}\t{row.effective_from}\n"
+                for row in some
+            ).encode()
+
+    def rows(self, next_byte: int = 0) -> Iterator[DeckRow]:
+        """The good rows, from a byte on where those before it were read. Raises WorldError: the file cannot be read."""
         try:
             with self.path.open("rb") as file, _text(file) as text:
                 lines = _lines(text)
                 columns = _header(self.path, lines)
+                if next_byte:
+                    text.seek(next_byte)
+                    lines = _lines(text, self.rows_read + 1)
                 yield from self._rows(lines, columns)
         except OSError as error:
             raise WorldError([f"{self.path}: {error.strerror or error}"]) from error
@@ -147,9 +176,8 @@ def _text(file: BinaryIO) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
 
 
-def _lines(text: TextIO) -> Iterator[tuple[int, str]]:
+def _lines(text: TextIO, number: int = 0) -> Iterator[tuple[int, str]]:
     """Numbered lines, of which each is read in pieces of bounded length: the rest of a longer one is dropped."""
-    number = 0
     end = ""
     while line := text.readline(MAX_LINE_CHARACTERS + 1):
         if line == "\n" and end == "\r":  # the bound fell between the two: they end one line, not two

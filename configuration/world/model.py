@@ -23,6 +23,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from configuration.world.classes import Entry, ExchangeRate, HuntingClass, Ordered, RouteClass
 from configuration.world.code_limits import CodeLimit, twice
+from configuration.world.controls import OriginationControl, TerminationControl
 from configuration.world.parts import (
     Amount,
     Codecs,
@@ -182,6 +183,8 @@ class World(Part):
     hunting_classes: tuple[HuntingClass, ...] = ()
     route_classes: tuple[RouteClass, ...] = ()
     companies: tuple[Company, ...] = ()
+    termination_controls: tuple[TerminationControl, ...] = ()
+    origination_controls: tuple[OriginationControl, ...] = ()
 
     @model_validator(mode="after")
     def _once(self, _info: ValidationInfo) -> Self:
@@ -197,6 +200,8 @@ class World(Part):
         named += [("accounts", account.name) for company in self.companies for account in company.accounts]
         peers = [peer for company in self.companies for peer in company.peers]
         named += [("peers", peer.name) for peer in peers] + [("endpoints", peer.endpoint) for peer in peers]
+        named += [("termination_controls", control.name) for control in self.termination_controls]
+        named += [("origination_controls", control.name) for control in self.origination_controls]
         twice = sorted(
             f"{what}: {name!r} is there twice" for (what, name), times in Counter(named).items() if times > 1
         )

@@ -134,3 +134,12 @@ def test_a_peer_that_is_not_there(world_dsn: str, csv: Path, peer: str) -> None:
     with pytest.raises(WorldError):
         load_deck(world_dsn, peer, csv)
     assert _rows(world_dsn, "SELECT count(*) FROM prices") == [(0,)]
+
+
+@pytest.mark.parametrize("code", ["", "x", "1" * 16, "٤٤", "1\n", "+1", "1 "])
+def test_the_database_takes_digits_only(world_dsn: str, code: str) -> None:
+    statement = "INSERT INTO prices (deck_id, code, price) SELECT min(deck_id), %s, 1 FROM decks"
+    with psycopg.connect(world_dsn) as connection:
+        connection.execute(statement, ("1" * 15,))
+        with pytest.raises(psycopg.errors.CheckViolation, match="prices_code_check"):
+            connection.execute(statement, (code,))
