@@ -27,6 +27,7 @@ def checked_lines(checked: Checked) -> Iterator[str]:
     yield f"at       {moment(checked.at_ms)}, configuration {decision.generation}"
     yield f"snapshot {_SOURCES[checked.source]}, taken {moment(checked.snapshot_taken_at_ms)}"
     yield f"quality  {_QUALITY[checked.quality]}"
+    yield f"limits   {_LIMITS[checked.limits]}"
     yield "money    not asked: the balance decides at admission"
     yield ""
     yield from candidate_lines(decision)
@@ -42,6 +43,13 @@ _QUALITY = {
     "read": "as the routers know it now",
     "away": "not known: Kafka does not tell it just now, so every vendor is neutral",
     "unknown": "not known of another moment than now, so every vendor is neutral",
+}
+
+
+_LIMITS = {
+    "read": "those that are full on that node just now",
+    "away": "not known: PostgreSQL does not answer",
+    "unknown": "taken to have room: they are of a node, and of now",
 }
 
 
