@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dashboards import formats
-from dashboards.routing_words import WHY, answer_line, sold_line
+from dashboards.routing_words import WHY, answer_line, compared, sold_line
 from router.check import Checked
 from schemas.events import CallRouted
 
-_COLUMNS = ("route", "vendor", "verdict", "prio", "code", "price", "compared at", "margin", "cur", "why")
+_COLUMNS = ("route", "vendor", "verdict", "prio", "code", "price", "cur", "compared at", "margin", "why", "compared by")
 _RIGHT = frozenset({"route", "prio", "code", "price", "compared at", "margin"})
 
 
@@ -83,10 +83,11 @@ def candidate_lines(decision: CallRouted) -> Iterator[str]:
             str(one.priority),
             one.code or formats.UNKNOWN,
             formats.price(one.price_e8),
+            one.currency,
             formats.per_minute(one.comparable_cost_e8),
             formats.per_minute(one.margin_e8),
-            one.currency,
             WHY.get(one.verdict, ""),
+            compared(one),
         )
         for one in decision.candidates
     ]

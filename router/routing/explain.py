@@ -58,7 +58,9 @@ def _verdict(decision: Decision, row: Row | None, number: int, cost_e8: int | No
         return Verdict.BLOCKED_CODE if row is not None and row.is_blocked(number) else Verdict.NO_CODE
     if cost_e8 > decision.most_cost_e8:
         return Verdict.NO_PROFIT
-    return Verdict.LIMIT if decision.world.full and row.is_full(number) else Verdict.SURPLUS
+    if not decision.world.full or not row.is_full(number):
+        return Verdict.SURPLUS
+    return Verdict.BLOCKED_BY_CONTROL if row.is_held(number) else Verdict.LIMIT
 
 
 def _candidate_order(candidate: Candidate) -> tuple[bool, int, int, int, str]:

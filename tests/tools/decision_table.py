@@ -21,6 +21,7 @@ from configuration.world.load import _PlainLoader
 from router.check import Question
 from router.check.answer import request_of
 from router.routing import Decision, Request, World, candidates, decide
+from router.routing.limit_keys import code_key, peer_key, route_key
 from router.settings import SnapshotSettings
 from router.snapshot import store
 from router.snapshot.build import Builder
@@ -135,7 +136,7 @@ class TableWorld:
         row = case.row
         at_ms = read_at(row.get("at", self.file.at))
         snapshot = self.snapshot(at_ms)
-        world = World(snapshot, self._quality(snapshot, row, at_ms), frozenset(row.get("full", ())))
+        world = World(snapshot, self._quality(snapshot, row, at_ms), self._full(snapshot, row))
         return decide(world, self._request(snapshot, row), at_ms, expected_seconds=self.file.expected_seconds)
 
     def _request(self, snapshot: store.Snapshot, row: Mapping[str, Any]) -> Request:
@@ -144,6 +145,21 @@ class TableWorld:
             return Request("", row["address"], callee, caller)
         peer = next(peer for peer in snapshot.config.peers if peer.name == row["from"])
         return request_of(peer, Question(peer.name, callee, caller))
+
+    @staticmethod
+    def _full(snapshot: store.Snapshot, row: Mapping[str, Any]) -> frozenset[str]:
+        """`full: [vendor, vendor/44, Class > vendor]`: limits of a vendor, of its code, of a route."""
+        ids = {peer.name: peer.peer_id for peer in snapshot.config.peers}
+        classes = {one.name: one.route_class_id for one in snapshot.config.route_classes}
+        keys = set()
+        for text in row.get("full", ()):
+            route_class, arrow, vendor = text.rpartition(" > ")
+            name, slash, code = vendor.partition("/")
+            if arrow:
+                keys.add(route_key(classes[route_class], ids[name]))
+            else:
+                keys.add(code_key(ids[name], code) if slash else peer_key(ids[name]))
+        return frozenset(keys)
 
     @staticmethod
     def _quality(snapshot: store.Snapshot, row: Mapping[str, Any], at_ms: int) -> Mapping[str, Quality]:
