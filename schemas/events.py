@@ -129,7 +129,7 @@ class CallEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     last_facts: Facts | None  # payable
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One vendor as a decision saw it, taken (`position` from 1) or not (`verdict` says why)."""
 
     vendor_company_id: RowId
@@ -144,6 +144,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     margin_e8: int | None  # customer's comparable price minus this cost
     verdict: Short  # a Verdict
     position: Annotated[int, msgspec.Meta(ge=0, le=32)]
+    detail: Text = ""  # which rule of the vendor's, where the verdict does not say it
+    caller_sent: Short = ""  # of one in the hunt: the caller's number as it is sent; empty: anonymous
+    callee_sent: Short = ""  # … and the dialled one, its tech prefix included
 
 
 class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="call_routed"):
@@ -173,6 +176,8 @@ class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     max_call_ms: LengthMs
     hold_micros: Micros
     candidates: list[Candidate]
+    detail: Text = ""  # what made the refusal: the rule that blocks, what is wrong with the number
+    withheld: bool = False  # the caller does not want to be shown
 
 
 class ActiveChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):

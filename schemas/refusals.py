@@ -70,6 +70,8 @@ class Verdict(StrEnum):
     NO_PROFIT = "NO PROFIT"
     OWN_COMPANY = "OWN COMPANY"  # never back to the originator's company
     LIMIT = "LIMIT"
+    BLOCKED = "BLOCKED"  # by a rule of this vendor's: a code, a zone, a pool
+    BAD_TRANSLATION = "BAD TRANSLATION"  # its patterns make no number of this one
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is

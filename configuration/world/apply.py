@@ -12,6 +12,7 @@ from psycopg import sql
 from configuration.world.countries import destinations
 from configuration.world.database import Connection
 from configuration.world.model import Account, Company, Peer, RouteClass, World
+from configuration.world.number_rules import put_number_rules, put_pools
 from configuration.world.tables import Tables
 
 
@@ -28,6 +29,8 @@ def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
         _put_company(tables, f"companies[{index}]", company)
     for index, route_class in enumerate(world.route_classes):
         _put_entries(tables, f"route_classes[{index}]", route_class)
+    put_pools(tables, world)
+    put_number_rules(tables, world)
     return tables.written, tables.errors
 
 
@@ -99,7 +102,8 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
         deck_id = tables.put(f"{path}.deck", "decks", {"name": peer.deck})
     same = ("name", "role", "enabled", "endpoint", "port", "tech_prefix", "max_concurrent", "max_cps")
     more = ("max_call_seconds", "profit", "minimum_margin", "ring_seconds", "allow_special", "codecs")
-    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more}
+    numbers = ("country_code", "national_prefix", "trusted", "anonymous")
+    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more + numbers}
     host = ipaddress.ip_interface(peer.host) if "/" in peer.host else ipaddress.ip_address(peer.host)
     values |= {"host": host, "company_id": company_id, "account_id": account_id, "pack_id": pack_id}
     values |= {"deck_id": deck_id, "route_class_id": class_id}

@@ -21,12 +21,11 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, model_validator
 
-
-def _text(value: Any) -> Any:
-    """What stands unquoted in YAML as a whole number is text all the same."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+from configuration.world.number_model import Blocks, PeerNumbers
+from configuration.world.part import Country, Name, Part
+from configuration.world.part import text_of as _text
 
 
 def _whole(value: Any) -> Any:
@@ -63,12 +62,10 @@ def _time_zone(value: str) -> str:
 
 _MAX_TWICE = 100
 _PEER_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,64}$")]
 PeerName = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Host = Annotated[str, BeforeValidator(_address)]
 Digits = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[0-9]{0,8}$")]
 Notation = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}/[0-9]{1,4}(/[0-9]{1,4})?$")]
@@ -79,12 +76,6 @@ Codecs = Annotated[
     str,
     StringConstraints(pattern=r"^(alaw|ulaw|g729|gsm|opus)(,(alaw|ulaw|g729|gsm|opus))*$"),
 ]
-
-
-class Part(BaseModel):
-    """A part of a world: frozen, and a name that it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Pack(Part):
@@ -137,7 +128,7 @@ class Account(Part):
         return self
 
 
-class Peer(Part):
+class Peer(PeerNumbers):
     """A SIP party of a company. `account` may be left out where the company has one account of the kind; `deck` is the
     peer's name unless it is given, and `endpoint` the name after `c-` (originator) or `v-` (terminator)."""
 
@@ -182,6 +173,9 @@ class Peer(Part):
             raise ValueError(f"host {self.host!r}: a terminator is one address")
         if len(set(self.nodes)) != len(self.nodes):
             raise ValueError(f"nodes {list(self.nodes)}: one of them is named twice")
+        if self.role == "terminator" and (self.country_code or self.anonymous != "allow"):
+            field = "country_code" if self.country_code else "anonymous"
+            raise ValueError(f"{field} {getattr(self, field)!r}: only an originator has one")
         return self
 
 
@@ -217,11 +211,13 @@ class World(Part):
     packs: tuple[Pack, ...] = ()
     route_classes: tuple[RouteClass, ...] = ()
     companies: tuple[Company, ...] = ()
+    pools: tuple[Name, ...] = ()
+    blocks: Blocks | None = None  # of all calls
 
     @model_validator(mode="after")
     def _once(self, _info: ValidationInfo) -> Self:
         named: list[tuple[str, str]] = [("nodes", name) for name in self.nodes]
-        named += [("packs", pack.name) for pack in self.packs]
+        named += [("packs", pack.name) for pack in self.packs] + [("pools", name) for name in self.pools]
         named += [("route_classes", route_class.name) for route_class in self.route_classes]
         for route_class in self.route_classes:
             named += [(f"route_classes {route_class.name!r}: entries", entry.peer) for entry in route_class.entries]

@@ -111,7 +111,12 @@ class Tables:
         return self.connection.execute(statement, (name,)).fetchone()
 
 
-_KEYS: Final = {"companies": "company_id", "billing_packs": "pack_id", "route_classes": "route_class_id"}
+_KEYS: Final = {
+    "companies": "company_id",
+    "billing_packs": "pack_id",
+    "route_classes": "route_class_id",
+    "number_pools": "pool_id",
+}
 
 
 def _key(table: str) -> sql.Identifier:

@@ -5,7 +5,8 @@ class or priority, disabled, another currency, the originator's own company) are
 stops at the first cost above what profit control allows, since all behind it is dearer, and at the longest hunt.
 """
 
-from router.routing.model import Decision, Inbound, Priced, Request, Route, World
+from router.routing.model import Decision, Inbound, Priced, Request, Route, Sent, World
+from router.routing.numbers import to_send
 from router.routing.plan import plan_of
 from router.snapshot.code_index import NO_CODE
 from router.snapshot.config import Peer
@@ -25,7 +26,7 @@ def choose(
     income_e8 = int(comparable_e8(peer.pack, price.price_e8, expected_seconds, income=True))
     most_cost_e8 = _most_cost_e8(peer, income_e8)
     routes: list[Route] = []
-    priced = False  # whether any vendor that may be tried has a price, dear or not
+    dear = False  # whether a vendor that may be tried costs more than it may
     if code != NO_CODE:
         width = len(matrix.vendors)
         first = code * width
@@ -33,13 +34,15 @@ def choose(
         cost, row, vendors = matrix.cost, matrix.row, matrix.vendors
         for group in plan.groups:
             for vendor in order.translate(None, group.removed):
-                priced = True
                 cost_e8 = cost[first + vendor]
                 if cost_e8 > most_cost_e8 or len(routes) == MAX_ROUTES:
+                    dear = True
                     break
-                routes.append(Route(vendors[vendor], price_of(matrix, row[first + vendor]), cost_e8))
-    refusal = None if routes else (Refusal.NO_PROFITABLE_ROUTE if priced else Refusal.NO_ROUTE)
-    return Decision(world, request, inbound, refusal, tuple(routes), code, income_e8, most_cost_e8, plan)
+                sent = to_send(world.snapshot.numbers, inbound, vendors[vendor], now_ms)
+                if isinstance(sent, Sent):
+                    routes.append(Route(vendors[vendor], price_of(matrix, row[first + vendor]), cost_e8, sent))
+    refusal = None if routes else (Refusal.NO_PROFITABLE_ROUTE if dear else Refusal.NO_ROUTE)
+    return Decision(world, request, inbound, refusal, tuple(routes), code, income_e8, most_cost_e8, plan, now_ms)
 
 
 def price_of(matrix: VendorMatrix, row: int) -> Priced:

@@ -10,7 +10,7 @@ def decide(world: World, request: Request, now_ms: int, *, expected_seconds: int
 
     `expected_seconds` must be what the snapshot's costs were made comparable at.
     """
-    inbound = look_inbound(world.snapshot, request)
+    inbound = look_inbound(world.snapshot, request, now_ms)
     if inbound.refusal is not None or inbound.peer is None or inbound.price is None:
         return Decision(world, request, inbound, inbound.refusal)
     return choose(world, request, inbound, inbound.peer, inbound.price, now_ms, expected_seconds)

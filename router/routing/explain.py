@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from router.routing.choose import price_of
-from router.routing.model import Decision
+from router.routing.model import Decision, Route, Sent
+from router.routing.numbers import to_send
 from router.snapshot.code_index import NO_CODE
 from router.snapshot.prices import BLOCKED_ROW, NO_COST
 from schemas.events import Candidate
@@ -20,7 +21,7 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
     if plan is None:
         return
     matrix = snapshot.matrix
-    taken = {route.vendor.peer_id: position for position, route in enumerate(decision.routes, start=1)}
+    taken = {route.vendor.peer_id: (position, route) for position, route in enumerate(decision.routes, start=1)}
     for index, entry in plan.entries.items():
         vendor = matrix.vendors[index]
         cell = decision.matrix_code * len(matrix.vendors) + index
@@ -28,6 +29,8 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
         price = price_of(matrix, row) if row >= 0 else None
         cost_e8 = matrix.cost[cell] if price is not None else None
         comparable = cost_e8 is not None and plan.left_out.get(index) is not Verdict.OTHER_CURRENCY
+        position, route = taken.get(vendor.peer_id, (0, None))
+        verdict, detail = _verdict(decision, index, row, cost_e8, route)
         yield Candidate(
             vendor_company_id=vendor.company_id,
             vendor_peer_id=vendor.peer_id,
@@ -39,20 +42,28 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
             price_e8=price.price_e8 if price else None,
             comparable_cost_e8=cost_e8,
             margin_e8=decision.income_e8 - cost_e8 if comparable and cost_e8 is not None else None,
-            verdict=_verdict(decision, index, row, cost_e8, vendor.peer_id in taken),
-            position=taken.get(vendor.peer_id, 0),
+            verdict=verdict,
+            position=position,
+            detail=detail,
+            caller_sent=route.sent.caller if route else "",
+            callee_sent=vendor.tech_prefix + route.sent.callee if route else "",
         )
 
 
-def _verdict(decision: Decision, index: int, row: int, cost_e8: int | None, taken: bool) -> Verdict:
+def _verdict(decision: Decision, index: int, row: int, cost_e8: int | None, route: Route | None) -> tuple[Verdict, str]:
+    """(verdict, which rule of the vendor's it was, where that is not clear from the verdict)."""
     assert decision.plan is not None  # noqa: S101 (for the type checker: only decisions with a plan come here)
-    if taken:
-        return Verdict.TAKEN
+    if route is not None:
+        return Verdict.TAKEN, ""
     if index in decision.plan.left_out:
-        return decision.plan.left_out[index]
+        return decision.plan.left_out[index], ""
     if cost_e8 is None:
-        return Verdict.BLOCKED_CODE if row == BLOCKED_ROW else Verdict.NO_CODE
-    return Verdict.NO_PROFIT if cost_e8 > decision.most_cost_e8 else Verdict.SURPLUS
+        return Verdict.BLOCKED_CODE if row == BLOCKED_ROW else Verdict.NO_CODE, ""
+    if cost_e8 > decision.most_cost_e8:
+        return Verdict.NO_PROFIT, ""
+    vendor = decision.snapshot.matrix.vendors[index]
+    sent = to_send(decision.snapshot.numbers, decision.inbound, vendor, decision.now_ms)
+    return (Verdict.SURPLUS, "") if isinstance(sent, Sent) else (sent.verdict, sent.detail)
 
 
 def _candidate_order(candidate: Candidate) -> tuple[bool, int, int, int, str]:

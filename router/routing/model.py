@@ -35,6 +35,9 @@ class Request(NamedTuple):
     remote_address: str
     callee: str
     caller: str
+    caller_name: str = ""
+    asserted: str = ""  # the header P-Asserted-Identity
+    privacy: str = ""  # the header Privacy
 
 
 # Of these a decision makes a score: structs, for a named tuple costs three times as much to make.
@@ -46,12 +49,25 @@ class Priced(msgspec.Struct, frozen=True, gc=False):
     price_e8: int
 
 
+class Sent(msgspec.Struct, frozen=True, gc=False):
+    """What a terminator is sent: its callee without the tech prefix; no caller: anonymous.
+
+    `withheld`: the terminator is told the caller's number and that nobody may be shown it.
+    """
+
+    callee: str
+    caller: str = ""
+    caller_name: str = ""
+    withheld: bool = False
+
+
 class Route(msgspec.Struct, frozen=True):
     """A vendor to try, in hunt order."""
 
     vendor: Peer
     price: Priced
     comparable_e8: int
+    sent: Sent
 
 
 class Group(NamedTuple):
@@ -78,6 +94,9 @@ class Inbound(NamedTuple):
     callee: str = ""
     destination_id: int = 0
     price: Priced | None = None
+    caller_name: str = ""  # safe to pass on, or nothing
+    withheld: bool = False  # the caller does not want to be shown
+    detail: str = ""  # what made the refusal: which rule blocks, what is wrong with the number
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -92,6 +111,7 @@ class Decision(msgspec.Struct, frozen=True):
     income_e8: int = 0  # the customer's comparable price
     most_cost_e8: int = NO_COST  # the dearest comparable cost that profit control allows
     plan: Plan | None = None
+    now_ms: int = 0
 
     @property
     def snapshot(self) -> Snapshot:

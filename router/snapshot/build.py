@@ -16,6 +16,7 @@ import structlog
 from router.settings import SnapshotSettings
 from router.snapshot import store
 from router.snapshot.config import Config
+from router.snapshot.pools import write_pools
 from router.snapshot.prices import Deck, SnapshotError, deck_arrays, in_force, vendor_arrays
 from router.snapshot.reader import read_config, read_deck
 from schemas.connections import Postgres
@@ -35,6 +36,7 @@ def build(connection: psycopg.Connection[Any], settings: SnapshotSettings, now_m
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         config = read_config(connection, now_ms)
         rows = {deck_id: read_deck(connection, deck_id, version, cache) for deck_id, version in config.decks}
+        write_pools(connection, settings.directory, config.numbers.pools)
     changes: list[int] = []
 
     def deck(deck_id: int, *, allow_free: bool) -> Deck:

@@ -4,9 +4,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from router.snapshot.rules import NumberRules
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 1
+CONFIG_VERSION: Final = 2
 
 
 class Pack(msgspec.Struct, frozen=True):
@@ -53,6 +54,10 @@ class Peer(msgspec.Struct, frozen=True):
     minimum_margin_e8: int
     ring_seconds: int
     allow_special: bool
+    country_code: str = ""  # of an originator whose national numbers are understood
+    national_prefix: str = ""
+    trusted: bool = False  # its word on callers is believed; callers who withhold their numbers are named to it
+    anonymous: Literal["allow", "refuse"] = "allow"  # callers without a number, or who withhold it
 
 
 class RouteEntry(msgspec.Struct, frozen=True):
@@ -90,6 +95,7 @@ class Config(msgspec.Struct, frozen=True):
     route_classes: tuple[RouteClass, ...]
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
+    numbers: NumberRules = NumberRules()
 
 
 CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)

@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from pyarrow import csv
 
 from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.rules import read_rules
 
 # One row a price: code, its length, effective_from, price in 10^-8 (-1: blocked), price_id.
 PRICE_COLUMNS: Final = ("code", "length", "effective_ms", "price_e8", "price_id")
@@ -22,7 +23,8 @@ _PEERS: Final = """
     SELECT peer_id, peers.company_id, peers.name, role = 'originator' AS originator,
            peers.enabled AND companies.enabled AS enabled, endpoint, host::text AS host, tech_prefix, deck_id,
            coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
-           (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id
+           (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id,
+           country_code, national_prefix, trusted, anonymous
     FROM peers JOIN companies USING (company_id)
     ORDER BY peer_id
 """
@@ -66,6 +68,7 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
         route_classes=tuple(RouteClass(key, name, tuple(entries)) for key, (name, entries) in classes.items()),
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
+        numbers=read_rules(connection),
     )
 
 

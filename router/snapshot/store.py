@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from router.snapshot.code_index import CodeIndex, build_arrays, sort_codes
 from router.snapshot.config import CONFIG_DECODER, CONFIG_VERSION, Config, Peer, RouteClass
+from router.snapshot.numbers import Numbers, load_numbers
 from router.snapshot.prices import SnapshotError
 
 POINTER: Final = "generation"
@@ -66,6 +67,7 @@ class Snapshot:
     destinations: CodeIndex
     destination_of: Sequence[tuple[int, str]]  # by index of the code: (destination_id, kind)
     plans: dict[tuple[int, int, str], Any]
+    numbers: Numbers
 
 
 def write(
@@ -139,6 +141,7 @@ def load(directory: Path, name: str) -> Snapshot:
         destinations=_destinations(config),
         destination_of=_destination_values(config),
         plans={},
+        numbers=load_numbers(directory, config.numbers),
     )
 
 
