@@ -14,6 +14,7 @@ from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
 from streamco.metrics_cli import metrics
+from streamco.numbers_cli import load_pool, try_translation
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
@@ -70,6 +71,8 @@ def commands() -> None:
 commands.add_command(audit)
 commands.add_command(dead_letters)
 commands.add_command(metrics)
+commands.add_command(load_pool)
+commands.add_command(try_translation)
 
 
 @commands.command()

@@ -19,6 +19,8 @@ _WHY: Final[Mapping[str, str]] = {
     Verdict.NO_PROFIT: "costs more than the profit rule allows",
     Verdict.OWN_COMPANY: "the caller's own company",
     Verdict.LIMIT: "its limit of calls was reached",
+    Verdict.BLOCKED: "one of its rules blocks the call",
+    Verdict.BAD_TRANSLATION: "its patterns make no number of this one",
 }
 _TAKEN: Final = {"taken": "params.value === 'TAKEN'", "dim": "params.value !== 'TAKEN'"}
 
@@ -28,10 +30,14 @@ def decided(decision: CallRouted) -> str:
     when = moment(decision.routed_at_ms)
     first = f"Decided in {decision.decision_micros:,} µs on configuration {decision.generation}, at {when}. "
     if decision.reason:
-        return first + f"Refused: {decision.reason}."
+        return first + f"Refused: {decision.reason}{_because(decision.detail)}."
     sold = f"Sold at {formats.price(decision.price_e8)} {decision.currency} a minute (code {decision.code}). "
     held = f"Held {formats.money(decision.hold_micros, decision.currency, 6)}; " if decision.hold_micros else ""
     return first + sold + held + f"longest call {formats.duration(decision.max_call_ms / 1000)}."
+
+
+def _because(detail: str) -> str:
+    return f": {detail}" if detail else ""
 
 
 def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> Any:
@@ -70,7 +76,7 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
 def why(candidate: Candidate, legs: Sequence[Mapping[str, Any]]) -> str:
     """Why a vendor was not taken; for one in the hunt, what came of it."""
     if candidate.verdict != Verdict.TAKEN:
-        return _WHY.get(candidate.verdict, "")
+        return _WHY.get(candidate.verdict, "") + _because(candidate.detail)
     leg = next((one for one in legs if one["leg"] == candidate.position), None)
     if leg is None:
         return "in the hunt, not reached" if any(one["leg"] == 0 for one in legs) else _WHY[Verdict.TAKEN]

@@ -43,8 +43,17 @@ companies:
         host: 198.51.100.1
         pack: Retail
         translations: {callee: [{pattern: '^', replacement: '+'}], caller: [{pattern: '^49', replacement: '0'}]}
-      - {name: narrow, role: terminator, host: 198.51.100.2, pack: Retail, tech_prefix: 9, blocks: [{caller: 4915, action: allow}]}
-      - {name: broken, role: terminator, host: 198.51.100.3, pack: Retail, translations: {callee: [{pattern: '4$', replacement: x}]}}
+      - name: narrow
+        role: terminator
+        host: 198.51.100.2
+        pack: Retail
+        tech_prefix: 9
+        blocks: [{caller: 4915, action: allow}]
+      - name: broken
+        role: terminator
+        host: 198.51.100.3
+        pack: Retail
+        translations: {callee: [{pattern: '4$', replacement: x}]}
 blocks: [{caller: 4930999}, {callee: 4977, until: '2020-01-01T00:00:00Z'}]
 """
 

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from configuration.asterisk.render import Places, RenderError, SipPeer, pjsip_file, render
 from configuration.settings import NodeSettings
-from schemas.agi import AGI_ARGUMENTS, VENDOR_ACCOUNT_CAUSES
+from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, VENDOR_ACCOUNT_CAUSES
 from schemas.connections import Postgres
 from schemas.journal import _PAIRS
 from schemas.refusals import SIP_OF_CAUSE
@@ -81,7 +81,7 @@ def test_the_dialplan_writes_the_journal_as_it_is_read(texts: dict[str, str]) ->
 
 def test_the_dialplan_asks_the_router_as_it_is_asked(texts: dict[str, str]) -> None:
     (call,) = re.findall(r"AGI\(agi://\$\{ROUTER\}/route,(.*)\)$", texts["extensions.conf"], re.MULTILINE)
-    assert len(call.split(",")) == len(AGI_ARGUMENTS)
+    assert len(call.split(",")) == len(AGI_ARGUMENTS + AGI_OPTIONAL_ARGUMENTS)
 
 
 def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) -> None:
