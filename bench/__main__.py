@@ -19,6 +19,7 @@ ROWS: Final = {
     "P5": "bench.p5_stream",
     "P6": "bench.p6_freshness",
     "P10": "bench.p10_memory",
+    "NUMBERS": "bench.numbers",
     "CHAIN": "bench.chain",
     "BACKLOG": "bench.backlog",
     "AUDIT": "bench.audit",

@@ -16,9 +16,10 @@ MOST_PATTERN_CHARACTERS: Final = 200
 MOST_REPLACEMENT_CHARACTERS: Final = 64
 MOST_CHARACTERS: Final = 64  # of a number or a name on its way through
 _PATTERN_MEMORY_BYTES: Final = 1 << 20
-_PRINTABLE: Final = re.compile(r"[ -~]*", re.ASCII)
 _REPLACEMENT: Final = re.compile(r"(?:[A-Za-z0-9 +*#._-]|\\[0-9])*", re.ASCII)
 _PIECE: Final = re.compile(r"\\([0-9])")
+# What most patterns are: digits that a number begins with. They need no engine.
+_BEGINNING: Final = re.compile(r"\^((?:[0-9#]|\\[+*])*)", re.ASCII)
 
 
 class PatternError(ValueError):
@@ -26,27 +27,21 @@ class PatternError(ValueError):
 
 
 class Pattern(NamedTuple):
-    """A compiled pattern. `pieces`: the replacement as texts and numbers of groups."""
+    """A compiled pattern. `pieces`: the replacement as texts and numbers of groups.
+
+    `beginning`: the text that it looks for at the beginning, where that is all that it says.
+    """
 
     pattern: str
     replacement: str
     compiled: Any
     pieces: tuple[bytes | int, ...]
-
-
-class Step(NamedTuple):
-    """What one pattern did to a text: `after` equals `before` where it did not match."""
-
-    pattern: str
-    replacement: str
-    matched: bool
-    before: str
-    after: str
+    beginning: str | None
 
 
 def compile_pattern(pattern: str, replacement: str) -> Pattern:
     """A pattern that can be applied. Raises PatternError, which is what saving one asks too."""
-    if not 1 <= len(pattern) <= MOST_PATTERN_CHARACTERS or _PRINTABLE.fullmatch(pattern) is None:
+    if not 1 <= len(pattern) <= MOST_PATTERN_CHARACTERS or not _is_printable(pattern):
         raise PatternError(
             f"pattern {pattern[:60]!r}: must be 1 to {MOST_PATTERN_CHARACTERS} printable ASCII characters"
         )
@@ -73,38 +68,36 @@ def compile_pattern(pattern: str, replacement: str) -> Pattern:
             pieces.append(int(piece))
         elif piece:
             pieces.append(piece.encode("ascii"))
-    return Pattern(pattern, replacement, compiled, tuple(pieces))
+    plain = _BEGINNING.fullmatch(pattern)
+    beginning = plain[1].replace("\\", "") if plain and not any(isinstance(piece, int) for piece in pieces) else None
+    return Pattern(pattern, replacement, compiled, tuple(pieces), beginning)
 
 
 def apply(patterns: Sequence[Pattern], text: str) -> str:
     """The text after all patterns, in order. Raises PatternError where it is not printable ASCII, or grows too long."""
-    if len(text) > MOST_CHARACTERS or _PRINTABLE.fullmatch(text) is None:
+    if len(text) > MOST_CHARACTERS or not _is_printable(text):
         raise PatternError(f"{text[:40]!r}: must be at most {MOST_CHARACTERS} printable ASCII characters")
-    raw = text.encode("ascii")
     for pattern in patterns:
-        raw = _replace(pattern, raw)
-    return raw.decode("ascii")
+        text = _replace(pattern, text)
+    return text
 
 
-def try_patterns(patterns: Sequence[Pattern], text: str) -> list[Step]:
-    """What each pattern does, for people who try them before they are saved. Raises PatternError as apply."""
-    steps = []
-    apply((), text)
-    for pattern in patterns:
+def _is_printable(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _replace(pattern: Pattern, text: str) -> str:
+    if pattern.beginning is not None:
+        if not text.startswith(pattern.beginning):
+            return text
+        result = pattern.replacement + text[len(pattern.beginning) :]
+    else:
         raw = text.encode("ascii")
-        after = _replace(pattern, raw).decode("ascii")
-        matched = pattern.compiled.search(raw) is not None
-        steps.append(Step(pattern.pattern, pattern.replacement, matched, text, after))
-        text = after
-    return steps
-
-
-def _replace(pattern: Pattern, raw: bytes) -> bytes:
-    match = pattern.compiled.search(raw)
-    if match is None:
-        return raw
-    put = [piece if isinstance(piece, bytes) else (match.group(piece) or b"") for piece in pattern.pieces]
-    result: bytes = raw[: match.start()] + b"".join(put) + raw[match.end() :]
+        match = pattern.compiled.search(raw)
+        if match is None:
+            return text
+        put = [piece if isinstance(piece, bytes) else (match.group(piece) or b"") for piece in pattern.pieces]
+        result = (raw[: match.start()] + b"".join(put) + raw[match.end() :]).decode("ascii")
     if len(result) > MOST_CHARACTERS:
         raise PatternError(f"pattern {pattern.pattern[:60]!r} makes more than {MOST_CHARACTERS} characters")
     return result

@@ -20,9 +20,14 @@ class Said(NamedTuple):
     withheld: bool
 
 
+def is_anonymous(number: str) -> bool:
+    """Whether From's user part names nobody."""
+    return number.lower() in _ANONYMOUS
+
+
 def who_calls(number: str, name: str, asserted: str, privacy: str, *, trusted: bool) -> Said:
     """`number` and `name` are From's; `asserted` and `privacy` are headers, or empty. Only a trusted peer asserts."""
-    hidden = number.lower() in _ANONYMOUS or bool(
+    hidden = is_anonymous(number) or bool(
         privacy and _HIDDEN.intersection(word.strip().lower() for word in privacy.split(";"))
     )
     found = _ASSERTED.search(asserted) if trusted and asserted else None

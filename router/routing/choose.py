@@ -5,8 +5,8 @@ class or priority, disabled, another currency, the originator's own company) are
 stops at the first cost above what profit control allows, since all behind it is dearer, and at the longest hunt.
 """
 
-from router.routing.model import Decision, Inbound, Priced, Request, Route, Sent, World
-from router.routing.numbers import to_send
+from router.routing.model import Decision, Inbound, Priced, Request, Route, World
+from router.routing.numbers import sent_to, sent_to_most
 from router.routing.plan import plan_of
 from router.snapshot.code_index import NO_CODE
 from router.snapshot.config import Peer
@@ -25,6 +25,7 @@ def choose(
     plan = plan_of(world.snapshot, peer)
     income_e8 = int(comparable_e8(peer.pack, price.price_e8, expected_seconds, income=True))
     most_cost_e8 = _most_cost_e8(peer, income_e8)
+    numbers, usual = world.snapshot.numbers, sent_to_most(inbound)
     routes: list[Route] = []
     dear = False  # whether a vendor that may be tried costs more than it may
     if code != NO_CODE:
@@ -38,9 +39,12 @@ def choose(
                 if cost_e8 > most_cost_e8 or len(routes) == MAX_ROUTES:
                     dear = True
                     break
-                sent = to_send(world.snapshot.numbers, inbound, vendors[vendor], now_ms)
-                if isinstance(sent, Sent):
-                    routes.append(Route(vendors[vendor], price_of(matrix, row[first + vendor]), cost_e8, sent))
+                terminator = vendors[vendor]
+                sent = usual
+                if sent is None or terminator.peer_id in numbers.ruled:
+                    sent = sent_to(numbers, inbound, terminator, now_ms)
+                if sent is not None:
+                    routes.append(Route(terminator, price_of(matrix, row[first + vendor]), cost_e8, sent))
     refusal = None if routes else (Refusal.NO_PROFITABLE_ROUTE if dear else Refusal.NO_ROUTE)
     return Decision(world, request, inbound, refusal, tuple(routes), code, income_e8, most_cost_e8, plan, now_ms)
 

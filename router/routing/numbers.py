@@ -6,7 +6,7 @@ his patterns, and must still be a number then. Of what a wire said, only checked
 
 from typing import Final, NamedTuple
 
-from router.routing.caller import who_calls
+from router.routing.caller import is_anonymous, who_calls
 from router.routing.model import Inbound, Request, Sent
 from router.snapshot.blocks import NO_RULES, Subject, blocked_by
 from router.snapshot.config import Peer
@@ -35,6 +35,11 @@ class Caller(NamedTuple):
 
 def caller_of(numbers: Numbers, request: Request, peer: Peer | None) -> Caller:
     """The caller of an attempt by this originator, or by nobody known."""
+    if not (request.caller_name or request.asserted or request.privacy) and (
+        peer is None or (peer.peer_id not in numbers.ruled and not peer.country_code)
+    ):
+        number = caller_number(request.caller)  # as most calls are
+        return Caller(number, "", not number and is_anonymous(request.caller))
     said = who_calls(
         request.caller,
         request.caller_name,
@@ -68,6 +73,17 @@ def stopped_by(numbers: Numbers, peer: Peer, caller: Caller, callee: str, destin
         return ""
     own = numbers.blocks.get(peer.peer_id, NO_RULES)
     return blocked_by(own, numbers.for_all, Subject(caller.number, callee, destination_id), now_ms)
+
+
+def sent_to_most(inbound: Inbound) -> Sent | None:
+    """What every terminator without rules is sent; None where it depends on whom we trust."""
+    return None if inbound.withheld else Sent(inbound.callee, inbound.caller, inbound.caller_name)
+
+
+def sent_to(numbers: Numbers, inbound: Inbound, vendor: Peer, now_ms: int) -> Sent | None:
+    """What a terminator is sent, or None."""
+    sent = to_send(numbers, inbound, vendor, now_ms)
+    return sent if isinstance(sent, Sent) else None
 
 
 def to_send(numbers: Numbers, inbound: Inbound, vendor: Peer, now_ms: int) -> Sent | NotSent:

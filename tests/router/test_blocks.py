@@ -48,7 +48,7 @@ def oracle(own: Sequence[BlockRule], everybodys: Sequence[BlockRule], subject: S
                 for rule in side
                 if rule.kind == kind
                 and (rule.from_ms is None or rule.from_ms <= NOW)
-                and (rule.until_ms is None or NOW < rule.until_ms)
+                and (rule.until_ms is None or rule.until_ms > NOW)
             ]
             hit = [rule for rule in here if matches(rule, subject)]
             if hit:

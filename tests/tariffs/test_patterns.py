@@ -28,6 +28,13 @@ def test_patterns_do_what_the_usual_engine_does(text: str, patterns: list[str]) 
         assert len(expected) > MOST_CHARACTERS
 
 
+@given(st.text("0149+*#x", max_size=8), st.text("0149#", max_size=3), st.sampled_from(["", "\\+", "\\*"]))
+def test_what_needs_no_engine_does_as_the_engine_does(text: str, digits: str, sign: str) -> None:
+    pattern = compile_pattern(f"^{sign}{digits}", "7+")
+    assert pattern.beginning is not None
+    assert apply([pattern], text) == apply([pattern._replace(beginning=None)], text)
+
+
 @pytest.mark.parametrize(
     ("patterns", "given_text", "result"),
     [
