@@ -24,9 +24,7 @@ async def serve_bare(settings: RouterSettings, variables: list[tuple[str, str]])
 
     application = AgiApplication(settings, asyncio.get_running_loop())
     application.add_route("route", route)
-    server = await asyncio.start_server(
-        application.handler, settings.host, settings.port, limit=settings.max_header_bytes, backlog=1024
-    )
+    server = await application.listen(settings.host, settings.port)
     send_beat(settings.beat)
     async with server:
         await server.serve_forever()

@@ -1,6 +1,7 @@
 """The yardstick of P1: a dict of codes for each vendor, asked by descending length; no filters, no reasons."""
 
 from bench.price_world import EXPECTED_SECONDS, Market
+from router.snapshot.code_index import split_keys
 from router.snapshot.prices import comparable_e8
 from schemas.agi import MAX_ROUTES
 
@@ -14,7 +15,7 @@ class NaiveRouting:
         for deck, pack in zip(market.vendor_decks, market.vendor_packs, strict=True):
             costs = comparable_e8(pack, deck.prices_e8, EXPECTED_SECONDS).tolist()
             codes: dict[str, int | None] = {}
-            rows = zip(deck.codes.tolist(), deck.lengths.tolist(), deck.prices_e8.tolist(), costs, strict=True)
+            rows = zip(*(part.tolist() for part in split_keys(deck.keys)), deck.prices_e8.tolist(), costs, strict=True)
             for code, length, price_e8, cost_e8 in rows:
                 text = texts.setdefault((code, length), str(code).zfill(length))
                 codes[text] = cost_e8 if price_e8 >= 0 else None

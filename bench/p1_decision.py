@@ -51,7 +51,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
                 }
                 figures |= _compare(market, snapshot, requests[: options.naive_decisions], figures["p50_us"])
     return {
-        "prices": sum(len(deck.codes) for deck in market.vendor_decks),
+        "prices": sum(len(deck.keys) for deck in market.vendor_decks),
         "vendors": options.vendors,
         "codes": len(market.codes),
         **figures,
@@ -83,7 +83,7 @@ def _compare(market: Market, snapshot: store.Snapshot, requests: list[Request], 
     say("the naive way: a dict of codes for each vendor")
     naive = NaiveRouting(market)
     gc.collect()
-    place = {peer.peer_id: at for at, peer in enumerate(snapshot.matrix.vendors)}
+    place = {peer.peer_id: at for at, peer in enumerate(snapshot.vendors)}
     times: list[float] = []
     taken = 0
     for request in requests:

@@ -13,9 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 from pydantic import SecretStr
 
 from bench.agi_world import make_agi_world
@@ -27,6 +29,7 @@ from streamco.embedded.postgres import postgres_server
 from streamco.embedded.settings import KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
 
+_HERE: Final = Path(__file__).resolve().parent.parent
 _PAIR: Final = re.compile(r"(?:^|,)([A-Z_0-9]+)=((?:[^,\\]|\\.)*)")
 
 
@@ -61,44 +64,92 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--at-once", type=int, default=16)
     parser.add_argument("--rate", type=float, default=200.0)
+    parser.add_argument(
+        "--against", type=Path, help="another working tree, whose router is measured in turns with ours"
+    )
     options = parser.parse_args(arguments)
     with TemporaryServers() as servers, contextlib.ExitStack() as stack:
         values = _start_servers(servers)
         client = Client()
         stack.callback(client.close)
-        ports = {
-            name: stack.enter_context(_server("router", servers.directory / name, values, admission=name == "held"))
+        trees = {"": _HERE} | ({"before_": options.against} if options.against else {})
+        running = {
+            f"{prefix}{name}": stack.enter_context(
+                _server("router", servers.directory / f"{prefix}{name}", values, tree=tree, admission=name == "held")
+            )
+            for prefix, tree in trees.items()
             for name in ("free", "held")
         }
-        variables = _variables(client.ask(do="one", port=ports["free"])["sent"])
-        ports["bare"] = stack.enter_context(
+        variables = _variables(client.ask(do="one", port=running["free"].port)["sent"])
+        running["bare"] = stack.enter_context(
             _server("bare", servers.directory / "bare", values, admission=False, variables=variables)
         )
-        rates = {name: [0.0] for name in ports}
-        for turn in range(options.turns + 1):  # the first warms up
-            for name, port in ports.items():
-                found = client.ask(do="fast", port=port, seconds=options.seconds, at_once=options.at_once)
-                assert found["allowed"] == found["sessions"], f"{name}: {found}"
-                if turn:
-                    rates[name].append(found["sessions"] / found["seconds"])
-                    say(f"{name}: {rates[name][-1]:.0f} sessions/s")
+        rates, micros = _as_fast_as_answered(client, running, options)
         paced = {
-            name: client.ask(do="rate", port=ports[name], seconds=options.seconds * 2, rate=options.rate)["times"]
-            for name in ("held", "bare")
+            name: client.ask(do="rate", port=one.port, seconds=options.seconds * 2, rate=options.rate)["times"]
+            for name, one in running.items()
+            if not name.endswith("free")
         }
-    per_second = {name: percentile(found[1:], 0.5) for name, found in rates.items()}
+    per_second = {name: percentile(found, 0.5) for name, found in rates.items()}
+    before = {
+        f"{name}{what}": value
+        for name in sorted(per_second)
+        if name.startswith("before_")
+        for what, value in (
+            ("_sessions_per_second", round(per_second[name])),
+            ("_cpu_micros", round(percentile(micros[name], 0.5))),
+            ("_ratio", round(per_second[name.removeprefix("before_")] / per_second[name], 2)),
+        )
+    }
+    if "before_held" in paced:
+        before["before_p50_ms"] = round(percentile(paced["before_held"], 0.5) * 1000, 2)
+        before["before_p99_ms"] = round(percentile(paced["before_held"], 0.99) * 1000, 2)
     return {
         "variables": len(variables),
         "sessions_per_second": round(per_second["free"]),
         "held_sessions_per_second": round(per_second["held"]),
         "bare_sessions_per_second": round(per_second["bare"]),
         "of_bare": round(per_second["free"] / per_second["bare"], 2),
+        "cpu_micros": {name: round(percentile(micros[name], 0.5)) for name in ("free", "held", "bare")},
         "rate": options.rate,
         "p50_ms": round(percentile(paced["held"], 0.5) * 1000, 2),
         "p99_ms": round(percentile(paced["held"], 0.99) * 1000, 2),
         "bare_p50_ms": round(percentile(paced["bare"], 0.5) * 1000, 2),
         "bare_p99_ms": round(percentile(paced["bare"], 0.99) * 1000, 2),
+        **before,
     }
+
+
+def _as_fast_as_answered(
+    client: Client, running: dict[str, "Serving"], options: argparse.Namespace
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Sessions a second, and the processor's microseconds that the server took for one, of each turn."""
+    rates: dict[str, list[float]] = {name: [] for name in running}
+    micros: dict[str, list[float]] = {name: [] for name in running}
+    for turn in range(options.turns + 1):  # the first warms up
+        for name, one in running.items():
+            before = one.cpu_seconds()
+            found = client.ask(do="fast", port=one.port, seconds=options.seconds, at_once=options.at_once)
+            assert found["allowed"] == found["sessions"], f"{name}: {found}"
+            if turn:
+                rates[name].append(found["sessions"] / found["seconds"])
+                micros[name].append((one.cpu_seconds() - before) / found["sessions"] * 1e6)
+                say(f"{name}: {rates[name][-1]:.0f} sessions/s, {micros[name][-1]:.0f} µs of its processor each")
+    return rates, micros
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server that is ready."""
+
+    port: int
+    pid: int
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """What it has used of the processor, with all its threads."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
 
 
 def _start_servers(servers: TemporaryServers) -> dict[str, Any]:
@@ -118,9 +169,9 @@ def _start_servers(servers: TemporaryServers) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _server(
-    kind: str, directory: Path, values: dict[str, Any], *, admission: bool, variables: Any = ()
-) -> Iterator[int]:
-    """A server that is ready; its port."""
+    kind: str, directory: Path, values: dict[str, Any], *, admission: bool, tree: Path = _HERE, variables: Any = ()
+) -> Iterator[Serving]:
+    """A server of a working tree, ready."""
     directory.mkdir()
     port = free_port()
     settings = {
@@ -137,6 +188,7 @@ def _server(
             stdin=subprocess.PIPE,
             stderr=log,
             stdout=log,
+            cwd=tree,
         )
     assert process.stdin is not None
     process.stdin.write(json.dumps({"settings": settings, "variables": variables}).encode() + b"\n")
@@ -147,7 +199,7 @@ def _server(
             raise RuntimeError(f"{kind} does not serve: {(directory / 'log').read_text()[-2000:]}")
         time.sleep(0.05)
     try:
-        yield port
+        yield Serving(port, process.pid, psutil.Process(process.pid))
     finally:
         process.terminate()
         process.wait(15)

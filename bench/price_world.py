@@ -5,7 +5,7 @@ all countries and a random part of the ranges; prices differ by country, range a
 blocked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +13,11 @@ from typing import Any, Final
 import numpy
 from numpy.typing import NDArray
 
-from router.snapshot import store
-from router.snapshot.code_index import sort_codes
+from router.snapshot.assemble import Assembly
+from router.snapshot.code_index import keys_of, sort_codes
 from router.snapshot.config import CONFIG_VERSION, Account, Config, Pack, Peer, RouteClass, RouteEntry
-from router.snapshot.prices import Deck, deck_arrays, vendor_arrays
+from router.snapshot.manifest import ARRAYS, Manifest, Pointer, write_generation, write_pointer
+from router.snapshot.prices import Deck
 
 EXPECTED_SECONDS: Final = 180
 PACKS: Final = (
@@ -55,7 +56,7 @@ def make_market(prices: int, vendors: int, seed: int = 1, priorities: int = 1) -
             level_e8[chosen] * rng.normal(1.0, 0.15, int(chosen.sum())).clip(0.4, 2.0) * (0.9 + vendor % 7 / 30)
         ).astype(numpy.int64)
         price[rng.random(len(price)) < 0.01] = -1
-        decks.append(Deck(codes[chosen], lengths[chosen], price, numpy.arange(row_id, row_id + len(price))))
+        decks.append(Deck(keys_of(codes[chosen], lengths[chosen]), price, numpy.arange(row_id, row_id + len(price))))
         row_id += len(price)
     peers = tuple(_peer(vendor + 1, originator=False) for vendor in range(vendors))
     config = Config(
@@ -72,7 +73,7 @@ def make_market(prices: int, vendors: int, seed: int = 1, priorities: int = 1) -
     )
     sold = rng.random(len(codes)) < 0.3
     sold |= countries
-    customer = Deck(codes[sold], lengths[sold], level_e8[sold], numpy.arange(row_id, row_id + int(sold.sum())))
+    customer = Deck(keys_of(codes[sold], lengths[sold]), level_e8[sold], numpy.arange(row_id, row_id + int(sold.sum())))
     texts = [str(code).zfill(length) for code, length in zip(codes.tolist(), lengths.tolist(), strict=True)]
     return Market(config, decks, [peer.pack for peer in peers], customer, texts)
 
@@ -85,15 +86,40 @@ def make_numbers(market: Market, count: int, seed: int = 2) -> list[str]:
     return [(market.codes[place] + str(tail))[:12] for place, tail in zip(places, tails, strict=True)]
 
 
-def publish(directory: Path, market: Market, name: str = "g1") -> None:
-    """Build the snapshot from the decks and make it the newest, as the builder does."""
-    matrix = vendor_arrays(market.vendor_decks, market.vendor_packs, EXPECTED_SECONDS)
-    store.write(directory, name, market.config, matrix, {CUSTOMER_ID: deck_arrays(market.customer_deck)})
+class MarketDecks:
+    """The decks of a market, by the numbers of their peers; `versions` tells which have changed."""
+
+    def __init__(self, market: Market, versions: Mapping[int, int] | None = None) -> None:
+        self._market = market
+        self._versions = versions or {}
+
+    def key(self, deck_id: int, *, allow_free: bool) -> str:
+        """Number and version."""
+        return f"deck-{deck_id}-{self._versions.get(deck_id, 1)}.{allow_free:d}"
+
+    def deck(self, deck_id: int, *, allow_free: bool) -> Deck:
+        """A vendor's deck, or the customer's. No price is free."""
+        return self._market.customer_deck if deck_id == CUSTOMER_ID else self._market.vendor_decks[deck_id - 1]
 
 
-def vendor_bytes(directory: Path, name: str = "g1") -> int:
+def publish(
+    directory: Path,
+    market: Market,
+    name: str = "g1",
+    before: Manifest | None = None,
+    versions: Mapping[int, int] | None = None,
+) -> Manifest:
+    """Build a generation from the decks and make it the newest, as the builder does."""
+    manifest = Assembly(directory, MarketDecks(market, versions), EXPECTED_SECONDS, before).run(market.config)
+    write_generation(directory, name, market.config, manifest)
+    write_pointer(directory, Pointer(name))
+    return manifest
+
+
+def vendor_bytes(directory: Path, manifest: Manifest) -> int:
     """Bytes of the vendors' arrays of a snapshot: what a router maps."""
-    return sum(path.stat().st_size for path in (directory / name).glob("vendors.*.npy"))
+    files = (manifest.codes, *manifest.matrices, *manifest.bought)
+    return sum((directory / ARRAYS / filed.file).stat().st_size for filed in files)
 
 
 def _codes(rng: numpy.random.Generator, count: int) -> tuple[NDArray[Any], NDArray[Any]]:

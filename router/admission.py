@@ -1,6 +1,7 @@
 """Admission: money and a place for a call before it is routed, and the longest call that the money allows."""
 
 import asyncio
+import time
 from typing import Any, Final
 
 import psycopg
@@ -8,6 +9,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from router.answer import Answer
+from router.overload import Line
 from router.routing import Decision
 from router.settings import RouterSettings
 from schemas.facts import Facts
@@ -55,6 +57,7 @@ class Admission:
     def __init__(self, settings: RouterSettings) -> None:
         """Opens nothing yet: see open()."""
         self._settings = settings
+        self.line = Line(settings.most_wait_seconds)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             settings.snapshot.postgres.dsn.get_secret_value(),
             min_size=settings.admission_connections,
@@ -91,9 +94,12 @@ class Admission:
         if not self._settings.admission:
             return Answer(decision, None, longest_ms, 0)
         hold = make_hold(decision, facts, call_id, started_at_ms, self._settings)
+        ticket, answered = object(), False
+        self.line.enter(ticket, time.monotonic())
         try:
             async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
                 admission = await admit(connection, hold)
+            answered = True
         except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
             AWAY.inc()
             log.warning("admission without PostgreSQL", call_id=call_id, error=repr(error)[:200])
@@ -101,6 +107,8 @@ class Admission:
                 return Answer(decision, Refusal.DATABASE_UNAVAILABLE, 0, 0)
             # Its node's agent holds it as soon as PostgreSQL is back.
             return Answer(decision, None, longest_ms, 0)
+        finally:
+            self.line.leave(ticket, time.monotonic(), answered=answered)
         if admission.outcome is not Outcome.ADMITTED:
             return Answer(decision, _REFUSAL_OF[admission.outcome], 0, 0)
         if admission.free_micros is None:

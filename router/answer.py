@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from router.facts_text import route_facts_texts
 from router.routing import Decision, Priced, Route, candidates
 from router.snapshot.config import Pack
 from schemas.agi import (
@@ -103,14 +104,15 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
             (ROUTES, "0"),
         ]
         return found
-    for number, route in enumerate(answer.decision.routes, start=1):
+    texts = route_facts_texts(answer.decision)
+    for number, (route, text) in enumerate(zip(answer.decision.routes, texts, strict=True), start=1):
         # Built from the gateway's own prefix and checked digits only: nothing from the wire reaches Dial.
         sent = route.sent
         dialled = f"PJSIP/{route.vendor.tech_prefix}{sent.callee}@{route.vendor.endpoint}"
         found += [
             (f"ROUTE_{number}_DIAL", dialled),
             (f"ROUTE_{number}_TIMEOUT", str(route.vendor.ring_seconds)),
-            (f"ROUTE_{number}_FACTS", encode_facts(route_facts(answer.decision, route))),
+            (f"ROUTE_{number}_FACTS", text),
         ]
         if sent.caller:
             found.append((f"ROUTE_{number}_CALLER", sent.caller))

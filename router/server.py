@@ -18,8 +18,10 @@ from router.agi import AgiApplication, AgiError, AgiRequest
 from router.answer import Answer, Attempt, call_facts, routed_event, variables
 from router.disks import Disks
 from router.holder import SnapshotHolder
+from router.quality_reader import QualityReader
 from router.routing import Request, World, decide
 from router.settings import RouterSettings
+from router.shed import Shedder
 from router.spool import Spool
 from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, AGI_SCRIPT
 from schemas.ids import IdError, check_call_id, node_of
@@ -27,7 +29,6 @@ from sinks.beat import send_beat
 
 log = structlog.get_logger(__name__)
 BEAT_SECONDS: Final = 1.0
-_BACKLOG: Final = 1024
 # The spool's thread renders decisions in Python; a session that is ready must not wait for the usual 5 ms behind it.
 _SWITCH_SECONDS: Final = 0.0005
 
@@ -41,6 +42,7 @@ class Router:
         self._admission = Admission(settings)
         self._disks = Disks(settings, self._admission.low_disks)
         self._snapshots = SnapshotHolder(settings.snapshot)
+        self._quality = QualityReader(settings.kafka)
         self._spool = Spool(settings.spool, settings.kafka, settings.spool_limit)
         self.decided = 0
 
@@ -51,6 +53,10 @@ class Router:
         application = AgiApplication(settings, loop)
         application.add_route(AGI_SCRIPT, self.route)
         application.add_route("ping", self.ping)
+        shedder = Shedder(
+            application.lag, lambda: application.sessions, self._admission.line, lambda: self._snapshots.current
+        )
+        application.gate = shedder.refuse
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
@@ -58,12 +64,12 @@ class Router:
         await self._admission.open()
         await self._disks.look()  # before the first call
         self._spool.start()
-        server = await asyncio.start_server(
-            application.handler, settings.host, settings.port, limit=settings.max_header_bytes, backlog=_BACKLOG
-        )
+        self._quality.start()
+        server = await application.listen(settings.host, settings.port, inherited=settings.listener)
         log.info("router listens", host=settings.host, port=settings.port)
         background = [
-            asyncio.create_task(work) for work in (self._snapshots.run(), self._disks.run(), self._beat(application))
+            asyncio.create_task(work)
+            for work in (self._snapshots.run(), self._disks.run(), self._beat(application, shedder))
         ]
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -73,6 +79,7 @@ class Router:
             task.cancel()
         results = await asyncio.gather(*background, return_exceptions=True)
         await self._admission.close()
+        await asyncio.to_thread(self._quality.stop)
         await asyncio.to_thread(self._spool.stop)
         for result in results:
             if (
@@ -87,15 +94,17 @@ class Router:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(application.idle.wait(), self._settings.deadline_seconds)
 
-    async def _beat(self, application: AgiApplication) -> None:
+    async def _beat(self, application: AgiApplication, shedder: Shedder) -> None:
         while True:
             current = self._snapshots.current
             if current is not None:
                 send_beat(
                     self._settings.beat,
                     detail=f"generation {current.config.generation}, {self.decided} decided, "
-                    f"{application.sessions} open, {application.shed} shed, {application.broken} broken, "
-                    f"{self._spool.waiting} decisions wait" + (f", {self._disks.said}" if self._disks.said else ""),
+                    f"{application.sessions} open, {application.shed + shedder.shed} shed, "
+                    f"{application.broken} broken, {self._spool.waiting} decisions wait"
+                    + (f", {self._disks.said}" if self._disks.said else "")
+                    + (f", {self._snapshots.building}" if self._snapshots.building else ""),
                 )
             await asyncio.sleep(BEAT_SECONDS)
 
@@ -103,16 +112,21 @@ class Router:
         """The health check: a whole session, without a call."""
         await request.command("NOOP streamco")
 
+    async def look_up(self, asked: Request) -> Request:
+        """What others have to be asked before the decision, each within its own time; nobody is."""
+        return asked
+
     async def route(self, request: AgiRequest) -> None:
         """One call: decide, admit, answer by variables, and let the decision be known."""
         call_id, asked, started_at_ms = read_request(request)
-        snapshot = self._snapshots.current
+        asked = await self.look_up(asked)
+        snapshot = self._snapshots.current  # after what is waited for: the newest decides
         if snapshot is None:
             # No DECISION is set: the dialplan refuses the call as ROUTER UNAVAILABLE and journals it.
             raise AgiError("no snapshot yet")
         before_ns = time.perf_counter_ns()
         decision = decide(
-            World(snapshot),
+            World(snapshot, self._quality.current),
             asked,
             time.time_ns() // 1_000_000,
             expected_seconds=self._settings.snapshot.expected_call_seconds,
@@ -132,7 +146,7 @@ class Router:
 
 def read_request(request: AgiRequest) -> tuple[str, Request, int]:
     """(call_id, the attempt, its start in unix ms) of a session's arguments. Raises AgiError for what is not ours."""
-    arguments = [unquote(argument, errors="replace") for argument in request.arguments]
+    arguments = [unquote(argument, errors="replace") if "%" in argument else argument for argument in request.arguments]
     if not len(AGI_ARGUMENTS) <= len(arguments) <= len(AGI_ARGUMENTS + AGI_OPTIONAL_ARGUMENTS):
         raise AgiError(f"{len(arguments)} arguments: {', '.join(AGI_ARGUMENTS)} are needed")
     call_id, endpoint, remote_address, callee, caller, started_at, *more = arguments

@@ -24,6 +24,10 @@ class RouterSettings(Frozen):
     `peers_allowed`: addresses or networks that may open a session; nothing else is answered.
     `spool_limit`: decisions that may wait for Kafka; beyond it the oldest are dropped, and counted loudly: a decision
     explains a call, it never bills it.
+    `listener`: the file descriptor of a listening socket that several router processes of this machine share, given by
+    whoever starts them; without it the process listens at `host` and `port` itself.
+    `most_lag_seconds`, `most_wait_seconds`: when the event loop is later than that, or the first call that waits for
+    PostgreSQL has waited longer, new calls are refused at once (overload.py says when exactly).
     `disk_reserve_bytes`: with less than that free on the spool's disk, new calls are refused.
     """
 
@@ -31,6 +35,7 @@ class RouterSettings(Frozen):
     kafka: Kafka
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 14573
+    listener: Annotated[int, Field(ge=3)] | None = None
     peers_allowed: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     beat: Path | None = None
     spool: Path
@@ -40,6 +45,8 @@ class RouterSettings(Frozen):
     header_seconds: Annotated[float, Field(gt=0, le=30)] = 2.0
     max_header_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 16_384
     max_sessions: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    most_lag_seconds: Annotated[float, Field(gt=0, le=1)] = 0.02
+    most_wait_seconds: Annotated[float, Field(gt=0, le=1)] = 0.2
     admission_seconds: Annotated[float, Field(gt=0, le=10)] = 1.0
     admission_connections: Annotated[int, Field(ge=1, le=64)] = 8
     hold_seconds: Annotated[int, Field(ge=1, le=3600)] = 60  # of talk that a quantum pays for

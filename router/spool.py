@@ -1,7 +1,8 @@
-"""Decisions on their way to Kafka: first into a bounded SQLite file, then, when the broker takes them, out of it.
+"""Decisions on their way to Kafka; what the broker does not take at once waits in a bounded SQLite file.
 
 A decision explains a call and never bills it, so a call never waits for one: the session hands it over and goes on;
-a thread writes batches and sends them. Kafka away: the file grows to its limit, then the oldest go, and are counted.
+a thread sends batches. Kafka away: they are written to the file, which grows to its limit, then the oldest go, and are
+counted. A router killed by -9 loses the explanations of its last batch.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -80,7 +81,17 @@ class Spool:
         while going_on:
             database = database or self._open()
             going_on, batch = self._take()
-            self._store(database, batch)
+            sent = False
+            try:
+                if producer is not None and not self.waiting:
+                    self._send_events(producer, batch)
+                    sent = True
+            except (KafkaError, OSError) as error:
+                log.warning("decisions wait: Kafka away", error=repr(error)[:200])
+                _close(producer, seconds=0)
+                producer, retry_at = None, time.monotonic() + _RETRY_SECONDS
+            if not sent:
+                self._store(database, batch)
             if database is None or time.monotonic() < retry_at:
                 continue
             try:
@@ -173,10 +184,17 @@ class Spool:
     def _send(self, database: sqlite3.Connection, producer: KafkaProducer) -> None:
         """Send what waits, oldest first; it leaves the file only when the broker has all of it."""
         rows = database.execute("SELECT id, call_id, event FROM decisions ORDER BY id LIMIT ?", (_BATCH,)).fetchall()
-        if not rows:
+        if rows:
+            self._send_events(producer, [(call_id, event) for _, call_id, event in rows])
+            database.execute("DELETE FROM decisions WHERE id <= ?", (rows[-1][0],))
+            self.waiting -= len(rows)
+
+    def _send_events(self, producer: KafkaProducer, batch: Sequence[tuple[str, bytes]]) -> None:
+        """Send, and return when the broker has all of it. Raises KafkaError, OSError."""
+        if not batch:
             return
         by_partition: dict[int, list[bytes]] = {}
-        for _, call_id, event in rows:
+        for call_id, event in batch:
             by_partition.setdefault(partition_of(call_id, self._kafka.partitions), []).append(event)
         sent = [
             producer.send(DECISIONS.name, value=frame, partition=partition)
@@ -186,7 +204,6 @@ class Spool:
         producer.flush(timeout=_SEND_SECONDS)
         for future in sent:
             future.get(timeout=_SEND_SECONDS)
-        database.execute("DELETE FROM decisions WHERE id <= ?", (rows[-1][0],))
 
 
 def _close(producer: KafkaProducer | None, seconds: float) -> None:

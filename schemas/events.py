@@ -129,7 +129,7 @@ class CallEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     last_facts: Facts | None  # payable
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One vendor as a decision saw it, taken (`position` from 1) or not (`verdict` says why)."""
 
     vendor_company_id: RowId

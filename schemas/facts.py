@@ -87,8 +87,8 @@ _INTEGERS: Final = frozenset(
 )
 _SIDE_LETTER: Final = {"receivable": "r", "payable": "p"}
 _SIDE_OF: Final = {letter: side for side, letter in _SIDE_LETTER.items()}
-_ROUNDING_LETTER: Final = {"up": "u", "nearest": "n", "none": "t"}  # t: truncated
-_ROUNDING_OF: Final = {letter: name for name, letter in _ROUNDING_LETTER.items()}
+ROUNDING_LETTER: Final = {"up": "u", "nearest": "n", "none": "t"}  # t: truncated
+_ROUNDING_OF: Final = {letter: name for name, letter in ROUNDING_LETTER.items()}
 _SHAPES: Final = {
     "side": ("([rp])", '"%s"'),
     "currency": ("([A-Z]{3})", '"%s"'),
@@ -113,7 +113,7 @@ def encode_facts(facts: Facts) -> str:
         f"{facts.customer_peer_id};{facts.vendor_company_id};{facts.vendor_peer_id};{facts.account_id};"
         f"{facts.currency};{facts.code};{facts.price_id};{facts.destination_id};{facts.price_e8};"
         f"{facts.connect_fee_micros};{facts.minimum_seconds};{facts.increment_seconds};{facts.free_seconds};"
-        f"{facts.rounding_decimals};{_ROUNDING_LETTER[facts.duration_rounding]};{facts.caller};{facts.callee}"
+        f"{facts.rounding_decimals};{ROUNDING_LETTER[facts.duration_rounding]};{facts.caller};{facts.callee}"
     )
 
 

@@ -38,8 +38,12 @@ DEAD_LETTERS: Final = Topic("dead-letters", "dead_letter: what could not be proc
 # The changelogs of the live tables, which the dashboards read from the beginning. Message: key call_id or node, JSON.
 ACTIVE_CALLS: Final = Topic("active-calls", "the state of each call that is going on", "call_id", False, True)
 NODE_STATES: Final = Topic("node-states", "the last heartbeat of each node", "node", False, True)
+# Read whole by every router, and by what shows it. Message: schemas/quality.py as JSON.
+QUALITY: Final = Topic(
+    "quality", "sums over the last minutes, of each vendor, code and customer", "Quality.key", False, True
+)
 
-TOPICS: Final = (CALLS, DECISIONS, NODES, RATED_LEGS, DEAD_LETTERS, ACTIVE_CALLS, NODE_STATES)
+TOPICS: Final = (CALLS, DECISIONS, NODES, RATED_LEGS, DEAD_LETTERS, ACTIVE_CALLS, NODE_STATES, QUALITY)
 
 # The topics whose old ranges are sealed and deleted, and the consumer groups of ours that must have done with them.
 SEALED: Final[Mapping[Topic, tuple[str, ...]]] = MappingProxyType(

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from configuration.settings import NodeSettings, TrickleSettings
     from dashboards.settings import DashboardsSettings
     from router.agent.settings import AgentSettings
+    from router.check import CheckSettings
     from router.settings import RouterSettings
     from simulator.settings import SimulatorSettings
     from sinks.audit import AuditSettings
     from sinks.auditor.settings import AuditorSettings
     from streams.settings import StreamsSettings
 
-STREAM_ROLES = ("billing", "cdrs", "live")
+STREAM_ROLES = ("billing", "cdrs", "live", "quality")
 
 
 def _secret(value: SecretStr | None, name: str) -> SecretStr:
@@ -100,6 +101,13 @@ def router(settings: Settings) -> "RouterSettings":
     )
 
 
+def check(settings: Settings) -> "CheckSettings":
+    """Check routing: the routers' own snapshots, and where those of other moments are built."""
+    from router.check import CheckSettings
+
+    return CheckSettings(live=router(settings).snapshot, directory=settings.home / "check")
+
+
 def agent(settings: Settings, node: str) -> "AgentSettings":
     """The agent of a node. The AMI of a node that runs here is on loopback."""
     from router.agent.settings import AgentSettings
@@ -125,7 +133,8 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
 def stream_workers(settings: Settings) -> dict[str, str]:
     """The component name of each stream worker, and what it is: ROLE, or ROLE-N from the second of a role on.
 
-    The first of each role keep their names whatever the numbers are: streams-1 billing, streams-2 cdrs, streams-3 live.
+    The first of each role keep their names whatever the numbers are: streams-1 billing, streams-2 cdrs, streams-3 live,
+    streams-4 quality.
     """
     further = [f"billing-{number}" for number in range(1, settings.billing_workers)]
     further += [f"cdrs-{number}" for number in range(1, settings.cdrs_workers)]
@@ -150,6 +159,7 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
             "clickhouse": clickhouse(settings),
             "data_directory": places.streams / which,
             "beat": places.beat(names[which]),
+            "quality_window_seconds": settings.quality_window_seconds,
         }
     )
 

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     # How long a call is taken to be when margins are compared (a minimum or a connect fee weighs more on a short one).
     expected_call_seconds: Annotated[int, Field(ge=1, le=3600)] = 180
 
+    # Quality (ASR, NER, ACD, PDD) that routes are ordered by: that of the legs that ended in so many last seconds.
+    quality_window_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
+
     # With less than that free on a disk that we write to, it counts as nearly full, and new calls are refused.
     disk_reserve_megabytes: Annotated[int, Field(ge=64, le=1 << 30)] = 1024
     audit_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0

@@ -81,7 +81,9 @@ def processes(settings: Settings) -> list[Component]:
     for node in settings.nodes:
         ours.append(_own(settings, f"node-agent-{node}", ("node-agent", node), needs=("kafka",)))
     for name, which in rooms.stream_workers(settings).items():
-        needs = {"billing": ("kafka", "postgres"), "cdrs": _STORES, "live": ("kafka",)}[which.partition("-")[0]]
+        needs = {"billing": ("kafka", "postgres"), "cdrs": _STORES, "live": ("kafka",), "quality": ("kafka",)}[
+            which.partition("-")[0]
+        ]
         ours.append(_own(settings, name, ("streams", which), needs=needs))
     ours.append(_own(settings, "auditor", ("auditor",), needs=_STORES))
     ours.append(

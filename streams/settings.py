@@ -7,7 +7,7 @@ from pydantic import Field
 
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
 
-Role = Literal["billing", "cdrs", "live"]
+Role = Literal["billing", "cdrs", "live", "quality"]
 
 
 class StreamsSettings(Frozen):
@@ -18,6 +18,7 @@ class StreamsSettings(Frozen):
     `insert_seconds`: a leg waits at most so long for others to share its insert into ClickHouse.
     `send_seconds`: what Kafka has not acknowledged by then ends the worker.
     `standstill_seconds`: a worker with a partition that has messages and no progress for so long ends itself.
+    `quality_window_seconds`: quality is that of the legs that ended in so many last seconds.
     `asleep_seconds`: a worker that finds that it did not run for so long ends itself: others have its partitions.
     """
 
@@ -35,4 +36,5 @@ class StreamsSettings(Frozen):
     send_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
     commit_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
     standstill_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    quality_window_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
     asleep_seconds: Annotated[float, Field(gt=0, le=3600)] = 6.0

@@ -1,8 +1,11 @@
 """A stream worker: one process, one role, crash-only. It works, or it ends non-zero and is started again."""
 
 import logging
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import faust
@@ -16,6 +19,7 @@ from streams.billing import add_billing
 from streams.cdrs import add_cdrs
 from streams.folds.standstill import Partition
 from streams.live import add_live
+from streams.quality import run_quality
 from streams.settings import Role, StreamsSettings
 from streams.watch import Watch
 
@@ -27,6 +31,8 @@ READ: Final[dict[Role, set[str]]] = {
     "cdrs": {RATED_LEGS.name, DECISIONS.name},
     "live": {CALLS.name, NODES.name},
 }
+# Those that keep no more than a window: they read the log without a group, and have nothing that could stand still.
+_PLAIN: Final[dict[Role, Callable[[StreamsSettings, Callable[[float], bool]], None]]] = {"quality": run_quality}
 
 
 class _Seldom(logging.Filter):
@@ -69,6 +75,14 @@ def assigned(app: faust.App, role: Role) -> set[Partition]:
 
 def run(settings: StreamsSettings) -> None:
     """Work until SIGTERM; ends the process with a non-zero code when the worker crashed."""
+    if settings.role in _PLAIN:
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        log.info("stream worker starts", role=settings.role, instance=settings.instance)
+        _PLAIN[settings.role](settings, stop.wait)
+        log.info("stream worker ends", role=settings.role)
+        return
     uvloop.install()
     for name in ("aiokafka", "faust.transport.drivers.aiokafka", "mode"):
         for handler_filter in [_Seldom()]:

@@ -6,22 +6,10 @@ from typing import Any, Final
 from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
+from dashboards.routing_words import WHY, why_not
 from schemas.events import CallRouted, Candidate
 from schemas.refusals import Verdict
 
-_WHY: Final[Mapping[str, str]] = {
-    Verdict.TAKEN: "in the hunt",
-    Verdict.SURPLUS: "good, but behind the longest hunt allowed",
-    Verdict.DISABLED: "the vendor is disabled",
-    Verdict.BLOCKED_CODE: "its deck blocks this code",
-    Verdict.NO_CODE: "its deck has no price for this number",
-    Verdict.OTHER_CURRENCY: "sells in another currency",
-    Verdict.NO_PROFIT: "costs more than the profit rule allows",
-    Verdict.OWN_COMPANY: "the caller's own company",
-    Verdict.LIMIT: "its limit of calls was reached",
-    Verdict.BLOCKED: "one of its rules blocks the call",
-    Verdict.BAD_TRANSLATION: "its patterns make no number of this one",
-}
 _TAKEN: Final = {"taken": "params.value === 'TAKEN'", "dim": "params.value !== 'TAKEN'"}
 
 
@@ -29,15 +17,12 @@ def decided(decision: CallRouted) -> str:
     """When, on which configuration, how fast; what was sold and held, or why it was refused."""
     when = moment(decision.routed_at_ms)
     first = f"Decided in {decision.decision_micros:,} µs on configuration {decision.generation}, at {when}. "
+    because = f": {decision.detail}" if decision.detail else ""
     if decision.reason:
-        return first + f"Refused: {decision.reason}{_because(decision.detail)}."
+        return first + f"Refused: {decision.reason}{because}."
     sold = f"Sold at {formats.price(decision.price_e8)} {decision.currency} a minute (code {decision.code}). "
     held = f"Held {formats.money(decision.hold_micros, decision.currency, 6)}; " if decision.hold_micros else ""
     return first + sold + held + f"longest call {formats.duration(decision.max_call_ms / 1000)}."
-
-
-def _because(detail: str) -> str:
-    return f": {detail}" if detail else ""
 
 
 def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> Any:
@@ -76,10 +61,10 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
 def why(candidate: Candidate, legs: Sequence[Mapping[str, Any]]) -> str:
     """Why a vendor was not taken; for one in the hunt, what came of it."""
     if candidate.verdict != Verdict.TAKEN:
-        return _WHY.get(candidate.verdict, "") + _because(candidate.detail)
+        return why_not(candidate)
     leg = next((one for one in legs if one["leg"] == candidate.position), None)
     if leg is None:
-        return "in the hunt, not reached" if any(one["leg"] == 0 for one in legs) else _WHY[Verdict.TAKEN]
+        return "in the hunt, not reached" if any(one["leg"] == 0 for one in legs) else WHY[Verdict.TAKEN]
     if leg["answered"]:
         return f"answered, {formats.talk(leg['duration_ms'])} of talk"
     sip = f", SIP {leg['sip_code']}" if leg["sip_code"] else ""

@@ -5,7 +5,7 @@ class or priority, disabled, another currency, the originator's own company) are
 stops at the first cost above what profit control allows, since all behind it is dearer, and at the longest hunt.
 """
 
-from router.routing.model import Decision, Inbound, Priced, Request, Route, World
+from router.routing.model import Decision, Inbound, Priced, Request, Route, Sent, World
 from router.routing.numbers import sent_to, sent_to_most
 from router.routing.plan import plan_of
 from router.snapshot.code_index import NO_CODE
@@ -20,8 +20,7 @@ def choose(
     world: World, request: Request, inbound: Inbound, peer: Peer, price: Priced, now_ms: int, expected_seconds: int
 ) -> Decision:
     """The routes of a call whose caller's side is settled: `peer` and `price` are those of `inbound`."""
-    matrix = world.snapshot.matrix
-    code = matrix.index.find(inbound.callee)
+    code = world.snapshot.index.find(inbound.callee)
     plan = plan_of(world.snapshot, peer)
     income_e8 = int(comparable_e8(peer.pack, price.price_e8, expected_seconds, income=True))
     most_cost_e8 = _most_cost_e8(peer, income_e8)
@@ -29,29 +28,45 @@ def choose(
     routes: list[Route] = []
     dear = False  # whether a vendor that may be tried costs more than it may
     if code != NO_CODE:
-        width = len(matrix.vendors)
-        first = code * width
-        order = bytes(matrix.order[first : first + width])
-        cost, row, vendors = matrix.cost, matrix.row, matrix.vendors
         for group in plan.groups:
-            for vendor in order.translate(None, group.removed):
-                cost_e8 = cost[first + vendor]
-                if cost_e8 > most_cost_e8 or len(routes) == MAX_ROUTES:
-                    dear = True
-                    break
-                terminator = vendors[vendor]
-                sent = usual
-                if sent is None or terminator.peer_id in numbers.ruled:
-                    sent = sent_to(numbers, inbound, terminator, now_ms)
-                if sent is not None:
-                    routes.append(Route(terminator, price_of(matrix, row[first + vendor]), cost_e8, sent))
+            room = MAX_ROUTES - len(routes)
+            if not room:
+                break
+            found: list[tuple[int, int, VendorMatrix, Sent]] = []  # cost, vendor among all, its matrix, its numbers
+            for matrix, removed in group.parts:
+                first = code * len(matrix.vendors)
+                order = bytes(matrix.order[first : first + len(matrix.vendors)]).translate(None, removed)
+                taken = 0
+                for vendor in order:
+                    cost_e8 = matrix.cost[first + vendor]
+                    if cost_e8 > most_cost_e8:
+                        dear = True
+                        break
+                    if taken == room:
+                        break
+                    terminator = matrix.vendors[vendor]
+                    sent = usual
+                    if sent is None or terminator.peer_id in numbers.ruled:
+                        sent = sent_to(numbers, inbound, terminator, now_ms)
+                    if sent is not None:
+                        taken += 1
+                        found.append((cost_e8, matrix.first + vendor, matrix, sent))
+            if len(group.parts) > 1:
+                found.sort(key=_by_cost)
+                del found[room:]
+            for cost_e8, vendor, matrix, sent in found:
+                routes.append(Route(world.snapshot.vendors[vendor], price_of(matrix, code, vendor), cost_e8, sent))
     refusal = None if routes else (Refusal.NO_PROFITABLE_ROUTE if dear else Refusal.NO_ROUTE)
     return Decision(world, request, inbound, refusal, tuple(routes), code, income_e8, most_cost_e8, plan, now_ms)
 
 
-def price_of(matrix: VendorMatrix, row: int) -> Priced:
-    """The price of a row of the matrix."""
-    return Priced(matrix.index.text(matrix.row_code[row]), matrix.row_price_id[row], matrix.row_price_e8[row])
+def price_of(matrix: VendorMatrix, code: int, vendor: int) -> Priced:
+    """The price that a vendor of the matrix (by its place among the snapshot's) has for a code; it must have one."""
+    return Priced(*matrix.price(code, vendor - matrix.first))
+
+
+def _by_cost(found: tuple[int, int, VendorMatrix, Sent]) -> tuple[int, int]:
+    return found[:2]
 
 
 def _most_cost_e8(peer: Peer, income_e8: int) -> int:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from router.routing.choose import price_of
-from router.routing.model import Decision, Route, Sent
+from router.routing.model import Decision, Priced, Route, Sent
 from router.routing.numbers import to_send
 from router.snapshot.code_index import NO_CODE
-from router.snapshot.prices import BLOCKED_ROW, NO_COST
+from router.snapshot.prices import NO_COST
 from schemas.events import Candidate
 from schemas.refusals import Verdict
 
@@ -20,17 +20,13 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
     plan, snapshot = decision.plan, decision.snapshot
     if plan is None:
         return
-    matrix = snapshot.matrix
     taken = {route.vendor.peer_id: (position, route) for position, route in enumerate(decision.routes, start=1)}
     for index, entry in plan.entries.items():
-        vendor = matrix.vendors[index]
-        cell = decision.matrix_code * len(matrix.vendors) + index
-        row = matrix.row[cell] if decision.matrix_code != NO_CODE else -1
-        price = price_of(matrix, row) if row >= 0 else None
-        cost_e8 = matrix.cost[cell] if price is not None else None
+        vendor = snapshot.vendors[index]
+        digits, price, cost_e8 = _found(decision, index)
         comparable = cost_e8 is not None and plan.left_out.get(index) is not Verdict.OTHER_CURRENCY
         position, route = taken.get(vendor.peer_id, (0, None))
-        verdict, detail = _verdict(decision, index, row, cost_e8, route)
+        verdict, detail = _verdict(decision, index, digits, cost_e8, route)
         yield Candidate(
             vendor_company_id=vendor.company_id,
             vendor_peer_id=vendor.peer_id,
@@ -50,7 +46,22 @@ def _candidates(decision: Decision) -> Iterator[Candidate]:
         )
 
 
-def _verdict(decision: Decision, index: int, row: int, cost_e8: int | None, route: Route | None) -> tuple[Verdict, str]:
+def _found(decision: Decision, index: int) -> tuple[int, Priced | None, int | None]:
+    """Of a vendor: the digits of its code that matches (0: none), its price and its comparable cost, if it has any."""
+    matrix = decision.snapshot.matrix_of(index)
+    if decision.matrix_code == NO_CODE:
+        return 0, None, None
+    cell = decision.matrix_code * len(matrix.vendors) + index - matrix.first
+    digits = matrix.digits[cell]
+    price = price_of(matrix, decision.matrix_code, index) if digits else None
+    if price is None or price.price_e8 < 0:
+        return digits, None, None
+    return digits, price, matrix.cost[cell]
+
+
+def _verdict(
+    decision: Decision, index: int, digits: int, cost_e8: int | None, route: Route | None
+) -> tuple[Verdict, str]:
     """(verdict, which rule of the vendor's it was, where that is not clear from the verdict)."""
     assert decision.plan is not None  # noqa: S101 (for the type checker: only decisions with a plan come here)
     if route is not None:
@@ -58,10 +69,10 @@ def _verdict(decision: Decision, index: int, row: int, cost_e8: int | None, rout
     if index in decision.plan.left_out:
         return decision.plan.left_out[index], ""
     if cost_e8 is None:
-        return Verdict.BLOCKED_CODE if row == BLOCKED_ROW else Verdict.NO_CODE, ""
+        return Verdict.BLOCKED_CODE if digits else Verdict.NO_CODE, ""
     if cost_e8 > decision.most_cost_e8:
         return Verdict.NO_PROFIT, ""
-    vendor = decision.snapshot.matrix.vendors[index]
+    vendor = decision.snapshot.vendors[index]
     sent = to_send(decision.snapshot.numbers, decision.inbound, vendor, decision.now_ms)
     return (Verdict.SURPLUS, "") if isinstance(sent, Sent) else (sent.verdict, sent.detail)
 

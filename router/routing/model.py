@@ -9,7 +9,7 @@ import msgspec
 from router.snapshot.code_index import NO_CODE
 from router.snapshot.config import Peer, RouteEntry
 from router.snapshot.prices import NO_COST
-from router.snapshot.store import Snapshot
+from router.snapshot.store import Snapshot, VendorMatrix
 from schemas.quality import Quality
 from schemas.refusals import Refusal, Verdict
 
@@ -74,14 +74,14 @@ class Group(NamedTuple):
     """The vendors of one priority of a route class, as far as one originator may use them."""
 
     priority: int
-    removed: bytes  # all other vendors, for translate
+    parts: tuple[tuple[VendorMatrix, bytes], ...]  # of each matrix: all its other vendors, for translate
 
 
 class Plan(NamedTuple):
     """How an originator's company uses a route class: its groups in order, and why vendors are left out of them."""
 
     groups: tuple[Group, ...]
-    left_out: dict[int, Verdict]  # by vendor's index in the matrix
+    left_out: dict[int, Verdict]  # by vendor's place among the snapshot's
     entries: dict[int, RouteEntry]
 
 
@@ -107,7 +107,7 @@ class Decision(msgspec.Struct, frozen=True):
     inbound: Inbound
     refusal: Refusal | None
     routes: tuple[Route, ...] = ()
-    matrix_code: int = NO_CODE
+    matrix_code: int = NO_CODE  # in the index of the vendors' codes
     income_e8: int = 0  # the customer's comparable price
     most_cost_e8: int = NO_COST  # the dearest comparable cost that profit control allows
     plan: Plan | None = None

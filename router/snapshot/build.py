@@ -1,12 +1,17 @@
 """The builder: a process of its own that turns the configuration in PostgreSQL into snapshots, so that no call waits.
 
-Started by the router as `python -m router.snapshot.build`, settings as JSON on its standard input. It builds when
-NOTIFY announces a new generation and when a future price comes into force. PostgreSQL away: it tries again; the routers
-go on with the snapshot that they have. A configuration that cannot be built leaves the last good one live.
+Started by a router as `python -m router.snapshot.build`, settings as JSON on its standard input; of all routers that
+share a directory one has a builder. It builds when NOTIFY announces a new generation, and ahead of the moment at which
+a price comes into force. PostgreSQL away: it tries again; the routers go on with the snapshot that they have. A
+configuration that cannot be built leaves the last good one live.
 """
 
+import fcntl
+import os
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -14,54 +19,161 @@ import psycopg
 import structlog
 
 from router.settings import SnapshotSettings
-from router.snapshot import store
+from router.snapshot.arrays import map_arrays
+from router.snapshot.assemble import Assembly
 from router.snapshot.config import Config
+from router.snapshot.decks import DeckFiles, DecksAt, database_name, read_decks
+from router.snapshot.errors import SnapshotError
+from router.snapshot.manifest import (
+    ARRAYS,
+    Manifest,
+    Pointer,
+    clean_up,
+    generations,
+    read_manifest,
+    write_generation,
+    write_pointer,
+)
 from router.snapshot.pools import write_pools
-from router.snapshot.prices import Deck, SnapshotError, deck_arrays, in_force, vendor_arrays
-from router.snapshot.reader import read_config, read_deck
+from router.snapshot.reader import read_config
 from schemas.connections import Postgres
 from sinks.parent import end_with_parent
 
 log = structlog.get_logger(__name__)
 CHANNEL: Final = "streamco_configuration"
 LOOK_SECONDS: Final = 15.0  # a generation whose NOTIFY was missed is found after this
+PREPARE_SECONDS: Final = 120.0  # ahead of its moment the next snapshot is built: more than any build takes
+BUILDING: Final = "building"
+LOCK: Final = "builder.lock"
+HAS_BUILDER: Final = 75  # the exit code where another builder is at work in the directory
 _RETRY_SECONDS: Final = 1.0
+_LOCK_SECONDS: Final = 2.0  # a builder that has just been ended may still hold it
+_SAY_SECONDS: Final = 1.0
 
 
-def build(connection: psycopg.Connection[Any], settings: SnapshotSettings, now_ms: int) -> Config:
-    """Read all in one transaction, write a snapshot, make it the newest. Raises SnapshotError, psycopg.Error."""
-    cache = settings.directory / "decks"
-    cache.mkdir(parents=True, exist_ok=True)
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        config = read_config(connection, now_ms)
-        rows = {deck_id: read_deck(connection, deck_id, version, cache) for deck_id, version in config.decks}
-        write_pools(connection, settings.directory, config.numbers.pools)
-    changes: list[int] = []
+class Builder:
+    """Builds what is in force, and what comes into force next: that is ready before its moment."""
 
-    def deck(deck_id: int, *, allow_free: bool) -> Deck:
-        prices, next_ms = in_force(rows[deck_id], now_ms, allow_free=allow_free)
-        if next_ms is not None:
-            changes.append(next_ms)
-        return prices
+    def __init__(self, settings: SnapshotSettings, clock_ms: Callable[[], int]) -> None:
+        """Nothing is read yet. A generation on disk is built upon if it is whole."""
+        self._settings = settings
+        self._directory = settings.directory
+        self._clock_ms = clock_ms
+        self._files: DeckFiles | None = None
+        self._before: Manifest | None = None
+        self._pointer = Pointer()
+        self._said_at = 0.0
+        self.built: Config | None = None
+        self.prepared: Config | None = None
 
-    vendors = [peer for peer in config.peers if not peer.originator]
-    matrix = vendor_arrays(
-        [deck(peer.deck_id, allow_free=peer.pack.allow_free_codes) for peer in vendors],
-        [peer.pack for peer in vendors],
-        settings.expected_call_seconds,
-    )
-    # A customer's free codes are judged at the decision, by the pack of the peer that calls.
-    sold = sorted({peer.deck_id for peer in config.peers if peer.originator})
-    decks = {deck_id: deck_arrays(deck(deck_id, allow_free=True)) for deck_id in sold}
-    config = msgspec.structs.replace(config, next_change_at_ms=min(changes, default=None))
-    store.write(settings.directory, f"g{config.generation:012d}-{now_ms}", config, matrix, decks)
-    return config
+    def step(self, connection: psycopg.Connection[Any]) -> None:
+        """Build what has changed since, if anything has. Raises SnapshotError, psycopg.Error."""
+        row = connection.execute("SELECT generation FROM configuration_generation").fetchone()
+        now_ms = self._clock_ms()
+        changed = self.built is None or row is None or row[0] != self.built.generation
+        if not changed and self.prepared is not None and now_ms >= self._pointer.next_from_ms:
+            self._publish(Pointer(self._pointer.next_name))
+            self.built, self.prepared = self.prepared, None
+        elif changed or self._due(now_ms):
+            self._build(connection, now_ms)
+        if self.built is not None and self.prepared is None:
+            boundary_ms = self.built.next_change_at_ms
+            if boundary_ms is not None and 0 < boundary_ms - self._clock_ms() <= PREPARE_SECONDS * 1000:
+                self._prepare(self.built, boundary_ms)
+
+    def wait_seconds(self) -> float:
+        """How long nothing comes due by itself."""
+        due_ms = self.built.next_change_at_ms if self.built is not None else None
+        if due_ms is None:
+            return LOOK_SECONDS
+        early = 0 if self.prepared is not None else PREPARE_SECONDS
+        return max(0.01, min(LOOK_SECONDS, (due_ms - self._clock_ms()) / 1000 - early))
+
+    def _due(self, now_ms: int) -> bool:
+        due_ms = self.built.next_change_at_ms if self.built is not None else None
+        return due_ms is not None and now_ms >= due_ms
+
+    def _build(self, connection: psycopg.Connection[Any], now_ms: int) -> None:
+        started = time.perf_counter()
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if self._files is None:
+                self._files = DeckFiles(self._directory / "decks", database_name(connection))
+                self._adopt()
+            config = read_config(connection, now_ms)
+            read_decks(connection, config.decks, self._files, self._reading)
+            write_pools(connection, self._directory, config.numbers.pools)
+        seconds = time.perf_counter() - started
+        config, name = self._assemble(config, now_ms)
+        self._publish(Pointer(name))
+        self.built, self.prepared = config, None
+        self._files.keep_only(config.decks)
+        log.info(
+            "snapshot built",
+            name=name,
+            generation=config.generation,
+            seconds=round(time.perf_counter() - started, 3),
+            reading_seconds=round(seconds, 3),
+            peers=len(config.peers),
+            decks=len(config.decks),
+        )
+
+    def _prepare(self, built: Config, boundary_ms: int) -> None:
+        """What comes into force at a moment, built ahead: the routers take it then. A change before it discards it."""
+        config, name = self._assemble(built, boundary_ms)
+        self._publish(Pointer(self._pointer.name, name, boundary_ms))
+        self.prepared = config
+        log.info("next snapshot prepared", name=name, from_ms=boundary_ms)
+
+    def _assemble(self, config: Config, at_ms: int) -> tuple[Config, str]:
+        assert self._files is not None  # noqa: S101 (for the type checker: decks were read before)
+        decks = DecksAt(self._files, dict(config.decks), at_ms)
+        assembly = Assembly(
+            self._directory, decks, self._settings.expected_call_seconds, self._before, progress=self._making
+        )
+        self._before = assembly.run(config)
+        config = msgspec.structs.replace(config, taken_at_ms=at_ms, next_change_at_ms=decks.next_change_ms())
+        name = f"g{config.generation:012d}-{at_ms}"
+        write_generation(self._directory, name, config, self._before)
+        return config, name
+
+    def _publish(self, pointer: Pointer) -> None:
+        write_pointer(self._directory, pointer)
+        self._pointer = pointer
+        clean_up(self._directory)
+        (self._directory / BUILDING).unlink(missing_ok=True)
+
+    def _adopt(self) -> None:
+        """Build upon the newest generation on disk of which every file is whole."""
+        for name in reversed(generations(self._directory)):
+            try:
+                manifest = read_manifest(self._directory, name)
+                for file in manifest.files():
+                    map_arrays(self._directory / ARRAYS / file, checked=True)
+            except (SnapshotError, OSError) as error:
+                log.warning("a generation on disk is not built upon", name=name, error=str(error))
+            else:
+                self._before = manifest
+                return
+
+    def _reading(self, done: int, of: int, rows: int) -> None:
+        self._say(f"reading deck {done + 1} of {of}, {rows} rows")
+
+    def _making(self, what: str, done: int, of: int) -> None:
+        self._say(f"making {what} {done + 1} of {of}")
+
+    def _say(self, what: str) -> None:
+        """Progress, once a second: to the log, and to the file that the routers' beats quote."""
+        now = time.monotonic()
+        if now - self._said_at >= _SAY_SECONDS:
+            self._said_at = now
+            (self._directory / BUILDING).write_text(what)
+            log.info("building a snapshot", progress=what)
 
 
 def run(settings: SnapshotSettings) -> None:
     """Build for ever, until the process is ended."""
-    built: Config | None = None
+    builder = Builder(settings, lambda: time.time_ns() // 1_000_000)
     while True:
         try:
             with psycopg.connect(
@@ -72,40 +184,16 @@ def run(settings: SnapshotSettings) -> None:
             ) as connection:
                 connection.execute(f"LISTEN {CHANNEL}".encode())
                 while True:
-                    built = _build_if_changed(connection, settings, built)
+                    builder.step(connection)
                     # A large change makes hundreds of notifications in one packet, whatever stop_after says: one pause.
-                    if list(connection.notifies(timeout=_wait_seconds(built), stop_after=1)):
+                    if list(connection.notifies(timeout=builder.wait_seconds(), stop_after=1)):
                         time.sleep(settings.debounce_seconds)
         except psycopg.OperationalError as error:
             log.warning("PostgreSQL away: the last snapshot stays", error=str(error))
             time.sleep(_RETRY_SECONDS)
-        except (SnapshotError, psycopg.DatabaseError) as error:
+        except (SnapshotError, psycopg.DatabaseError, OSError) as error:
             log.error("configuration cannot be built: the last good snapshot stays", error=str(error))  # noqa: TRY400
             time.sleep(_RETRY_SECONDS)
-
-
-def _build_if_changed(connection: psycopg.Connection[Any], settings: SnapshotSettings, built: Config | None) -> Config:
-    row = connection.execute("SELECT generation FROM configuration_generation").fetchone()
-    now_ms = time.time_ns() // 1_000_000
-    due = built is not None and built.next_change_at_ms is not None and now_ms >= built.next_change_at_ms
-    if built is not None and not due and row is not None and row[0] == built.generation:
-        return built
-    started = time.perf_counter()
-    config = build(connection, settings, now_ms)
-    log.info(
-        "snapshot built",
-        generation=config.generation,
-        seconds=round(time.perf_counter() - started, 3),
-        peers=len(config.peers),
-        decks=len(config.decks),
-    )
-    return config
-
-
-def _wait_seconds(built: Config) -> float:
-    if built.next_change_at_ms is None:
-        return LOOK_SECONDS
-    return max(0.01, min(LOOK_SECONDS, built.next_change_at_ms / 1000 - time.time()))
 
 
 def settings_text(settings: SnapshotSettings) -> str:
@@ -127,7 +215,42 @@ def main(parent_pid: int) -> None:
     )
     values = msgspec.json.decode(sys.stdin.read())
     dsn = values.pop("dsn")
-    run(SnapshotSettings(postgres=Postgres(dsn=dsn), **values))
+    settings = SnapshotSettings(postgres=Postgres(dsn=dsn), **values)
+    if not take_lock(settings.directory, _LOCK_SECONDS):
+        sys.exit(HAS_BUILDER)
+    run(settings)
+
+
+def take_lock(directory: Path, seconds: float) -> bool:
+    """Become the one builder of a directory; until this process ends, however it ends. False: another is."""
+    directory.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                os.close(handle)
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
+def has_builder(directory: Path) -> bool:
+    """Whether a builder is at work in the directory."""
+    try:
+        handle = os.open(directory / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
 """Reads the configuration for the builder: small tables by SELECT, decks by COPY, all in one transaction."""
 
-import io
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy
 import psycopg
-import pyarrow
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
-from pyarrow import csv
 
 from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.errors import SnapshotError
+from router.snapshot.prices import RawDeck, raw_deck
 from router.snapshot.rules import read_rules
 
-# One row a price: code, its length, effective_from, price in 10^-8 (-1: blocked), price_id.
-PRICE_COLUMNS: Final = ("code", "length", "effective_ms", "price_e8", "price_id")
-BLOCKED_E8: Final = -1
+# One row a price: code, its length, effective_from in microseconds of PostgreSQL, price in 10^-8 (-1: blocked), its id.
+_COLUMNS: Final = ("code", "length", "effective", "price_e8", "price_id")
+_EPOCH_MS: Final = 946_684_800_000  # PostgreSQL's clock begins in 2000
 
 # Columns are named as the fields of Peer, Account and Pack.
 _PEERS: Final = """
@@ -45,10 +44,18 @@ _CLASSES: Final = """
 _DESTINATIONS: Final = "SELECT destination_id, code, kind FROM destinations ORDER BY code"
 _DECKS: Final = "SELECT deck_id, version FROM decks ORDER BY deck_id"
 _PRICES: Final = """
-    COPY (SELECT code::bigint, length(code), (extract(epoch FROM effective_from) * 1000)::bigint,
+    COPY (SELECT code::bigint, length(code)::bigint, effective_from,
                  coalesce((price * 100000000)::bigint, -1), price_id
-          FROM prices WHERE deck_id = {}) TO STDOUT (FORMAT csv)
+          FROM prices WHERE deck_id = {}) TO STDOUT (FORMAT binary)
 """
+_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0"
+_HEADER_BYTES: Final = len(_SIGNATURE) + 8
+_TRAILER: Final = b"\xff\xff"
+_WIDTH: Final = 8
+_ROW: Final = numpy.dtype(
+    [("fields", ">i2"), *(part for name in _COLUMNS for part in ((f"{name}_bytes", ">i4"), (name, ">i8")))]
+)
+_PIECE_BYTES: Final = 4 << 20
 
 
 def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config:
@@ -72,36 +79,46 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
     )
 
 
-def read_deck(connection: psycopg.Connection[Any], deck_id: int, version: int, cache: Path) -> NDArray[numpy.int64]:
-    """All prices of a deck, past and future, as rows of PRICE_COLUMNS; from the cache if it was read before."""
-    path = cache / f"deck-{deck_id}-{version}.npy"
-    if path.exists():
-        rows: NDArray[numpy.int64] = numpy.load(path)
-        return rows
-    buffer = io.BytesIO()
+def read_prices(
+    connection: psycopg.Connection[Any], deck_id: int, progress: Callable[[int], None] = lambda rows: None
+) -> RawDeck:
+    """All prices of a deck, past and future. `progress` is told how many rows have come, now and then.
+
+    The copy is binary and every column of one width, so that the rows that arrive are an array already.
+    """
+    pieces: list[NDArray[Any]] = []
+    waiting = bytearray()
+    rows = 0
     with connection.cursor() as cursor, cursor.copy(_PRICES.format(int(deck_id)).encode()) as copy:
         for block in copy:
-            buffer.write(block)
-    rows = _parse(buffer.getvalue())
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        numpy.save(file, rows)
-    part.replace(path)
-    for old in cache.glob(f"deck-{deck_id}-*.npy"):
-        if old != path:
-            old.unlink()
-    return rows
+            waiting += block
+            if len(waiting) >= _PIECE_BYTES:
+                pieces.append(_take(waiting, start=not pieces))
+                rows += len(pieces[-1])
+                progress(rows)
+    pieces.append(_take(waiting, start=not pieces))
+    if bytes(waiting) != _TRAILER:
+        raise SnapshotError(f"deck {deck_id}: PostgreSQL sent {len(waiting)} bytes that are no rows")
+    table = numpy.concatenate(pieces)
+    code, length, effective, price_e8, price_id = (table[name].astype(numpy.int64) for name in _COLUMNS)
+    # Rounded up: a price is not in force before its moment.
+    return raw_deck(code, length, -(-effective // 1000) + _EPOCH_MS, price_e8, price_id)
 
 
-def _parse(text: bytes) -> NDArray[numpy.int64]:
-    if not text:
-        return numpy.empty((0, len(PRICE_COLUMNS)), dtype=numpy.int64)
-    table = csv.read_csv(
-        pyarrow.BufferReader(text),
-        read_options=csv.ReadOptions(column_names=list(PRICE_COLUMNS)),
-        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(PRICE_COLUMNS, pyarrow.int64())),
-    )
-    return numpy.stack([table[name].to_numpy() for name in PRICE_COLUMNS], axis=1)
+def _take(waiting: bytearray, *, start: bool) -> NDArray[Any]:
+    """The whole rows that have come, taken from the front of `waiting`; a copy's header and trailer are no rows."""
+    if start:
+        if not waiting.startswith(_SIGNATURE):
+            raise SnapshotError("PostgreSQL sent something else than a binary copy")
+        extension = int.from_bytes(waiting[len(_SIGNATURE) + 4 : _HEADER_BYTES], "big")
+        del waiting[: _HEADER_BYTES + extension]
+    count = len(waiting) // _ROW.itemsize
+    table = numpy.frombuffer(bytes(waiting[: count * _ROW.itemsize]), dtype=_ROW)
+    del waiting[: count * _ROW.itemsize]
+    fields = [table[name] for name in _ROW.names or () if name.endswith("_bytes")]
+    if (table["fields"] != len(_COLUMNS)).any() or any((field != _WIDTH).any() for field in fields):
+        raise SnapshotError("PostgreSQL sent a row of another shape than was asked for")
+    return table
 
 
 def _read_peers(connection: psycopg.Connection[Any]) -> tuple[Peer, ...]:

@@ -1,28 +1,26 @@
-"""A snapshot on disk: one directory a build, and a small file that names the newest. Written whole, then renamed.
+"""A snapshot as a decision reads it: the small values decoded, the arrays mapped from the files of its manifest.
 
-Routers of one machine map the same files. A directory is never changed once it is named; old ones are removed when
-two newer stand, and a router that still maps one keeps its pages until it lets go.
+Routers of one machine map the same files.
 """
 
 import ipaddress
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy
 from numpy.typing import NDArray
 
+from router.snapshot.arrays import map_arrays
 from router.snapshot.code_index import CodeIndex, build_arrays, sort_codes
 from router.snapshot.config import CONFIG_DECODER, CONFIG_VERSION, Config, Peer, RouteClass
+from router.snapshot.errors import SnapshotError
+from router.snapshot.manifest import ARRAYS, Manifest, config_bytes, read_manifest, read_pointer
+from router.snapshot.matrix import BLOCK_ARRAYS, WORD_BITS
 from router.snapshot.numbers import Numbers, load_numbers
-from router.snapshot.prices import SnapshotError
 
-POINTER: Final = "generation"
-_KEPT: Final = 2
-_INDEX: Final = ("codes", "lengths", "parents", "starts", "owners", "first")
+_INDEX: Final = ("codes", "lengths", "parents", "starts", "owners")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +34,32 @@ class CustomerDeck:
 
 @dataclass(frozen=True, slots=True)
 class VendorMatrix:
-    """The vendors' costs: cell (code, vendor) stands at code × vendors + vendor."""
+    """The costs of at most 255 vendors, `first` and those behind it among the snapshot's: see matrix.py.
 
-    index: CodeIndex
+    Cell (code, vendor) of cost, digits and order stands at code × len(vendors) + vendor.
+    """
+
+    index: CodeIndex  # of all matrices the same
+    first: int
     vendors: tuple[Peer, ...]
     cost: Sequence[int]
-    row: Sequence[int]
+    digits: Sequence[int]  # of the vendor's own code that matches; 0: it has none
     order: bytes | memoryview
-    row_price_e8: Sequence[int]
-    row_price_id: Sequence[int]
-    row_code: Sequence[int]
+    words: Sequence[int]
+    ranks: Sequence[int]
+    words_of_vendor: int
+    prices_e8: tuple[Sequence[int], ...]  # by vendor, in the order of its own codes; -1: blocked
+    price_ids: tuple[Sequence[int], ...]
+
+    def price(self, code: int, vendor: int) -> tuple[str, int, int]:
+        """(code, price_id, price_e8) of the vendor's own code that code `code` falls under: one that has digits."""
+        index = self.index
+        digits = self.digits[code * len(self.vendors) + vendor]
+        while index.lengths[code] != digits:
+            code = index.parents[code]
+        word = vendor * self.words_of_vendor + code // WORD_BITS
+        place = self.ranks[word] + (self.words[word] & ((1 << code % WORD_BITS) - 1)).bit_count()
+        return index.text(code), self.price_ids[vendor][place], self.prices_e8[vendor][place]
 
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -63,81 +77,44 @@ class Snapshot:
     by_network: tuple[tuple[Network, Peer], ...]  # the others
     classes: Mapping[int, RouteClass]
     decks: Mapping[int, CustomerDeck]
-    matrix: VendorMatrix
+    index: CodeIndex  # of the codes of all vendors
+    vendors: tuple[Peer, ...]
+    matrices: tuple[VendorMatrix, ...]  # one behind the other they have all vendors, in their order
     destinations: CodeIndex
     destination_of: Sequence[tuple[int, str]]  # by index of the code: (destination_id, kind)
     plans: dict[tuple[int, int, str], Any]
     numbers: Numbers
 
-
-def write(
-    directory: Path,
-    name: str,
-    config: Config,
-    vendors: Mapping[str, NDArray[Any]],
-    decks: Mapping[int, Mapping[str, NDArray[Any]]],
-) -> None:
-    """Write a snapshot and make it the newest. `vendors` as of vendor_arrays, `decks` as of deck_arrays by deck id."""
-    part = directory / f"{name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    (part / "config.msgpack").write_bytes(msgspec.msgpack.encode(config))
-    for key, array in vendors.items():
-        numpy.save(part / f"vendors.{key}.npy", array)
-    # All customers' decks one behind the other: a thousand decks are not six thousand files.
-    for key in next(iter(decks.values()), {}):
-        numpy.save(part / f"decks.{key}.npy", numpy.concatenate([arrays[key] for arrays in decks.values()]))
-    sizes = {str(deck_id): (len(arrays["codes"]), len(arrays["starts"])) for deck_id, arrays in decks.items()}
-    (part / "decks.json").write_bytes(msgspec.json.encode(sizes))
-    part.rename(directory / name)
-    pointer = directory / f"{POINTER}.part"
-    pointer.write_text(name)
-    pointer.replace(directory / POINTER)
-    others = [path for path in directory.glob("g*") if path.is_dir() and path.name != name]
-    for old in sorted(others, key=lambda path: path.stat().st_mtime_ns)[: 1 - _KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    def matrix_of(self, vendor: int) -> VendorMatrix:
+        """The matrix of a vendor, given by its place in `vendors`: all matrices but the last are equally wide."""
+        return self.matrices[vendor // len(self.matrices[0].vendors)]
 
 
-def newest(directory: Path) -> str:
-    """The name of the newest snapshot, or an empty text."""
-    try:
-        return (directory / POINTER).read_text().strip()
-    except FileNotFoundError:
-        return ""
+def load(directory: Path, name: str, *, checked: bool = False) -> Snapshot:
+    """Map a generation. `checked`: with the checksums of its files, a tenth of a second for ten million prices.
 
-
-def load(directory: Path, name: str) -> Snapshot:
-    """Map a snapshot. Raises SnapshotError for one of another version, OSError for one that is gone."""
-    path = directory / name
-    config = CONFIG_DECODER.decode((path / "config.msgpack").read_bytes())
+    Raises SnapshotError for one that is damaged or of another version, OSError for one that is gone.
+    """
+    manifest = read_manifest(directory, name)
+    config = CONFIG_DECODER.decode(config_bytes(directory, name))
     if config.version != CONFIG_VERSION:
         raise SnapshotError(f"snapshot {name} has version {config.version}: this program reads {CONFIG_VERSION}")
+    by_address, by_network = _by_host(config)
+    arrays = {file: map_arrays(directory / ARRAYS / file, checked=checked) for file in manifest.files()}
+    codes = arrays[manifest.codes.file]
+    index = CodeIndex(**{key: codes[key] for key in _INDEX}, first=codes["first"])
     vendors = tuple(peer for peer in config.peers if not peer.originator)
-    originators = tuple(peer for peer in config.peers if peer.originator)
-    by_address: dict[Address, tuple[Peer, ...]] = {}
-    by_network = []
-    for peer in originators:
-        network = ipaddress.ip_network(peer.host, strict=False)
-        if network.num_addresses == 1:
-            by_address[network.network_address] = (*by_address.get(network.network_address, ()), peer)
-        else:
-            by_network.append((network, peer))
-    arrays = {
-        key: _map(path / f"vendors.{key}.npy")
-        for key in (*_INDEX, "cost", "row", "row_price_e8", "row_price_id", "row_code")
-    }
-    order = _map(path / "vendors.order.npy")
     return Snapshot(
         name=name,
         config=config,
-        originators=originators,
+        originators=tuple(peer for peer in config.peers if peer.originator),
         by_address=by_address,
-        by_network=tuple(by_network),
+        by_network=by_network,
         classes={route_class.route_class_id: route_class for route_class in config.route_classes},
-        decks=_load_decks(path),
-        matrix=VendorMatrix(
-            index=CodeIndex(**{key: arrays.pop(key) for key in _INDEX}), vendors=vendors, order=order, **arrays
-        ),
+        decks=_customer_decks(manifest, arrays),
+        index=index,
+        vendors=vendors,
+        matrices=_matrices(manifest, arrays, index, vendors),
         destinations=_destinations(config),
         destination_of=_destination_values(config),
         plans={},
@@ -145,34 +122,71 @@ def load(directory: Path, name: str) -> Snapshot:
     )
 
 
-def _load_decks(path: Path) -> dict[int, CustomerDeck]:
-    sizes = msgspec.json.decode((path / "decks.json").read_bytes(), type=dict[str, tuple[int, int]])
-    if not sizes:
-        return {}
-    maps = {key: _map(path / f"decks.{key}.npy") for key in (*_INDEX[:-1], "prices_e8", "price_ids")}
-    decks: dict[int, CustomerDeck] = {}
-    code, start = 0, 0
-    for deck_id, (codes, starts) in sizes.items():
-        by_code = slice(code, code + codes)
-        by_start = slice(start, start + starts)
-        index = CodeIndex(
-            codes=maps["codes"][by_code],
-            lengths=maps["lengths"][by_code],
-            parents=maps["parents"][by_code],
-            starts=maps["starts"][by_start],
-            owners=maps["owners"][by_start],
-            first=None,
+def newest(directory: Path, now_ms: int) -> str:
+    """The name of the generation in force, or an empty text. Raises SnapshotError for a pointer that cannot be read."""
+    return read_pointer(directory).at(now_ms)
+
+
+def _by_host(config: Config) -> tuple[dict[Address, tuple[Peer, ...]], tuple[tuple[Network, Peer], ...]]:
+    by_address: dict[Address, tuple[Peer, ...]] = {}
+    by_network = []
+    for peer in config.peers:
+        if not peer.originator:
+            continue
+        network = ipaddress.ip_network(peer.host, strict=False)
+        if network.num_addresses == 1:
+            by_address[network.network_address] = (*by_address.get(network.network_address, ()), peer)
+        else:
+            by_network.append((network, peer))
+    return by_address, tuple(by_network)
+
+
+def _matrices(
+    manifest: Manifest, arrays: Mapping[str, Mapping[str, memoryview]], index: CodeIndex, vendors: tuple[Peer, ...]
+) -> tuple[VendorMatrix, ...]:
+    bought = {name: view for filed in manifest.bought for name, view in arrays[filed.file].items()}
+    matrices: list[VendorMatrix] = []
+    first = 0
+    for filed in manifest.matrices:
+        of_matrix = vendors[first : first + len(filed.parts)]
+        decks = manifest.bought_decks[first : first + len(filed.parts)]
+        block = arrays[filed.file]
+        _check_sizes(filed.file, block, len(index.codes), len(of_matrix), len(filed.parts))
+        matrices.append(
+            VendorMatrix(
+                index=index,
+                first=first,
+                vendors=of_matrix,
+                prices_e8=tuple(bought[f"{deck}.prices_e8"] for deck in decks),
+                price_ids=tuple(bought[f"{deck}.price_ids"] for deck in decks),
+                words_of_vendor=-(-len(index.codes) // WORD_BITS),
+                **{name: block[name] for name in BLOCK_ARRAYS},
+            )
         )
-        decks[int(deck_id)] = CustomerDeck(index, maps["prices_e8"][by_code], maps["price_ids"][by_code])
-        code, start = code + codes, start + starts
-    return decks
+        first += len(of_matrix)
+    if first != len(vendors):
+        raise SnapshotError(f"the matrices have {first} vendors, the configuration {len(vendors)}")
+    return tuple(matrices)
 
 
-def _map(path: Path) -> Any:
-    try:
-        return memoryview(numpy.load(path, mmap_mode="r"))
-    except ValueError:  # an empty array cannot be mapped
-        return memoryview(numpy.load(path))
+def _check_sizes(file: str, block: Mapping[str, memoryview], codes: int, vendors: int, columns: int) -> None:
+    cells, words = codes * columns, -(-codes // WORD_BITS) * columns
+    wanted = {"cost": cells, "digits": cells, "order": cells, "words": words, "ranks": words}
+    found = {name: len(block[name]) if name in block else None for name in wanted}
+    if found != wanted or vendors != columns:
+        raise SnapshotError(f"{file}: is of {found}, and not of {vendors} vendors for {codes} codes: {wanted}")
+
+
+def _customer_decks(manifest: Manifest, arrays: Mapping[str, Mapping[str, memoryview]]) -> dict[int, CustomerDeck]:
+    sold = {name: view for filed in manifest.sold for name, view in arrays[filed.file].items()}
+    return {
+        deck_id: CustomerDeck(
+            CodeIndex(**{key: sold[f"{deck_id}.1.{key}"] for key in _INDEX}, first=None),
+            sold[f"{deck_id}.1.prices_e8"],
+            sold[f"{deck_id}.1.price_ids"],
+        )
+        for deck_id in manifest.sold_decks
+    }
 
 
 def _destination_order(config: Config) -> tuple[NDArray[Any], NDArray[Any]]:

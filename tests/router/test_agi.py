@@ -89,7 +89,7 @@ async def serve(settings: RouterSettings) -> tuple[asyncio.Server, Served]:
         await request.set_variables([("SAID", request.arguments[0])])
 
     application.add_route("echo", echo)
-    server = await asyncio.start_server(application.handler, "127.0.0.1", 0, limit=settings.max_header_bytes)
+    server = await application.listen("127.0.0.1", 0)
     return server, Served(server.sockets[0].getsockname()[1], application)
 
 

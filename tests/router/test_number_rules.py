@@ -10,7 +10,8 @@ from configuration.world import load, load_deck, load_pool
 from router.routing import Decision, Request, World, candidates, decide
 from router.settings import SnapshotSettings
 from router.snapshot import store
-from router.snapshot.build import build
+from router.snapshot.build import Builder
+from router.snapshot.manifest import read_pointer
 from schemas.connections import Postgres
 from schemas.refusals import Refusal
 
@@ -61,8 +62,8 @@ blocks: [{caller: 4930999}, {callee: 4977, until: '2020-01-01T00:00:00Z'}]
 def ask(dsn: str, directory: Path, callee: str, caller: str = "515551234", **more: str) -> Decision:
     settings = SnapshotSettings(postgres=Postgres(dsn=dsn), directory=directory)
     with psycopg.connect(dsn, autocommit=True) as connection:
-        build(connection, settings, NOW_MS)
-    snapshot = store.load(directory, store.newest(directory))
+        Builder(settings, lambda: NOW_MS).step(connection)
+    snapshot = store.load(directory, read_pointer(directory).name)
     request = Request("c-acme", "192.0.2.10:5060", callee, caller, **more)
     return decide(World(snapshot), request, NOW_MS, expected_seconds=settings.expected_call_seconds)
 

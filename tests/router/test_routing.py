@@ -308,9 +308,12 @@ def oracle(world: RawWorld, number: str, now_ms: int) -> tuple[str, list[tuple[i
     world=worlds(),
     numbers=st.lists(st.text("123", min_size=3, max_size=6), min_size=1, max_size=8),
     later=st.sampled_from([0, 10, 5000]),
+    most_vendors=st.sampled_from([1, 4, 255]),
 )
-def test_decisions_equal_the_oracle(tmp_path: Path, world: RawWorld, numbers: list[str], later: int) -> None:
-    snapshot = make_snapshot(tmp_path, world, now_ms=NOW_MS + later)
+def test_decisions_equal_the_oracle(
+    tmp_path: Path, world: RawWorld, numbers: list[str], later: int, most_vendors: int
+) -> None:
+    snapshot = make_snapshot(tmp_path, world, NOW_MS + later, most_vendors)
     for number in numbers:
         decision = decide(World(snapshot), request(number), NOW_MS, expected_seconds=EXPECTED_SECONDS)
         found = [(route.vendor.peer_id, route.price.code) for route in decision.routes]

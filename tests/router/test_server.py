@@ -1,6 +1,7 @@
 """The router's process on the real PostgreSQL: a call asked over AGI, admitted, refused, and seen after a NOTIFY."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from small_world import SmallWorld, make_small_world
 from schemas.events import CallEnded
 from schemas.facts import decode_facts
 from sinks.ledger import Ledger
+from sinks.parent import end_with_parent
 from streamco.embedded.temporary import free_port
 from streams.folds.rating import rate_leg
 from tests.faults.report import report
@@ -49,8 +51,12 @@ class Running:
         self.port = free_port()
         self.directory = directory
         self.log = (directory / f"log-{self.port}").open("wb")
+        parent_pid = os.getpid()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, dsn, str(directory), str(self.port)], stderr=self.log, stdout=self.log
+            [sys.executable, "-c", PROGRAM, dsn, str(directory), str(self.port)],
+            stderr=self.log,
+            stdout=self.log,
+            preexec_fn=lambda: end_with_parent(parent_pid),
         )
 
     async def until_ready(self) -> None:
@@ -99,9 +105,11 @@ def world(connection: psycopg.Connection[Any]) -> SmallWorld:
 @pytest.fixture
 async def router(postgres_dsn: str, world: SmallWorld, tmp_path: Path) -> AsyncIterator[Running]:
     running = Running(postgres_dsn, tmp_path)
-    await running.until_ready()
-    yield running
-    running.end()
+    try:
+        await running.until_ready()
+        yield running
+    finally:
+        running.end()
 
 
 async def test_a_call_is_admitted_with_its_routes(

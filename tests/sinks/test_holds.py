@@ -57,7 +57,7 @@ def hold(world: SmallWorld, number: int = 1, **changes: Any) -> Hold:
         "call_id": f"ast1-1795609861-1795609900.{number}", "node": "ast1", "peer_id": world.originator,
         "account_id": world.customer_account, "first_seconds": 60, "least_seconds": 1, "quantum_seconds": 30,
         "terms": CENTS_6, "max_concurrent": 0, "max_cps": 0,
-        "started_at_ms": START_MS, "expires_at_ms": START_MS + 4 * 3_600_000, **changes,
+        "started_at_ms": START_MS, "expires_at_ms": LONG_AFTER_MS + 4 * 3_600_000, **changes,
     }  # fmt: skip
     return Hold(**values)
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy
 
 from router.snapshot import store
+from router.snapshot.assemble import Assembly
 from router.snapshot.config import (
     CONFIG_VERSION,
     Account,
@@ -20,7 +21,9 @@ from router.snapshot.config import (
     RouteClass,
     RouteEntry,
 )
-from router.snapshot.prices import deck_arrays, in_force, vendor_arrays
+from router.snapshot.manifest import write_generation
+from router.snapshot.matrix import MOST_VENDORS
+from router.snapshot.prices import Deck, RawDeck, begun_ms, in_force, raw_deck
 
 NOW_MS = 1_795_609_900_000
 EXPECTED_SECONDS = 180
@@ -53,37 +56,56 @@ class RawWorld:
     destinations: Sequence[Destination] = field(default_factory=list)
 
 
-def deck_rows(prices: Sequence[PriceRow], deck_id: int) -> Any:
-    """Rows as the reader gets them by COPY."""
+def deck_of(prices: Sequence[PriceRow], deck_id: int) -> RawDeck:
+    """A deck as the reader gets it from PostgreSQL."""
     rows = [
         (int(code), len(code), effective_ms, -1 if price_e8 is None else price_e8, deck_id * 100_000 + number)
         for number, (code, effective_ms, price_e8) in enumerate(prices)
     ]
-    return numpy.array(rows, dtype=numpy.int64).reshape(-1, 5)
+    return raw_deck(*numpy.array(rows, dtype=numpy.int64).reshape(-1, 5).T)
 
 
-def make_snapshot(directory: Path, world: RawWorld, now_ms: int = NOW_MS) -> store.Snapshot:
-    """Write and load the snapshot of a world at a moment."""
-    vendors = [peer for peer in world.peers if not peer.originator]
-    config = Config(
+class RawDecks:
+    """Decks of plain rows as of a moment. `versions`: where decks change, so that what is unchanged is told."""
+
+    def __init__(
+        self, prices: Mapping[int, Sequence[PriceRow]], now_ms: int, versions: Mapping[int, int] | None = None
+    ) -> None:
+        self._raw = {deck_id: deck_of(rows, deck_id) for deck_id, rows in prices.items()}
+        self._now_ms = now_ms
+        self._versions = versions or {}
+
+    def key(self, deck_id: int, *, allow_free: bool) -> str:
+        begun = begun_ms(self._deck(deck_id).moments_ms, self._now_ms)
+        return f"deck-{deck_id}-{self._versions.get(deck_id, 1)}@{begun}.{allow_free:d}"
+
+    def deck(self, deck_id: int, *, allow_free: bool) -> Deck:
+        return in_force(self._deck(deck_id), self._now_ms, allow_free=allow_free)
+
+    def _deck(self, deck_id: int) -> RawDeck:
+        return self._raw.get(deck_id) or deck_of([], deck_id)
+
+
+def config_of(world: RawWorld, now_ms: int = NOW_MS) -> Config:
+    """The configuration of a world."""
+    return Config(
         version=CONFIG_VERSION, generation=1, taken_at_ms=now_ms, next_change_at_ms=None, peers=tuple(world.peers),
         route_classes=(RouteClass(1, "all", tuple(RouteEntry(*entry) for entry in world.entries)),),
         destinations=tuple(world.destinations), decks=tuple((deck_id, 1) for deck_id in world.prices),
     )  # fmt: skip
 
-    def deck(deck_id: int, allow_free: bool) -> Any:
-        return in_force(deck_rows(world.prices.get(deck_id, []), deck_id), now_ms, allow_free=allow_free)[0]
 
-    matrix = vendor_arrays(
-        [deck(vendor.deck_id, vendor.pack.allow_free_codes) for vendor in vendors],
-        [vendor.pack for vendor in vendors],
-        EXPECTED_SECONDS,
+def make_snapshot(
+    directory: Path, world: RawWorld, now_ms: int = NOW_MS, most_vendors: int = MOST_VENDORS
+) -> store.Snapshot:
+    """Write and load the snapshot of a world at a moment."""
+    config = config_of(world, now_ms)
+    name = f"g{next(_numbers)}"
+    manifest = Assembly(directory, RawDecks(world.prices, now_ms), EXPECTED_SECONDS, most_vendors=most_vendors).run(
+        config
     )
-    sold = sorted({peer.deck_id for peer in world.peers if peer.originator})
-    store.write(
-        directory, f"g{next(_numbers)}", config, matrix, {deck_id: deck_arrays(deck(deck_id, True)) for deck_id in sold}
-    )
-    return store.load(directory, store.newest(directory))
+    write_generation(directory, name, config, manifest)
+    return store.load(directory, name, checked=True)
 
 
 def with_changes(value: Peer, **changes: Any) -> Peer:

@@ -1,0 +1,84 @@
+"""A decision in words, for pages and the command line alike. Pure; imports no page."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from dashboards import formats
+from schemas.events import CallRouted, Candidate
+from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Refusal, Verdict
+
+_TOLD: Final = 3  # routes named in the first line; the others are counted
+
+WHY: Final[Mapping[str, str]] = {
+    Verdict.TAKEN: "in the hunt",
+    Verdict.SURPLUS: "good, but behind the longest hunt allowed",
+    Verdict.DISABLED: "the vendor or its entry in the route class is disabled",
+    Verdict.BLOCKED_CODE: "its deck blocks this code",
+    Verdict.NO_CODE: "its deck has no price for this number",
+    Verdict.OTHER_CURRENCY: "sells in another currency",
+    Verdict.NO_PROFIT: "costs more than the profit rule allows",
+    Verdict.OWN_COMPANY: "the caller's own company",
+    Verdict.LIMIT: "its limit of calls is reached",
+    Verdict.BLOCKED: "one of its rules blocks the call",
+    Verdict.BAD_TRANSLATION: "its patterns make no number of this one",
+}
+REFUSED: Final[Mapping[str, str]] = {
+    Refusal.UNAUTHORISED: "no enabled originator sends from this address with this number's first digits",
+    Refusal.DISABLED: "the originator or its company is disabled",
+    Refusal.BLOCKED: "the number is not open to this originator: its deck blocks the code, or it is a special number",
+    Refusal.NO_BALANCE: "the account's balance does not pay for the least call",
+    Refusal.BAD_NUMBER: "the number dialled is none: 3 to 15 digits after its prefixes",
+    Refusal.NO_ROUTE: "no vendor of the route class that may be tried has this code",
+    Refusal.NOT_BILLABLE: "the originator's deck has no price for this number",
+    Refusal.NO_PROFITABLE_ROUTE: "every vendor costs more than the profit rule allows",
+    Refusal.LIMIT: "a limit of calls is reached",
+}
+
+
+def why_not(candidate: Candidate) -> str:
+    """Why a vendor was not taken, with the rule of its that it was where the verdict does not say it."""
+    return WHY.get(candidate.verdict, "") + (f": {candidate.detail}" if candidate.detail else "")
+
+
+def answer_line(decision: CallRouted) -> str:
+    """The answer in one line: where the call goes and what was not taken, or why it goes nowhere."""
+    taken = sorted((one for one in decision.candidates if one.position), key=lambda one: one.position)
+    others = _others([one for one in decision.candidates if not one.position])
+    if decision.reason:
+        heard = sip_of(decision.reason)
+        sip = f" (the caller hears {heard})" if heard else ""
+        because = decision.detail or REFUSED.get(decision.reason, "")
+        return (
+            f"Refused, {decision.reason}{sip}"
+            + (f": {because}." if because else ".")
+            + (f" {others}" if others else "")
+        )
+    told = [f"{one.vendor} at {formats.price(one.price_e8)}" for one in taken[:_TOLD]]
+    more = f", then {len(taken) - _TOLD} more" if len(taken) > _TOLD else ""
+    return f"Goes to {', then '.join(told)}{more}." + (f" {others}" if others else "")
+
+
+def _others(candidates: Sequence[Candidate]) -> str:
+    if not candidates:
+        return ""
+    counted = Counter(one.verdict.lower() for one in candidates)
+    reasons = ", ".join(
+        f"{number} {verdict}" for verdict, number in sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+    )
+    return f"{len(candidates)} {'vendor' if len(candidates) == 1 else 'vendors'} not taken: {reasons}."
+
+
+def sip_of(reason: str) -> int | None:
+    """The SIP code that a caller hears for a refusal, or None for a reason that is none of ours."""
+    if reason not in REFUSAL_CAUSE:
+        return None
+    return SIP_OF_CAUSE.get(REFUSAL_CAUSE[Refusal(reason)], 503)
+
+
+def sold_line(decision: CallRouted) -> str:
+    """The caller's side: at what price, by which code and route class; nothing where there was no price."""
+    if decision.price_e8 is None:
+        return ""
+    through = f", route class {decision.route_class}" if decision.route_class else ""
+    return f"Sold at {formats.price(decision.price_e8)} {decision.currency} a minute (code {decision.code}){through}."

@@ -1,0 +1,24 @@
+"""Check routing: what the router would do with a call now or at another moment, without making one.
+
+    question.py    the question as people ask it: by the peer's name, at a moment
+    answer.py      the core's own decision on it, as the event that a real call would leave. Pure
+    snapshots.py   the snapshot of that moment: the routers' own, or one built by the same builder
+    build_once.py  that builder's process
+
+Nothing is counted, held or sent. The money of the caller is not asked: that is admission's.
+"""
+
+from router.check.answer import Checked, check
+from router.check.question import Question, QuestionError, read_moment
+from router.check.snapshots import CheckSettings, MomentSnapshots, SnapshotAwayError
+
+__all__ = [
+    "CheckSettings",
+    "Checked",
+    "MomentSnapshots",
+    "Question",
+    "QuestionError",
+    "SnapshotAwayError",
+    "check",
+    "read_moment",
+]

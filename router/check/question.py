@@ -1,0 +1,76 @@
+"""A question to the routing core as people ask it: this peer, these numbers, at this moment. Pure."""
+
+import ipaddress
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from router.routing import Request
+from router.snapshot.config import Peer
+from router.snapshot.store import Snapshot
+from schemas.ids import NODE_PATTERN
+
+MOST_CHARACTERS: Final = 256
+_FIRST_YEAR, _LAST_YEAR = 1970, 2099
+
+
+class QuestionError(ValueError):
+    """A question that cannot be asked: says the field, its value and the rule."""
+
+    def __init__(self, field: str, value: str, rule: str) -> None:
+        self.field, self.value, self.rule = field, value[:80], rule
+        super().__init__(f"{field} {self.value!r}: {rule}")
+
+
+class Question(NamedTuple):
+    """`peer` is an originator's name, numbers are as it dials them; `at_ms` None is now, `node` '' is any.
+
+    A callee without the peer's tech prefix is asked with it: it is what the peer sends.
+    """
+
+    peer: str
+    callee: str
+    caller: str = ""
+    at_ms: int | None = None
+    node: str = ""
+
+
+def read_moment(text: str) -> int | None:
+    """Unix milliseconds of an ISO date or time, UTC without an offset; None for nothing. Raises QuestionError."""
+    if not text.strip():
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise QuestionError(
+            "at", text, "must be a date or a time such as 2026-12-01 or 2026-12-01T08:30+01:00"
+        ) from error
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise QuestionError("at", text, f"must be in the years {_FIRST_YEAR} to {_LAST_YEAR}")
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0, round(moment.timestamp() * 1000))
+
+
+def asked_peer(snapshot: Snapshot, question: Question) -> Peer:
+    """The originator that is asked about. Raises QuestionError for what the question may not be."""
+    for field, text in (("callee", question.callee), ("caller", question.caller)):
+        if len(text) > MOST_CHARACTERS:
+            raise QuestionError(field, text, f"must have at most {MOST_CHARACTERS} characters")
+    if not question.callee:
+        raise QuestionError("callee", "", "must be the number that is dialled")
+    if question.node and NODE_PATTERN.fullmatch(question.node) is None:
+        raise QuestionError(
+            "node", question.node, "must be a node's name: a small letter, then small letters and digits"
+        )
+    peer = next((peer for peer in snapshot.config.peers if peer.name == question.peer), None)
+    if peer is None:
+        raise QuestionError("from", question.peer, "there is no peer of that name in this configuration")
+    if not peer.originator:
+        raise QuestionError("from", question.peer, "is a terminator: calls come from originators")
+    return peer
+
+
+def request_of(peer: Peer, question: Question) -> Request:
+    """What the dialplan would ask for this call: from the peer's address, with its tech prefix."""
+    network = ipaddress.ip_network(peer.host, strict=False)
+    callee = question.callee if question.callee.startswith(peer.tech_prefix) else peer.tech_prefix + question.callee
+    return Request(peer.endpoint, str(network.network_address), callee, question.caller)
