@@ -112,6 +112,8 @@ def _translated(numbers: Numbers, vendor: Peer, plain: Sent) -> Sent | NotSent:
     # A plus behind the tech prefix would be no number for anybody.
     if not is_sendable(callee) or (vendor.tech_prefix and callee.startswith("+")):
         return NotSent(Verdict.BAD_TRANSLATION, f"callee {callee!r}: must be up to 20 digits after the patterns")
+    if not plain.caller and not is_sendable(caller):
+        caller = ""  # there was no number, and `^` → `+` has made none
     if caller and not is_sendable(caller):
         return NotSent(Verdict.BAD_TRANSLATION, f"caller {caller!r}: must be up to 20 digits after the patterns")
     name = caller_name(plain.caller_name, patterns.caller_name) if plain.caller_name or patterns.caller_name else ""

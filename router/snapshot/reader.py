@@ -75,7 +75,7 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
         route_classes=tuple(RouteClass(key, name, tuple(entries)) for key, (name, entries) in classes.items()),
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
-        numbers=read_rules(connection),
+        numbers=read_rules(connection, taken_at_ms),
     )
 
 

@@ -75,7 +75,7 @@ _BLOCKS: Final = """
                   WHERE blocks.kind = 'zone' AND (blocks.country IS NULL OR blocks.country = destinations.country)
                     AND (zone_name IS NULL OR zone_name = destinations.name)
                     AND (zone_kind IS NULL OR zone_kind = destinations.kind)) AS zone
-    WHERE enabled AND (valid_until IS NULL OR valid_until > now())
+    WHERE enabled AND (valid_until IS NULL OR valid_until > to_timestamp(%s / 1000.0))
     ORDER BY block_id
 """
 # Only what some rule names: a pool that nobody uses is not in a router's memory.
@@ -85,11 +85,12 @@ _POOLS: Final = """
 """
 
 
-def read_rules(connection: psycopg.Connection[Any]) -> NumberRules:
-    """The rules as they are in the connection's transaction."""
+def read_rules(connection: psycopg.Connection[Any], at_ms: int) -> NumberRules:
+    """The rules as they are in the connection's transaction, without those that have ended at `at_ms`."""
     with connection.cursor(row_factory=class_row(BlockRule)) as cursor:
         blocks = tuple(
-            msgspec.structs.replace(rule, destinations=tuple(rule.destinations)) for rule in cursor.execute(_BLOCKS)
+            msgspec.structs.replace(rule, destinations=tuple(rule.destinations))
+            for rule in cursor.execute(_BLOCKS, (at_ms,))
         )
     with connection.cursor(row_factory=tuple_row) as cursor:
         translations = tuple(Translation(*row) for row in cursor.execute(_TRANSLATIONS))
