@@ -23,6 +23,8 @@ ROWS: Final = {
     "CHAIN": "bench.chain",
     "BACKLOG": "bench.backlog",
     "AUDIT": "bench.audit",
+    "FUZZ": "bench.fuzz",
+    "OVERLOAD": "bench.overload",
 }
 
 

@@ -7,12 +7,15 @@ from the server that is measured.
 import asyncio
 import itertools
 import json
+import re
 import sys
 import time
+from collections import Counter
 from typing import Any, Final
 
 import uvloop
 
+from bench.agi_fuzz import fuzz
 from bench.agi_world import CUSTOMERS
 
 _NUMBERS: Final = itertools.count(1)
@@ -101,6 +104,38 @@ async def at_rate(port: int, seconds: float, rate: float) -> dict[str, Any]:
     return {"times": [took for took, _ in answers], "sessions": len(answers), "allowed": allowed}
 
 
+async def beyond(port: int, seconds: float, rate: float) -> dict[str, Any]:
+    """Sessions begun at a rate that is too much: the times of those allowed, and what became of all."""
+    became: Counter[str] = Counter()
+    times: list[float] = []
+
+    async def one() -> None:
+        try:
+            took, sent = await ask(port)
+        except (OSError, TimeoutError) as error:
+            became[type(error).__name__] += 1
+            return
+        reason = re.search(rb"REASON=([A-Z ]*)", sent)
+        became[reason[1].decode() or "ALLOW" if reason else "closed"] += 1
+        if b"DECISION=ALLOW" in sent:
+            times.append(took)
+
+    began = time.perf_counter()
+    tasks = []
+    for number in range(int(seconds * rate)):
+        if (wait := began + number / rate - time.perf_counter()) > 0 or number % 16 == 0:
+            await asyncio.sleep(max(0.0, wait))
+        tasks.append(asyncio.create_task(one()))
+    offered_seconds = time.perf_counter() - began
+    await asyncio.gather(*tasks)
+    return {
+        "offered_per_second": len(tasks) / offered_seconds,
+        "allowed_per_second": len(times) / (time.perf_counter() - began),
+        "times": times,
+        "became": dict(became),
+    }
+
+
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -111,6 +146,10 @@ async def _serve() -> None:
             answer = {"sent": (await ask(**order))[1].decode()}
         elif name == "fast":
             answer = await as_fast_as_answered(**order)
+        elif name == "fuzz":
+            answer = await fuzz(**order)
+        elif name == "beyond":
+            answer = await beyond(**order)
         else:
             answer = await at_rate(**order)
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -70,16 +70,16 @@ def make_parties(dsn: str) -> Parties:
 def make_holds(dsn: str, calls: list[tuple[str, int]]) -> None:
     """A hold of one cent for each (call, account), counted as going on."""
     with psycopg.connect(dsn) as connection:
-        columns = "call_id, node, peer_id, account_id, amount, covered_seconds, quantum_seconds"
+        columns = "call_id, node, peer_id, account_id, amount, covered_seconds, quantum_seconds, limit_keys"
         with connection.cursor().copy(f"COPY holds ({columns}, admitted_at, expires_at) FROM STDIN") as copy:
             for call_id, account in calls:
-                copy.write_row((call_id, NODE, account, account, "0.01", 60, 60, "now", "infinity"))
+                copy.write_row((call_id, NODE, account, account, "0.01", 60, 60, [f"p{account}"], "now", "infinity"))
         connection.execute(
             "UPDATE account_balances SET held = sums.amount FROM (SELECT account_id, sum(amount) AS amount FROM holds"
             " GROUP BY 1) AS sums WHERE sums.account_id = account_balances.account_id"
         )
         connection.execute(
-            "INSERT INTO peer_counters (peer_id, concurrent) SELECT peer_id, count(*) FROM holds GROUP BY 1"
+            "INSERT INTO limit_counters (limit_key, concurrent) SELECT 'p' || peer_id, count(*) FROM holds GROUP BY 1"
         )
 
 

@@ -29,7 +29,7 @@ from streamco.embedded.postgres import postgres_server
 from streamco.embedded.settings import KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
 
-_HERE: Final = Path(__file__).resolve().parent.parent
+HERE: Final = Path(__file__).resolve().parent.parent
 _PAIR: Final = re.compile(r"(?:^|,)([A-Z_0-9]+)=((?:[^,\\]|\\.)*)")
 
 
@@ -40,6 +40,11 @@ class Client:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.agi_client"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def ask(self, **order: Any) -> dict[str, Any]:
         """Give an order, wait for what came of it."""
@@ -69,20 +74,20 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     )
     options = parser.parse_args(arguments)
     with TemporaryServers() as servers, contextlib.ExitStack() as stack:
-        values = _start_servers(servers)
+        values = start_servers(servers)
         client = Client()
         stack.callback(client.close)
-        trees = {"": _HERE} | ({"before_": options.against} if options.against else {})
+        trees = {"": HERE} | ({"before_": options.against} if options.against else {})
         running = {
             f"{prefix}{name}": stack.enter_context(
-                _server("router", servers.directory / f"{prefix}{name}", values, tree=tree, admission=name == "held")
+                serving("router", servers.directory / f"{prefix}{name}", values, tree=tree, admission=name == "held")
             )
             for prefix, tree in trees.items()
             for name in ("free", "held")
         }
         variables = _variables(client.ask(do="one", port=running["free"].port)["sent"])
         running["bare"] = stack.enter_context(
-            _server("bare", servers.directory / "bare", values, admission=False, variables=variables)
+            serving("bare", servers.directory / "bare", values, admission=False, variables=variables)
         )
         rates, micros = _as_fast_as_answered(client, running, options)
         paced = {
@@ -152,7 +157,8 @@ class Serving:
         return float(times.user + times.system)
 
 
-def _start_servers(servers: TemporaryServers) -> dict[str, Any]:
+def start_servers(servers: TemporaryServers) -> dict[str, Any]:
+    """PostgreSQL with the world of agi_world.py, and Kafka; how they are reached."""
     say("starting PostgreSQL and Kafka")
     postgres = PostgresServer(
         directory=servers.directory / "postgres", port=free_port(), password=SecretStr(password())
@@ -168,8 +174,8 @@ def _start_servers(servers: TemporaryServers) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _server(
-    kind: str, directory: Path, values: dict[str, Any], *, admission: bool, tree: Path = _HERE, variables: Any = ()
+def serving(
+    kind: str, directory: Path, values: dict[str, Any], *, admission: bool, tree: Path = HERE, variables: Any = ()
 ) -> Iterator[Serving]:
     """A server of a working tree, ready."""
     directory.mkdir()
@@ -193,7 +199,7 @@ def _server(
     assert process.stdin is not None
     process.stdin.write(json.dumps({"settings": settings, "variables": variables}).encode() + b"\n")
     process.stdin.close()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (directory / "beat").exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{kind} does not serve: {(directory / 'log').read_text()[-2000:]}")

@@ -18,6 +18,9 @@ from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response
 
+from dashboards.api import PREFIX
+from dashboards.api.door import check_token
+from dashboards.api.problems import problem
 from dashboards.settings import DashboardsSettings
 from dashboards.users import (
     STAFF_ROLES,
@@ -35,8 +38,8 @@ _OPEN: Final = ("/login", "/assets/")
 _LONGEST_NEXT: Final = 512
 
 
-def add_auth(server: flask.Flask, settings: DashboardsSettings, clock: Callable[[], datetime]) -> None:
-    """Put the door in front of every route of the server."""
+def add_auth(server: flask.Flask, settings: DashboardsSettings, clock: Callable[[], datetime]) -> Limiter:
+    """Put the door in front of every route of the server. Out: what limits how often one may ask."""
     server.config.update(
         SECRET_KEY=settings.secret_key.get_secret_value(),
         WTF_CSRF_TIME_LIMIT=None,
@@ -59,6 +62,7 @@ def add_auth(server: flask.Flask, settings: DashboardsSettings, clock: Callable[
     server.add_url_rule("/logout", "logout", _protected(csrf, door.logout), methods=["POST"])
     server.before_request(door.check)
     server.register_error_handler(429, _too_many)
+    return limiter
 
 
 def _protected(csrf: CSRFProtect, view: Callable[[], Any]) -> Callable[[], Any]:
@@ -71,7 +75,9 @@ def _protected(csrf: CSRFProtect, view: Callable[[], Any]) -> Callable[[], Any]:
     return checked
 
 
-def _too_many(_: Exception) -> tuple[str, int]:
+def _too_many(_: Exception) -> Any:
+    if request.path.startswith(PREFIX):
+        return problem(429, "Too many requests. Wait a minute.")
     return render_template("login.html", error="Too many tries. Wait a minute.", next=""), 429
 
 
@@ -88,6 +94,8 @@ class _Door:
         """Before every request: who is it?"""
         if request.path == _OPEN[0] or request.path.startswith(_OPEN[1]):
             return None
+        if request.path.startswith(PREFIX):
+            return check_token(self._connect, self._clock)
         if request.method not in ("GET", "HEAD", "OPTIONS") and not same_origin(request.headers, request.host):
             return "This request came from another site.", 403
         token = request.cookies.get(COOKIE, "")

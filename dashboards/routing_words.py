@@ -54,7 +54,7 @@ def answer_line(decision: CallRouted) -> str:
             + (f": {because}." if because else ".")
             + (f" {others}" if others else "")
         )
-    told = [f"{one.vendor} at {formats.price(one.price_e8)}" for one in taken[:_TOLD]]
+    told = [f"{one.vendor} at {formats.price(one.price_e8)} {one.currency}" for one in taken[:_TOLD]]
     more = f", then {len(taken) - _TOLD} more" if len(taken) > _TOLD else ""
     return f"Goes to {', then '.join(told)}{more}." + (f" {others}" if others else "")
 

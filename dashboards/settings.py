@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
+from router.check import CheckSettings
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
 
 MIN_SECRET_CHARACTERS = 32
@@ -15,7 +16,7 @@ class DashboardsSettings(Frozen):
 
     `secret_key` signs the cookies. `behind_https`: a proxy in front speaks HTTPS and sets X-Forwarded-For and -Proto;
     cookies are then marked Secure. `metrics`: the file for the process's numbers. With more than one worker each has
-    its own rate limit of logins.
+    its own rate limits. `check`: where snapshots are, for check routing; without it nothing can be checked.
     """
 
     postgres: Postgres
@@ -30,6 +31,8 @@ class DashboardsSettings(Frozen):
     metrics: Path | None = None
     session_hours: Annotated[int, Field(ge=1, le=168)] = 12
     logins_per_minute: Annotated[int, Field(ge=1, le=600)] = 10
+    check: CheckSettings | None = None
+    api_requests_per_minute: Annotated[int, Field(ge=1, le=60_000)] = 300
 
     @field_validator("secret_key")
     @classmethod

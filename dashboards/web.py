@@ -10,17 +10,22 @@ import dash_mantine_components as dmc
 import flask
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 from flask_compress import Compress
+from flask_limiter import Limiter
 from flask_wtf.csrf import generate_csrf
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from dashboards.api.problems import add_problems
+from dashboards.api.routes import add_api
 from dashboards.audits import AuditStore
 from dashboards.auth import add_auth, now_utc
+from dashboards.checks import Checks
 from dashboards.live import LiveReader, LiveStore
 from dashboards.names import NameStore
-from dashboards.pages import audit, call, calls, wall
+from dashboards.pages import audit, call, calls, check, wall
 from dashboards.pages.shared import Sources
 from dashboards.queries import Queries
 from dashboards.settings import DashboardsSettings
+from router.quality_reader import QualityReader
 from schemas.ids import CALL_ID_PATTERN
 
 _HEADERS: Final = {
@@ -31,7 +36,7 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_LINKS: Final = (("/", "Wall"), ("/calls", "Active calls"), ("/audit", "Audit"))
+_LINKS: Final = (("/", "Wall"), ("/calls", "Active calls"), (check.PATH, "Check routing"), ("/audit", "Audit"))
 
 
 def clock_ms() -> int:
@@ -45,11 +50,12 @@ class Web:
     def __init__(self, settings: DashboardsSettings, clock: Callable[[], datetime] = now_utc) -> None:
         self.store = LiveStore()
         self._reader = LiveReader(settings.kafka, self.store, clock_ms, settings.metrics)
-        postgres = settings.postgres
-        self.sources = Sources(
-            Queries(settings.clickhouse, clock), NameStore(postgres), self.store, AuditStore(postgres), clock
-        )
-        self.server = _flask(settings, clock)
+        postgres, queries = settings.postgres, Queries(settings.clickhouse, clock)
+        self._quality = QualityReader(settings.kafka)
+        checks = Checks(settings.check, lambda: self._quality.current, lambda: int(clock().timestamp() * 1000))
+        self.sources = Sources(queries, NameStore(postgres), self.store, AuditStore(postgres), clock, checks)
+        self.server, limiter = _flask(settings, clock)
+        add_api(self.server, limiter, checks, queries, settings.api_requests_per_minute)
         self.dash = _dash(self.server, self.sources)
         policy = _policy(self.dash)
 
@@ -65,20 +71,22 @@ class Web:
     def start(self) -> None:
         """Follow the live topics from here on."""
         self._reader.start()
+        self._quality.start()
 
     def stop(self) -> None:
-        """End the reading thread."""
+        """End the reading threads."""
         self._reader.stop()
+        self._quality.stop()
 
 
-def _flask(settings: DashboardsSettings, clock: Callable[[], datetime]) -> flask.Flask:
+def _flask(settings: DashboardsSettings, clock: Callable[[], datetime]) -> tuple[flask.Flask, Limiter]:
     server = flask.Flask("dashboards", template_folder="templates", static_folder=None)
     server.config["COMPRESS_ALGORITHM"] = ["zstd", "br", "gzip"]
     Compress(server)
     if settings.behind_https:
         server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
-    add_auth(server, settings, clock)
-    return server
+    add_problems(server)
+    return server, add_auth(server, settings, clock)
 
 
 def _policy(app: dash.Dash) -> str:
@@ -103,7 +111,7 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
         compress=False,
     )
     app.layout = _shell
-    pages = {"wall": wall, "calls": calls, "call": call, "audit": audit}
+    pages = {"wall": wall, "calls": calls, "call": call, "check": check, "audit": audit}
     for page in pages.values():
         page.add_callbacks(app, sources)
 
@@ -111,6 +119,8 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
     def show(path: str) -> tuple[Any, str]:
         if path == "/calls":
             return calls.layout(), path
+        if path == check.PATH:
+            return check.layout(), path
         if path == "/audit":
             return audit.layout(), path
         if path and path.startswith("/call/"):

@@ -95,7 +95,7 @@ def dictionary() -> str:
     for reason in Refusal:
         cause = REFUSAL_CAUSE[reason]
         parts.append(f"| {reason.value} | {cause} | {SIP_OF_CAUSE.get(cause, 503)} |")
-    parts.append("\nWhy we ended an answered call: " + ", ".join(f"`{ending.value}`" for ending in Ending) + ".")
+    parts.append("\nWhy we ended a call that had routes: " + ", ".join(f"`{ending.value}`" for ending in Ending) + ".")
     parts.append("\nWhat becomes of a candidate in a decision: " + ", ".join(f"`{v.value}`" for v in Verdict) + ".\n")
     parts.append("\n## Events and values")
     for name in STRUCTURES:

@@ -11,11 +11,12 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from router.answer import Answer
 from router.overload import Line
 from router.routing import Decision
+from router.routing.limits import call_limits
 from router.settings import RouterSettings
 from schemas.facts import Facts
 from schemas.ids import node_of
 from schemas.refusals import Refusal
-from sinks.holds import Hold, Outcome, admit, seconds_to_hold, terms_of
+from sinks.holds import CallLimit, Hold, Outcome, admit, seconds_to_hold, terms_of
 from sinks.metrics import Bounded, counter
 from tariffs.rating import affordable_seconds
 
@@ -44,8 +45,7 @@ def make_hold(decision: Decision, facts: Facts, call_id: str, started_at_ms: int
         least_seconds=seconds_to_hold(facts, 1),
         quantum_seconds=settings.hold_seconds,
         terms=terms_of(facts),
-        max_concurrent=peer.max_concurrent,
-        max_cps=peer.max_cps,
+        limits=tuple(CallLimit(*limit) for limit in call_limits(decision.snapshot, peer, decision.inbound.callee)),
         started_at_ms=started_at_ms,
         expires_at_ms=started_at_ms + (peer.max_call_seconds + settings.hold_grace_seconds) * 1000,
     )

@@ -133,6 +133,7 @@ class AgiSession(asyncio.Protocol):
         elif cancel and self._error is None:
             self._error = error
             self._task.cancel()
+            self._broken(error)  # at once: what the route waits for may take its time to let go
 
     def abort(self) -> None:
         """Let go of a connection that its other side does not close."""

@@ -3,12 +3,15 @@
 from typing import Any, NamedTuple
 
 from router.facts_text import route_facts_texts
+from router.hunting import call_variables, route_variables
 from router.routing import Decision, Priced, Route, candidates
+from router.routing.limits import route_limits
 from router.snapshot.config import Pack
 from schemas.agi import (
     CALL_FACTS,
     DECISION,
     DEFAULT_STOP_CAUSES,
+    LIMITED,
     MAX_MS,
     MAX_REASON,
     REASON,
@@ -104,6 +107,7 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
             (ROUTES, "0"),
         ]
         return found
+    limited = False
     texts = route_facts_texts(answer.decision)
     for number, (route, text) in enumerate(zip(answer.decision.routes, texts, strict=True), start=1):
         # Built from the gateway's own prefix and checked digits only: nothing from the wire reaches Dial.
@@ -113,6 +117,7 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
             (f"ROUTE_{number}_DIAL", dialled),
             (f"ROUTE_{number}_TIMEOUT", str(route.vendor.ring_seconds)),
             (f"ROUTE_{number}_FACTS", text),
+            *route_variables(number, route.vendor),
         ]
         if sent.caller:
             found.append((f"ROUTE_{number}_CALLER", sent.caller))
@@ -120,8 +125,14 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
             found.append((f"ROUTE_{number}_CALLER_NAME", sent.caller_name))
         if sent.withheld:
             found.append((f"ROUTE_{number}_WITHHELD", "1"))
+        if keys := limits_of_route(answer.decision, route):
+            limited = True
+            found.append((f"ROUTE_{number}_LIMITS", "&".join(keys)))
+    if limited:
+        found.append((LIMITED, "1"))
     return [
         *found,
+        *(call_variables(answer.decision.peer) if answer.decision.peer else ()),
         (STOP_CAUSES, "-".join(map(str, DEFAULT_STOP_CAUSES))),
         (MAX_MS, str(max(1, answer.max_ms))),  # a limit of 0 would end the call at once
         (MAX_REASON, _why_no_longer(answer).value),
@@ -129,6 +140,12 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
         (DECISION, "ALLOW"),
         (ROUTES, str(len(answer.decision.routes))),
     ]
+
+
+def limits_of_route(decision: Decision, route: Route) -> tuple[str, ...]:
+    """The keys of the limits that a leg of this route counts in."""
+    class_id = decision.peer.route_class_id if decision.peer else 0
+    return route_limits(decision.snapshot, route.vendor, class_id, decision.inbound.callee)
 
 
 def _why_no_longer(answer: Answer) -> Ending:

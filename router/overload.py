@@ -23,12 +23,14 @@ class LoopLag:
     def __init__(self, most_seconds: float) -> None:
         self._most_seconds = most_seconds
         self._late_since: float | None = None
+        self.late_seconds = 0.0  # of the last tick
         self._late_at = 0.0
         self._lasting = False
         self.refuses = False
 
     def tick(self, now: float, late_seconds: float) -> None:
         """A tick came at `now`, `late_seconds` after it should have."""
+        self.late_seconds = late_seconds
         if late_seconds > self._most_seconds:
             if self._late_since is None:
                 self._late_since = now - late_seconds
@@ -64,9 +66,12 @@ class Line:
         if answered:
             self._answered_at = now
 
+    def first_seconds(self, now: float) -> float:
+        """For how long the first has waited."""
+        return now - next(iter(self._since.values()), now)
+
     def refuses(self, now: float) -> bool:
         """Whether the line is too long for another call: many wait, the first for too long, though answers come."""
         if len(self._since) <= FEW_WAITING:
             return False
-        first = next(iter(self._since.values()))
-        return now - first > self._most_seconds and now - self._answered_at < self._most_seconds
+        return self.first_seconds(now) > self._most_seconds and now - self._answered_at < self._most_seconds

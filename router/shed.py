@@ -19,9 +19,11 @@ from router.snapshot.config import Peer
 from router.snapshot.store import Snapshot
 from schemas.agi import AGI_SCRIPT
 from schemas.refusals import Refusal
-from sinks.metrics import counter
+from sinks.metrics import counter, gauge
 
 SHED: Final = counter("router_calls_shed", "Calls refused at once for overload, by what was too slow.", ["reason"])
+LATE: Final = gauge("router_late_seconds", "How late the event loop came to its last tick.")
+FIRST: Final = gauge("router_first_waits_seconds", "How long the first call has waited for PostgreSQL's word.")
 _KEPT: Final = 4096
 
 
@@ -39,6 +41,8 @@ class Shedder:
         self._answers: dict[int, bytes] = {}  # by peer, 0: nobody known
         self._answers_of = ""
         self.shed = 0
+        LATE.set_function(lambda: max(0.0, lag.late_seconds))
+        FIRST.set_function(lambda: line.first_seconds(time.monotonic()))
 
     def refuse(self, script: str, headers: Mapping[str, str]) -> bytes | None:
         """The command that refuses this call now; None: there is time for it. Anything but a call is let through."""

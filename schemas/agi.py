@@ -15,9 +15,12 @@ AGI_SCRIPT: Final = "route"
 AGI_ARGUMENTS: Final = ("call_id", "endpoint", "remote_address", "callee", "caller", "started_at")
 AGI_OPTIONAL_ARGUMENTS: Final = ("caller_name", "asserted", "privacy")
 
-# Variables set on the caller's channel. Per route n from 1: ROUTE_n_DIAL, ROUTE_n_TIMEOUT (seconds), ROUTE_n_FACTS; and
-# where there is something to say, ROUTE_n_CALLER (digits, perhaps a plus before them; none: anonymous),
+# Variables set on the caller's channel. Per route n from 1: ROUTE_n_DIAL, ROUTE_n_TIMEOUT (seconds), ROUTE_n_FACTS, and
+# where they say anything ROUTE_n_PDD, ROUTE_n_RULES, ROUTE_n_HUNTSTOP, ROUTE_n_LIMITS (up to three keys of
+# router/routing/limit_keys.py joined by "&"), ROUTE_n_CALLER (digits, perhaps a plus before them; none: anonymous),
 # ROUTE_n_CALLER_NAME (letters, digits, blank . + _ -), ROUTE_n_WITHHELD ("1": nobody may be shown the caller).
+# The context `limits` moves a route's variables: it names each of them.
+LIMITED: Final = "LIMITED"  # "1" if any route has limits: then the dialplan looks for room before each leg
 DECISION: Final = "DECISION"  # "ALLOW" or "REFUSE": no ALLOW, no call
 REASON: Final = "REASON"  # a Refusal where refused, else empty
 REFUSE_CAUSE: Final = "REFUSE_CAUSE"  # Q.850 cause to hang up with where refused
@@ -25,14 +28,29 @@ CALL_FACTS: Final = "CALL_FACTS"  # the inbound leg's FACTS (also of a refused c
 MAX_MS: Final = "MAX_MS"  # longest call in milliseconds; never 0
 MAX_REASON: Final = "MAX_REASON"  # an Ending: why the call may not be longer than that
 STOP_CAUSES: Final = "STOP_CAUSES"  # Q.850 causes after which the hunt stops, joined by "-"
+CALL_RULES: Final = "CALL_RULES"  # the customer's release rules (schemas/release.py), where he has any
+SETUP_MS: Final = "SETUP_MS"  # longest set-up of the call, over all legs, in milliseconds
+RINGBACK: Final = "RINGBACK"  # an option of Dial: "r", ring-back of our own until the answer; not set: the vendor's
 ROUTES: Final = "ROUTES"  # how many routes
+PDD: Final = "PDD"  # of a route: seconds without a sign of life after which it is given up
+RULES: Final = "RULES"  # of a route: its vendor's release rules
+HUNTSTOP: Final = "HUNTSTOP"  # of a route: "1", no further route is tried after it
 
-# The called party's own answers, where no vendor does better. Not 1 (404) and not 21 (401, 403): those are often the
-# vendor's word on our account, not on the number; the hunt goes on, and as the last word they become 34. So does 3: a
-# vendor that no channel can be made to says nothing about the number either.
+# The called party's own answers, where no vendor does better (release rules may say otherwise). Not 1 (404) and not 21
+# (401, 403): those are often the vendor's word on our account, not on the number; the hunt goes on, and as the last
+# word they become 34. So do 3 and 23: a vendor that no channel can be made to, or who wants us to call elsewhere (302),
+# says nothing about the number either; nor does one who gives no sign of life in time.
 DEFAULT_STOP_CAUSES: Final = (17, 19, 22, 28)
-VENDOR_ACCOUNT_CAUSES: Final = (1, 2, 3, 21)
+VENDOR_ACCOUNT_CAUSES: Final = (1, 2, 3, 21, 23)
+VENDORS_FAULT_CAUSE: Final = 34
+NO_ANSWER_CAUSE: Final = 19  # what the caller hears when it rang and nobody answered in time
+MIN_LEFT_MS: Final = 1_000  # of the longest set-up: with less no further leg is begun
 MAX_ROUTES: Final = 8
 # Above these Asterisk truncates or splits silently (measured): stay well below.
 MAX_COMMAND_CHARACTERS: Final = 3_900
 MAX_PAIRS: Final = 90
+
+
+def route_variable(number: int, name: str) -> str:
+    """ROUTE_n_NAME."""
+    return f"ROUTE_{number}_{name}"

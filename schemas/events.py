@@ -115,7 +115,7 @@ class CallEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     """The inbound leg is closed, by the call's end. Event id: call_id/0 + ':call_ended'.
 
     `legs` is the number of the last hunted leg (0: none). `last_facts` are that leg's, so that the inbound leg knows
-    the vendor that carried it. `reason` is a Refusal, of an answered call an Ending, or empty.
+    the vendor that carried it. `reason` is a Refusal, of a call that we ended an Ending, or empty.
     `facts` is absent when no router answered.
     """
 

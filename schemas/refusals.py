@@ -28,10 +28,11 @@ class Refusal(StrEnum):
 
 
 class Ending(StrEnum):
-    """Why we ended a call that was answered: in journal, CDR and pages it stands where refused calls have theirs."""
+    """Why we ended a call that had routes: in journal, CDR and pages it stands where refused calls have theirs."""
 
     BALANCE_EXHAUSTED = "BALANCE EXHAUSTED"
     LONGEST_CALL = "LONGEST CALL"
+    SETUP_TIME_OVER = "SETUP TIME OVER"  # nobody had answered within the customer's longest set-up
 
 
 # What the node agent hangs a call up with when its money ends: "normal, unspecified". By it the dialplan knows the cut

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from simulator import ami_messages
+from simulator.limits import NodeLimits
 
 log = structlog.get_logger(__name__)
 
@@ -36,8 +37,10 @@ class AmiServer:
         hang_up: Callable[[str, int], bool],
         now_ms: Callable[[], int],
         started_ms: int | None = None,
+        variables: NodeLimits | None = None,
     ) -> None:
         """`started_ms`: when the node's Asterisk started, on its clock; without it, now."""
+        self._variables = variables or NodeLimits(lambda: 0.0)
         self._node = node
         self._user = user
         self._secret = secret
@@ -138,6 +141,8 @@ class AmiServer:
             known = self._hang_up(action.get("channel", ""), int(cause) if cause in _CAUSES else 16)
             reply = ("Success", "Message: Channel Hungup") if known else ("Error", "Message: No such channel")
             writer.write(ami_messages.response(action, *reply))
+        elif name in ("getvar", "setvar"):
+            writer.write(self._variable(name, action))
         elif name == "logoff":
             writer.write(ami_messages.response(action, "Goodbye", "Message: Thanks for all the fish."))
         else:
@@ -145,6 +150,18 @@ class AmiServer:
                 f"Message: Invalid/unknown command: {name[:40]}. Use Action: ListCommands to show available commands."
             )
             writer.write(ami_messages.response(action, "Error", text))
+
+    def _variable(self, name: str, action: Action) -> bytes:
+        """Getvar and Setvar of what the node agent uses: the limits' variables."""
+        variable = action.get("variable", "")
+        if name == "getvar":
+            value = self._variables.get(variable)
+            if value is None:
+                return ami_messages.response(action, "Error", "Message: GetVar Access Forbidden: Variable")
+            return ami_messages.response(action, "Success", f"Variable: {variable}", f"Value: {value}")
+        if not self._variables.set(variable, action.get("value", "")):
+            return ami_messages.response(action, "Error", "Message: SetVar Access Forbidden: Variable")
+        return ami_messages.response(action, "Success", "Message: Variable Set")
 
     async def _answer_status(self, action: Action, writer: asyncio.StreamWriter) -> None:
         channels = list(self._channels())

@@ -55,6 +55,7 @@ class Host:
             channels=fake.channels,
             hang_up=lambda channel, cause: fake.hang_up(channel, cause, self._scheduler.now_ms()),
             now_ms=self._scheduler.now_ms,
+            variables=fake.limits,
         )
         try:
             await fake.ami.start(settings.ami_host, port)

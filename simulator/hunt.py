@@ -7,24 +7,30 @@ simulator's clock: `next_at_ms` says when the machine wants to be stepped; it ne
 The rules are those of the fixed dialplan (configuration/asterisk/files/extensions.conf).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from schemas import agi
+from schemas import agi, release
 from schemas.refusals import CUT_CAUSE, Ending, Refusal
 from simulator import lines, sip_causes
 from simulator.lines import Call, Leg, Line, Side
 from simulator.plans import LegPlan
+from simulator.release import meaning
 
 NORMAL_CLEARING: Final = 16
 _TEMPORARY: Final = 34
-_NO_ANSWER: Final = 19
 _INTERWORKING: Final = 127
 _NO_ROUTE: Final = 3
+_NO_LIMIT_MS: Final = 10**12
+_LIMIT: Final = 44
 
 SignalKind = Literal["leg_made", "ringing", "answered", "leg_over", "call_over"]
 PlanLeg = Callable[[int, str], LegPlan]  # leg number and its FACTS
+# Takes the places of these limits in place of those that the call has; False: one is full, and the call has none.
+TakePlaces = Callable[[Sequence[str], int], bool]
+# What a route that takes the place of one passed over brings.
+_OF_A_ROUTE: Final = ("DIAL", "TIMEOUT", "FACTS", agi.PDD, agi.RULES, agi.HUNTSTOP)
 
 
 class HuntError(RuntimeError):
@@ -49,13 +55,15 @@ class Hunt:
 
     call: Call
     plan_leg: PlanLeg
+    take_places: TakePlaces = lambda _keys, _at_ms: True
     state: Literal["waiting", "dialling", "talking", "over"] = "waiting"
     next_at_ms: int | None = None
     leg: Leg | None = None
     legs: int = 0  # number of the last leg dialled
+    passed_over: int = 0  # routes whose limits had no room
     _variables: Mapping[str, str] = field(default_factory=dict)
     _routes: int = 0
-    _cause: int = 0  # the last meaningful one
+    _cause: int = 0  # what the caller hears if no leg follows
     _status: str = ""
     _first_progress_ms: int | None = None
     _last_facts: str = ""
@@ -98,7 +106,9 @@ class Hunt:
         if not plan.has_channel:
             return self._leg_failed(leg, at_ms, "CHANUNAVAIL", _NO_ROUTE, "", "us")
         if elapsed_ms >= leg.timeout_ms and (plan.final_ms is None or plan.final_ms > leg.timeout_ms):
-            return self._leg_failed(leg, at_ms, "NOANSWER", 0, "", "us")
+            return self._give_up(leg, at_ms, "NOANSWER")
+        if 0 < leg.pdd_limit_ms <= elapsed_ms and not _shows_life(plan, leg.pdd_limit_ms):
+            return self._give_up(leg, at_ms, "CHANUNAVAIL")
         if plan.final_ms is not None and elapsed_ms >= plan.final_ms:
             return self._final_answer(leg, at_ms)
         return self._progress(leg, at_ms, elapsed_ms)
@@ -118,7 +128,12 @@ class Hunt:
     # ---- the hunt
 
     def _next_leg(self, at_ms: int) -> list[Output]:
-        if self.legs >= self._routes:
+        left_ms = self._setup_ms() - (at_ms - self.call.started_at_ms)
+        if left_ms < agi.MIN_LEFT_MS:
+            return self._exhausted(at_ms, Ending.SETUP_TIME_OVER)
+        if not self._find_room(at_ms):
+            return self._finish(at_ms, _LIMIT, "us", Refusal.LIMIT)
+        if self.legs + self.passed_over >= self._routes:
             return self._exhausted(at_ms)
         self.legs += 1
         number = self.legs
@@ -126,7 +141,8 @@ class Hunt:
         leg = Leg(
             number=number,
             started_at_ms=at_ms,
-            timeout_ms=_whole_number(self._variables.get(f"ROUTE_{number}_TIMEOUT", "")) * 1_000 or 60_000,
+            timeout_ms=min(left_ms, self._number(f"ROUTE_{number}_TIMEOUT") * 1_000 or 60_000),
+            pdd_limit_ms=self._number(agi.route_variable(number, agi.PDD)) * 1_000,
             dial=self._variables.get(f"ROUTE_{number}_DIAL", ""),
             facts=facts,
             plan=self.plan_leg(number, facts),
@@ -136,6 +152,22 @@ class Hunt:
         self._schedule(leg)
         return [line, Signal("leg_made", number, at_ms, 0)] if leg.plan.has_channel else [line]
 
+    def _find_room(self, at_ms: int) -> bool:
+        """The next route with room gets the next leg's number, or none is left. False: none of the call's had room."""
+        if self._variables.get(agi.LIMITED) != "1":
+            return True
+        self.take_places((), at_ms)
+        place = self.legs + 1
+        while (route := place + self.passed_over) <= self._routes:
+            keys = [key for key in self._variables.get(f"ROUTE_{route}_LIMITS", "").split("&") if key]
+            if not keys or self.take_places(keys, at_ms):
+                moved = {f"ROUTE_{place}_{name}": f"ROUTE_{route}_{name}" for name in _OF_A_ROUTE}
+                values = {to: self._variables.get(source, "") for to, source in moved.items()}
+                self._variables = {**self._variables, **values}
+                return True
+            self.passed_over += 1
+        return self.legs > 0
+
     def _schedule(self, leg: Leg) -> None:
         """The next moment at which something happens to the leg."""
         if leg.answered_at_ms is not None:
@@ -143,6 +175,8 @@ class Hunt:
             return
         plan = leg.plan
         moments = [self._gives_up_at_ms(), leg.started_at_ms + (leg.timeout_ms if plan.has_channel else 0)]
+        if leg.pdd_limit_ms and leg.ring_ms is None and leg.progress_ms is None:
+            moments.append(leg.started_at_ms + leg.pdd_limit_ms)
         if plan.final_ms is not None:
             moments.append(leg.started_at_ms + plan.final_ms)
         if plan.ring_ms is not None and leg.ring_ms is None:
@@ -182,19 +216,23 @@ class Hunt:
         outputs = self._leg_over(leg, at_ms, "ANSWER", NORMAL_CLEARING, side)
         return outputs + self._finish(at_ms, NORMAL_CLEARING, side, reason)
 
-    def _leg_failed(self, leg: Leg, at_ms: int, status: str, cause: int, sip: str, side: Side) -> list[Output]:
-        outputs = self._leg_over(leg, at_ms, status, cause, side, sip)
-        if cause not in (0, _INTERWORKING):
-            self._cause = cause
-        if str(cause) in self._variables.get(agi.STOP_CAUSES, "").split("-"):
-            return outputs + self._exhausted(at_ms)
-        return outputs + self._next_leg(at_ms)
+    def _give_up(self, leg: Leg, at_ms: int, status: str) -> list[Output]:
+        """Its time is over: it rang and nobody answered, or there was no sign of life."""
+        if leg.ring_ms is None and leg.progress_ms is None:
+            return self._leg_failed(leg, at_ms, status, release.NO_PROGRESS_CAUSE, "", "us", release.NO_PROGRESS)
+        return self._leg_failed(leg, at_ms, status, 0, "", "us", release.NO_ANSWER)
 
-    def _exhausted(self, at_ms: int) -> list[Output]:
-        cause = self._cause or _NO_ANSWER
-        if cause in agi.VENDOR_ACCOUNT_CAUSES:
-            cause = _TEMPORARY
-        return self._finish(at_ms, cause, "us")
+    def _leg_failed(
+        self, leg: Leg, at_ms: int, status: str, cause: int, sip: str, side: Side, gave_up: str = ""
+    ) -> list[Output]:
+        outputs = self._leg_over(leg, at_ms, status, cause, side, sip)
+        sip_code = leg.plan.sip_code if sip else 0
+        meant = meaning(self._variables, leg.number, cause=cause, sip_code=sip_code, gave_up=gave_up)
+        self._cause = meant.heard_cause or self._cause
+        return outputs + (self._exhausted(at_ms) if meant.stops else self._next_leg(at_ms))
+
+    def _exhausted(self, at_ms: int, reason: str = "") -> list[Output]:
+        return self._finish(at_ms, self._cause or agi.NO_ANSWER_CAUSE, "us", reason)
 
     def _cancel(self, leg: Leg, at_ms: int, side: Side) -> list[Output]:
         outputs = self._leg_over(leg, at_ms, "CANCEL", _INTERWORKING, side)
@@ -210,6 +248,7 @@ class Hunt:
 
     def _finish(self, at_ms: int, cause: int, side: Side, reason: str = "") -> list[Output]:
         self.state, self.next_at_ms, self.leg = "over", None, None
+        self.take_places((), at_ms)
         line = lines.call_end(
             self.call,
             at_ms,
@@ -229,7 +268,19 @@ class Hunt:
         return self.call.started_at_ms + self.call.patience_ms
 
     def _longest_ms(self) -> int:
-        return _whole_number(self._variables.get(agi.MAX_MS, "")) or 14_400_000
+        return self._number(agi.MAX_MS) or 14_400_000
+
+    def _setup_ms(self) -> int:
+        return self._number(agi.SETUP_MS) or _NO_LIMIT_MS
+
+    def _number(self, name: str) -> int:
+        return _whole_number(self._variables.get(name, ""))
+
+
+def _shows_life(plan: LegPlan, within_ms: int) -> bool:
+    """Whether the vendor rings, sends progress or a final answer in that time."""
+    signs = (plan.ring_ms, plan.progress_ms, plan.final_ms)
+    return any(sign_ms is not None and sign_ms <= within_ms for sign_ms in signs)
 
 
 def _whole_number(text: str) -> int:

@@ -42,6 +42,7 @@ class Leg:
     number: int
     started_at_ms: int
     timeout_ms: int
+    pdd_limit_ms: int  # 0: none
     dial: str
     facts: str
     plan: LegPlan

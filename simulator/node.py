@@ -6,16 +6,18 @@ event here, at once and in order; the machine's next moment goes to the schedule
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from schemas import ids, journal
 from simulator import ami_messages
 from simulator.ami_messages import Channel
 from simulator.ami_server import AmiServer
 from simulator.hunt import Hunt, Output, PlanLeg, Signal
+from simulator.limits import NodeLimits
 from simulator.lines import Call, Line
 from simulator.node_files import Journal
 from simulator.plans import CallIntent
-from simulator.scheduler import Scheduler, Timer
+from simulator.scheduler import Scheduler, Timer, real_ms
 
 CUSTOMER_CONTEXT = "from-customers"
 VENDOR_CONTEXT = "from-vendors"
@@ -61,6 +63,7 @@ class Node:
         self.counts = Counts()
         self.ami: AmiServer | None = None
         self.is_up = True
+        self.limits = NodeLimits(lambda: real_ms() / 1000)
         self._boot_at_ms = boot_at_ms
         self._journal = journal_file
         self._scheduler = scheduler
@@ -98,7 +101,12 @@ class Node:
             created_at_ms=at_ms,
             state=ami_messages.RING,
         )
-        live = LiveCall(node=self, hunt=Hunt(call, plan_leg), caller=caller, asked_real_ms=real_ms)
+        live = LiveCall(
+            node=self,
+            hunt=Hunt(call, plan_leg, partial(self.limits.take, call_id)),
+            caller=caller,
+            asked_real_ms=real_ms,
+        )
         self.calls[call_id] = live
         self._by_channel[caller.name] = live
         self._show("Newchannel", caller, at_ms)
@@ -140,6 +148,7 @@ class Node:
             self._stop_waiting(live)
         self.calls.clear()
         self._by_channel.clear()
+        self.limits.clear()
         self.is_up = False
         return lost
 

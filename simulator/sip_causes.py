@@ -2,16 +2,19 @@
 
 from typing import Final
 
+from schemas.release import REDIRECTED_CAUSE
+
 # chan_pjsip's table; what is not in it goes by its class.
 CAUSE_OF_SIP: Final[dict[int, int]] = {
     401: 21, 403: 21, 404: 1, 405: 127, 407: 21, 408: 18, 409: 41, 410: 22, 420: 3, 480: 19, 483: 19, 484: 28,
     485: 1, 486: 17, 488: 58, 500: 38, 501: 29, 502: 27, 503: 34, 504: 102, 505: 127, 600: 17, 603: 21, 604: 1, 606: 58,
 }  # fmt: skip
-_CAUSE_OF_CLASS: Final = {4: 127, 5: 34, 6: 127}
+_CAUSE_OF_CLASS: Final = {3: REDIRECTED_CAUSE, 4: 127, 5: 34, 6: 127}
 
 REASON_PHRASES: Final[dict[int, str]] = {
-    200: "OK", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout", 480: "Temporarily Unavailable",
-    484: "Address Incomplete", 486: "Busy Here", 487: "Request Terminated", 488: "Not Acceptable Here",
+    200: "OK", 302: "Moved Temporarily", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout",
+    480: "Temporarily Unavailable", 484: "Address Incomplete", 486: "Busy Here", 487: "Request Terminated",
+    488: "Not Acceptable Here",
     500: "Server Internal Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Server Time-out",
     600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere",
 }  # fmt: skip
@@ -24,7 +27,7 @@ def cause_of_sip(sip_code: int) -> int:
 
 def dial_status_of_cause(cause: int) -> str:
     """DIALSTATUS of a Dial whose one channel ended unanswered with this cause."""
-    if cause == 17:
+    if cause in (17, REDIRECTED_CAUSE):
         return "BUSY"
     if cause == 34:
         return "CONGESTION"

@@ -1,8 +1,8 @@
 """Holds: money and a place for a call that is about to be routed, extended while it goes on.
 
-The rules are SQL functions (schemas/postgres/0007_money_held.sql), one statement each: any number of routers and nodes
-may call them at once, and a repeat of any of them changes nothing. Release happens with the posting of the inbound leg
-(sinks/ledger.py), by call_id alone; what no leg will ever release is swept.
+The rules are SQL functions (schemas/postgres/0007_money_held.sql, 0016_limits.sql), one statement each: any number of
+routers and nodes may call them at once, and a repeat of any of them changes nothing. Release happens with the posting
+of the inbound leg (sinks/ledger.py), by call_id alone; what no leg will ever release is swept.
 """
 
 import json
@@ -40,8 +40,16 @@ class Terms(NamedTuple):
     rounding_decimals: int
 
 
+class CallLimit(NamedTuple):
+    """A limit that a call counts in, by its key (router/routing/limit_keys.py); 0: none."""
+
+    key: str
+    max_concurrent: int
+    max_cps: int
+
+
 class Hold(NamedTuple):
-    """What is asked for a call; limits of 0 are none.
+    """What is asked for a call. `limits` are sorted by key: everybody locks their counters in one order.
 
     The account pays ahead for `first_seconds` of talk as they are billed, or for what it can, down to `least_seconds`;
     while the call goes on, for `quantum_seconds` more at a time.
@@ -55,8 +63,7 @@ class Hold(NamedTuple):
     least_seconds: int
     quantum_seconds: int
     terms: Terms
-    max_concurrent: int
-    max_cps: int
+    limits: tuple[CallLimit, ...]
     started_at_ms: int
     expires_at_ms: int
 
@@ -86,7 +93,10 @@ class Swept(NamedTuple):
     why: str
 
 
-_ADMIT = "SELECT outcome, free, held_amount FROM admit(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_ADMIT = (
+    "SELECT outcome, free, held_amount FROM admit(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
+    " %s::text[], %s::int[], %s::int[], %s, %s)"
+)
 
 
 def terms_of(facts: Facts) -> Terms:
@@ -114,7 +124,8 @@ async def admit(connection: psycopg.AsyncConnection[Any], hold: Hold) -> Admissi
             hold.call_id, hold.node, hold.peer_id, hold.account_id, hold.first_seconds, hold.least_seconds,
             hold.quantum_seconds, decimal_from_price_e8(terms.price_e8), decimal_from_micros(terms.connect_fee_micros),
             terms.minimum_seconds, terms.increment_seconds, terms.rounding_decimals,
-            hold.max_concurrent, hold.max_cps, _moment(hold.started_at_ms), _moment(hold.expires_at_ms),
+            [limit.key for limit in hold.limits], [limit.max_concurrent for limit in hold.limits],
+            [limit.max_cps for limit in hold.limits], _moment(hold.started_at_ms), _moment(hold.expires_at_ms),
         ),
     )  # fmt: skip
     row = await cursor.fetchone()
@@ -145,7 +156,10 @@ def uncount(connection: psycopg.Connection[Any], call_ids: Sequence[str]) -> int
 def uncount_missing(
     connection: psycopg.Connection[Any], node: str, live_call_ids: Sequence[str], before_ms: int
 ) -> int:
-    """Correct the counters by a node's heartbeat: calls admitted before `before_ms` that are not up are not counted."""
+    """Correct the counters by a node's heartbeat: calls admitted before `before_ms` that are not up are not counted.
+
+    Those that are up are counted, also where the node was thought to be dead. Out: how many are not counted any more.
+    """
     cursor = connection.execute(
         "SELECT uncount_missing(%s, %s::text[], %s)", (node, list(live_call_ids), _moment(before_ms))
     )
@@ -179,6 +193,7 @@ def place(
             "increment_seconds": call.facts.increment_seconds,
             "rounding_decimals": call.facts.rounding_decimals,
             "started_at_seconds": started_seconds_of(call.call_id),
+            "callee": call.facts.callee,
         }
         for call in calls
     ]

@@ -15,7 +15,7 @@ from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
 from streamco.metrics_cli import metrics
 from streamco.numbers_cli import load_pool, try_translation
-from streamco.routing_cli import check_routing, why
+from streamco.routing_cli import api_token, check_routing, why
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
@@ -76,6 +76,7 @@ commands.add_command(load_pool)
 commands.add_command(try_translation)
 commands.add_command(check_routing)
 commands.add_command(why)
+commands.add_command(api_token)
 
 
 @commands.command()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sinks.auditor.settings import AuditorSettings
     from streams.settings import StreamsSettings
 
+_ROUTER_CONNECTIONS = 8
 STREAM_ROLES = ("billing", "cdrs", "live", "quality")
 
 
@@ -80,11 +81,22 @@ def clickhouse(settings: Settings) -> ClickHouse:
     )
 
 
-def router(settings: Settings) -> "RouterSettings":
-    """The router."""
+def router_names(settings: Settings) -> dict[int, str]:
+    """The component name of each router process by its number, from 1: router, router-2, …"""
+    return {
+        number: "router" if number == 1 else f"router-{number}" for number in range(1, settings.router_processes + 1)
+    }
+
+
+def router(settings: Settings, number: int = 1, listener: int | None = None) -> "RouterSettings":
+    """A router process. `listener`: the descriptor of the socket that several of them share.
+
+    Connections to PostgreSQL are shared out among them.
+    """
     from router.settings import RouterSettings, SnapshotSettings
 
     places = Places(settings)
+    name = router_names(settings)[number]
     return RouterSettings(
         snapshot=SnapshotSettings(
             postgres=postgres(settings),
@@ -95,8 +107,10 @@ def router(settings: Settings) -> "RouterSettings":
         host=settings.router_host,
         port=settings.router_port,
         peers_allowed=settings.router_peers,
-        beat=places.beat("router"),
-        spool=places.router / "spool.sqlite",
+        listener=listener,
+        admission_connections=max(2, _ROUTER_CONNECTIONS // settings.router_processes),
+        beat=places.beat(name),
+        spool=places.router / f"{name.replace('router', 'spool')}.sqlite",
         disk_reserve_bytes=settings.disk_reserve_megabytes << 20,
     )
 
@@ -191,6 +205,7 @@ def dashboards(settings: Settings) -> "DashboardsSettings":
         port=settings.dashboards_port,
         behind_https=settings.dashboards_behind_https,
         metrics=Places(settings).beat("dashboards").with_suffix(".prom"),
+        check=check(settings),
     )
 
 

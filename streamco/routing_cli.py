@@ -1,14 +1,16 @@
-"""`streamco check-routing`: what the router would do with a call. `streamco why`: what it did with one."""
+"""`streamco check-routing`: what the router would do with a call. `why`: what it did. `api-token`: the key to REST."""
 
 import sys
 import time
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 import msgspec
 
 from streamco.secret_store import with_secrets
 from streamco.settings import read_settings
+
+_QUALITY_SECONDS: Final = 5.0
 
 
 @click.command("check-routing")
@@ -20,22 +22,33 @@ from streamco.settings import read_settings
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 def check_routing(peer: str, callee: str, caller: str, at: str, node: str, as_json: bool) -> None:
     """Ask the router's own core where a call would go, and why. Makes no call, counts and holds nothing."""
-    from router.check import MomentSnapshots, Question, QuestionError, SnapshotAwayError, check, read_moment
+    from router.check import (
+        MomentSnapshots,
+        Question,
+        QuestionError,
+        SnapshotAwayError,
+        check,
+        read_moment,
+        read_quality,
+    )
     from router.routing import World
     from streamco import rooms
     from streamco.routing_view import checked_lines
 
-    settings = rooms.check(with_secrets(read_settings()))
+    told = with_secrets(read_settings())
+    settings = rooms.check(told)
     now_ms = time.time_ns() // 1_000_000
     try:
         question = Question(peer, callee, caller, read_moment(at), node)
         found = MomentSnapshots(settings).at(question.at_ms, now_ms)
+        figures = read_quality(rooms.kafka(told), _QUALITY_SECONDS) if question.at_ms is None else None
         checked = check(
-            World(found.snapshot),
+            World(found.snapshot, figures or {}),
             question,
             now_ms if question.at_ms is None else question.at_ms,
             expected_seconds=settings.live.expected_call_seconds,
             source=found.source,
+            quality="unknown" if question.at_ms is not None else "away" if figures is None else "read",
         )
     except (QuestionError, SnapshotAwayError) as error:
         _fail(str(error))
@@ -65,6 +78,34 @@ def why(call_id: str, as_json: bool) -> None:
     if not isinstance(decision, CallRouted):
         _fail(f"call_id {call_id!r}: no decision is stored; it comes a moment after the call, and not without a router")
     click.echo(text if as_json else "\n".join(why_lines(decision)))
+
+
+@click.command("api-token")
+@click.argument("login")
+@click.argument("name")
+@click.option("--days", default=90, show_default=True, type=click.IntRange(1, 366), help="It ends after so many days.")
+@click.option("--end", is_flag=True, help="End the token of that name instead.")
+def api_token(login: str, name: str, days: int, end: bool) -> None:
+    """Give a user of the dashboards a token of the REST API, called NAME and shown once; it acts as the user."""
+    from datetime import UTC, datetime
+
+    import psycopg
+
+    from dashboards.api_tokens import end_token, make_token
+    from dashboards.users import UserError
+    from streamco import rooms
+
+    dsn = rooms.postgres(with_secrets(read_settings())).dsn.get_secret_value()
+    try:
+        with psycopg.connect(dsn, connect_timeout=5) as connection:
+            if end:
+                end_token(connection, login, name)
+                click.echo(f"{name} of {login} has ended")
+            else:
+                token = make_token(connection, login, name, datetime.now(UTC), days)
+                click.echo(f"token: {token}  (of {login}, for {days} days, shown once)")
+    except (UserError, psycopg.Error) as error:
+        _fail(str(error).strip())
 
 
 def _fail(text: str) -> NoReturn:

@@ -26,6 +26,7 @@ def checked_lines(checked: Checked) -> Iterator[str]:
     yield from _sold(decision)
     yield f"at       {moment(checked.at_ms)}, configuration {decision.generation}"
     yield f"snapshot {_SOURCES[checked.source]}, taken {moment(checked.snapshot_taken_at_ms)}"
+    yield f"quality  {_QUALITY[checked.quality]}"
     yield "money    not asked: the balance decides at admission"
     yield ""
     yield from candidate_lines(decision)
@@ -34,6 +35,13 @@ def checked_lines(checked: Checked) -> Iterator[str]:
 _SOURCES = {
     "live": "the routers' own",
     "built": "built for this moment: its prices; everything else as it is configured now",
+}
+
+
+_QUALITY = {
+    "read": "as the routers know it now",
+    "away": "not known: Kafka does not tell it just now, so every vendor is neutral",
+    "unknown": "not known of another moment than now, so every vendor is neutral",
 }
 
 

@@ -1,5 +1,7 @@
 """One process of ours: `python -m streamco.run NAME [WHICH]`. Its settings come by the environment.
 
+WHICH of a router is its number, and `@` and a descriptor where it is given the listening socket that several share.
+
 Ends with 0 when it was asked to end, otherwise with a message on stderr and a code that is not 0: the supervisor
 starts it again.
 """
@@ -16,10 +18,11 @@ from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
 
-def _router(settings: Settings, _which: str) -> None:
+def _router(settings: Settings, which: str) -> None:
     from router.server import run
 
-    run(rooms.router(settings))
+    number, _, listener = which.partition("@")
+    run(rooms.router(settings, int(number or 1), int(listener) if listener else None))
 
 
 def _agent(settings: Settings, node: str) -> None:
@@ -78,7 +81,8 @@ PROCESSES: Final[dict[str, Callable[[Settings, str], None]]] = {
 
 def run(name: str, which: str = "") -> None:
     """Be this process until it ends. Exits the interpreter with a code that is not 0 when it fails."""
-    configure_logs(f"{name}-{which}" if which else name)
+    label = which.partition("@")[0]
+    configure_logs(f"{name}-{label}" if label and (name, label) != ("router", "1") else name)
     log = structlog.get_logger(__name__)
     try:
         settings = with_secrets(read_settings())

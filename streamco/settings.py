@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     dashboards_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
     dashboards_behind_https: bool = False
 
+    # Router processes of this machine: they share one listening socket and one snapshot.
+    router_processes: Annotated[int, Field(ge=1, le=16)] = 1
     kafka_partitions: Annotated[int, Field(ge=1, le=1024)] = 8
     # Processes that share the partitions of a role.
     billing_workers: Annotated[int, Field(ge=1, le=8)] = 1

@@ -1,8 +1,9 @@
 """The whole product on one machine: which components there are, and the straight way from nothing to all healthy."""
 
+import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -66,18 +67,45 @@ def stores(settings: Settings) -> list[Component]:
     return components
 
 
-def processes(settings: Settings) -> list[Component]:
-    """Our own processes: router, agents, stream workers, dashboards."""
-    ours = [
-        _own(
-            settings,
-            "router",
-            ("router",),
-            address=f"{settings.router_host}:{settings.router_port}",
-            healthy=lambda _pid: check_router(settings.router_host, settings.router_port),
-            needs=("postgres",),
+def open_listener(settings: Settings) -> socket.socket | None:
+    """The socket that several router processes share; None where there is one, which listens itself.
+
+    One queue for all of them: whoever has time takes the next call, and one that hangs takes none. (With a socket each,
+    SO_REUSEPORT, the kernel would go on giving it its share.) It outlives each of them: calls wait while they restart.
+    """
+    if settings.router_processes == 1:
+        return None
+    family = socket.AF_INET6 if ":" in settings.router_host else socket.AF_INET
+    return socket.create_server((settings.router_host, settings.router_port), family=family, backlog=1024)
+
+
+def routers(settings: Settings, listener: socket.socket | None = None) -> list[Component]:
+    """The router's processes. One is asked by a session; of several each by its own beat."""
+    address = f"{settings.router_host}:{settings.router_port}"
+    if listener is None:
+        return [
+            _own(
+                settings,
+                "router",
+                ("router",),
+                address=address,
+                healthy=lambda _pid: check_router(settings.router_host, settings.router_port),
+                needs=("postgres",),
+            )
+        ]
+    return [
+        replace(
+            _own(settings, name, ("router", f"{number}@{listener.fileno()}"), address=address, needs=("postgres",)),
+            healthy=partial(check_beat, Places(settings).beat(name)),
+            inherits=(listener.fileno(),),
         )
+        for number, name in rooms.router_names(settings).items()
     ]
+
+
+def processes(settings: Settings, listener: socket.socket | None = None) -> list[Component]:
+    """Our own processes: routers, agents, stream workers, dashboards."""
+    ours = routers(settings, listener)
     for node in settings.nodes:
         ours.append(_own(settings, f"node-agent-{node}", ("node-agent", node), needs=("kafka",)))
     for name, which in rooms.stream_workers(settings).items():
@@ -211,6 +239,7 @@ class Stack:
         """`settings` with secrets. Nothing is done yet."""
         self._settings = settings
         self._progress = progress
+        self._listener: socket.socket | None = None
         self.supervisor = Supervisor(Places(settings), progress, settings.disk_reserve_megabytes << 20)
 
     def start(
@@ -232,7 +261,9 @@ class Stack:
         supervisor.open()
         try:
             check_ports(settings)
-            first, then = stores(settings), processes(settings)
+            # Kept as long as this process lives: the routers come and go, their calls' queue stays.
+            self._listener = open_listener(settings)
+            first, then = stores(settings), processes(settings, self._listener)
             last = traffic(settings, simulate=simulate)
             supervisor.announce([*first, *then, *last])
             supervisor.start(first, interrupted=interrupted)
@@ -244,4 +275,6 @@ class Stack:
             supervisor.start(last, interrupted=interrupted)
         except BaseException:
             supervisor.close()
+            if self._listener is not None:
+                self._listener.close()
             raise

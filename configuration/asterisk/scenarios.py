@@ -279,3 +279,61 @@ def callers_who_listen() -> str:
 def callers_who_give_up(after_ms: int) -> str:
     """Cancel while it rings."""
     return caller_gives_up("[field1]", after_ms).replace("[service]", "[field0]")
+
+
+# ---- vendors for hunts
+
+
+def vendor_is_silent() -> str:
+    """100 and no sign of life until the caller gives up."""
+    return _vendor(
+        "a vendor who says nothing",
+        _recv(request="INVITE", crlf="true"),
+        _send(_reply("100 Trying", tag=False)),
+        _recv(request="CANCEL"),
+        _send(_reply("200 OK", tag=False)),
+        _send(_reply("487 Request Terminated").replace("[last_CSeq:]", "CSeq: [cseq] INVITE"), retrans="500"),
+        _recv(request="ACK"),
+    )
+
+
+def vendor_answers_after(ms: int, first: str = "100 Trying") -> str:
+    """A provisional answer without media, then 200; whoever has given up by then is told so."""
+    return _vendor(
+        "a vendor who answers without ringing",
+        _recv(request="INVITE", crlf="true", rrs="true"),
+        _send(_reply(first)),
+        _recv(request="CANCEL", timeout=str(ms), ontimeout="4"),
+        _send(_reply("200 OK", tag=False)),
+        _send(_reply("487 Request Terminated").replace("[last_CSeq:]", "CSeq: [cseq] INVITE"), retrans="500"),
+        _recv(request="ACK"),
+        '<nop next="99"/>',
+        '<label id="4"/>',
+        _send(_reply("200 OK", body=_SDP), retrans="500"),
+        _recv(request="ACK"),
+        _recv(request="BYE"),
+        _send(_reply("200 OK", tag=False)),
+    )
+
+
+def vendor_redirects(contact: str) -> str:
+    """302 at once, to that SIP URI."""
+    moved = _reply("302 Moved Temporarily").replace("Contact: <sip:[local_ip]:[local_port]>", f"Contact: <{contact}>")
+    return _vendor(
+        "a vendor who redirects",
+        _recv(request="INVITE", crlf="true"),
+        _send(moved, retrans="500"),
+        _recv(request="ACK"),
+    )
+
+
+def vendor_plays_and_refuses(code: int, phrase: str, after_ms: int) -> str:
+    """183 with early media, then a refusal."""
+    return _vendor(
+        f"a vendor who plays an announcement and refuses by {code}",
+        _recv(request="INVITE", crlf="true"),
+        _send(_reply("183 Session Progress", body=_SDP)),
+        f'<pause milliseconds="{after_ms}"/>',
+        _send(_reply(f"{code} {phrase}"), retrans="500"),
+        _recv(request="ACK"),
+    )

@@ -13,6 +13,7 @@ from configuration.world.countries import destinations
 from configuration.world.database import Connection
 from configuration.world.model import Account, Company, Peer, RouteClass, World
 from configuration.world.number_rules import put_number_rules, put_pools
+from configuration.world.release import put_release_table
 from configuration.world.tables import Tables
 
 
@@ -23,6 +24,8 @@ def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
     for name in world.nodes:
         tables.put("nodes", "nodes", {"name": name})
     _put_packs(tables, world)
+    for index, table in enumerate(world.release_tables):
+        put_release_table(tables, f"release_tables[{index}]", table)
     for index, route_class in enumerate(world.route_classes):
         tables.put(f"route_classes[{index}]", "route_classes", {"name": route_class.name})
     for index, company in enumerate(world.companies):
@@ -95,18 +98,23 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
     pack_id = _needed(tables, path, "pack", "billing_packs", peer.pack)
     class_id = _needed(tables, path, "route_class", "route_classes", peer.route_class) if peer.route_class else None
     node_ids = [_needed(tables, path, f"nodes[{at}]", "nodes", node) for at, node in enumerate(peer.nodes)]
+    table = peer.release_table
+    table_id = _needed(tables, path, "release_table", "release_tables", table) if table else None
     if account_id is None or pack_id is None or None in node_ids or (peer.route_class and class_id is None):
+        return
+    if table and table_id is None:
         return
     deck_id = tables.id_of("decks", peer.deck)
     if deck_id is None:
         deck_id = tables.put(f"{path}.deck", "decks", {"name": peer.deck})
     same = ("name", "role", "enabled", "endpoint", "port", "tech_prefix", "max_concurrent", "max_cps")
     more = ("max_call_seconds", "profit", "minimum_margin", "ring_seconds", "allow_special", "codecs")
+    hunt = ("huntstop", "pdd_timeout_seconds", "max_setup_seconds", "ringback")
     numbers = ("country_code", "national_prefix", "trusted", "anonymous")
-    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more + numbers}
+    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more + hunt + numbers}
     host = ipaddress.ip_interface(peer.host) if "/" in peer.host else ipaddress.ip_address(peer.host)
     values |= {"host": host, "company_id": company_id, "account_id": account_id, "pack_id": pack_id}
-    values |= {"deck_id": deck_id, "route_class_id": class_id}
+    values |= {"deck_id": deck_id, "route_class_id": class_id, "release_table_id": table_id}
     peer_id = tables.put(path, "peers", values, ("company_id", "role"))
     if peer_id is not None:
         _put_nodes(tables, path, peer_id, {node_id for node_id in node_ids if node_id is not None})

@@ -26,6 +26,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, 
 from configuration.world.number_model import Blocks, PeerNumbers
 from configuration.world.part import Country, Name, Part
 from configuration.world.part import text_of as _text
+from schemas.release import MAX_RULES, RANGES, Kind
 
 
 def _whole(value: Any) -> Any:
@@ -128,6 +129,45 @@ class Account(Part):
         return self
 
 
+class ReleaseRule(Part):
+    """What the end of a leg means. `of`: a Q.850 cause as `17`, a SIP code as `sip 404`, `no answer`, `no progress`."""
+
+    of: Annotated[
+        str, BeforeValidator(_text), StringConstraints(pattern=r"^([0-9]{1,3}|sip [0-9]{3}|no (answer|progress))$")
+    ]
+    action: Literal["continue", "stop"]
+    caller_cause: Annotated[Whole, Field(ge=1, le=127)] | None = None
+
+    @property
+    def key(self) -> tuple[Kind, int]:
+        """(kind, code)."""
+        if self.of.startswith("no "):
+            return ("no_answer" if self.of == "no answer" else "no_progress"), 0
+        return ("sip" if self.of.startswith("sip ") else "cause"), int(self.of.removeprefix("sip "))
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        kind, code = self.key
+        low, high = RANGES[kind]
+        if not low <= code <= high:
+            raise ValueError(f"of {self.of!r}: must be {low} to {high}")
+        return self
+
+
+class ReleaseTable(Part):
+    """Release rules by name, for terminators (what their codes mean) and originators (what they are told)."""
+
+    name: Name
+    rules: Annotated[tuple[ReleaseRule, ...], Field(max_length=MAX_RULES)] = ()
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        twice = sorted(of for of, times in Counter(rule.of for rule in self.rules).items() if times > 1)
+        if twice:
+            raise ValueError(f"rules: {twice[0]!r} is there twice")
+        return self
+
+
 class Peer(PeerNumbers):
     """A SIP party of a company. `account` may be left out where the company has one account of the kind; `deck` is the
     peer's name unless it is given, and `endpoint` the name after `c-` (originator) or `v-` (terminator)."""
@@ -151,6 +191,11 @@ class Peer(PeerNumbers):
     minimum_margin: Margin = Decimal(0)
     ring_seconds: Annotated[Whole, Field(ge=1, le=300)] = 60
     allow_special: bool = False
+    release_table: Name | None = None
+    huntstop: bool = False
+    pdd_timeout_seconds: Annotated[Whole, Field(ge=0, le=300)] = 0
+    max_setup_seconds: Annotated[Whole, Field(ge=2, le=600)] = 120
+    ringback: Literal["pass", "generate"] = "pass"
     codecs: Codecs = "alaw,ulaw"
 
     @model_validator(mode="before")
@@ -171,6 +216,11 @@ class Peer(PeerNumbers):
             raise ValueError(f"route_class {self.route_class!r}: a peer that is {self.role} {needs} route class")
         if self.role == "terminator" and "/" in self.host:
             raise ValueError(f"host {self.host!r}: a terminator is one address")
+        other = {"terminator": ("huntstop", "pdd_timeout_seconds"), "originator": ("max_setup_seconds", "ringback")}
+        for role, fields in other.items():
+            for field in fields:
+                if role != self.role and getattr(self, field) != type(self).model_fields[field].default:
+                    raise ValueError(f"{field} {getattr(self, field)!r}: is for peers that are {role}")
         if len(set(self.nodes)) != len(self.nodes):
             raise ValueError(f"nodes {list(self.nodes)}: one of them is named twice")
         if self.role == "terminator" and (self.country_code or self.anonymous != "allow"):
@@ -209,6 +259,7 @@ class World(Part):
 
     nodes: tuple[NodeName, ...] = ()
     packs: tuple[Pack, ...] = ()
+    release_tables: tuple[ReleaseTable, ...] = ()
     route_classes: tuple[RouteClass, ...] = ()
     companies: tuple[Company, ...] = ()
     pools: tuple[Name, ...] = ()
@@ -218,6 +269,7 @@ class World(Part):
     def _once(self, _info: ValidationInfo) -> Self:
         named: list[tuple[str, str]] = [("nodes", name) for name in self.nodes]
         named += [("packs", pack.name) for pack in self.packs] + [("pools", name) for name in self.pools]
+        named += [("release_tables", table.name) for table in self.release_tables]
         named += [("route_classes", route_class.name) for route_class in self.route_classes]
         for route_class in self.route_classes:
             named += [(f"route_classes {route_class.name!r}: entries", entry.peer) for entry in route_class.entries]

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from dash import Dash, Input, Output, State, dcc, html
 
 from dashboards import formats
+from dashboards.decisions import read_decision
 from dashboards.pages.calls import live_row
+from dashboards.pages.check import link
 from dashboards.pages.decision import candidates_grid, decided
 from dashboards.pages.hunt import CAUSES, lanes, legs_grid
 from dashboards.pages.shared import Sources, Word, marked, silent_nodes
 from dashboards.queries import SourceAwayError
-from schemas.events import CallRouted, EventError, decode_event
+from schemas.events import CallRouted
 from schemas.ids import CALL_ID_PATTERN
 
 REFRESH_MS: Final = 3_000
@@ -51,7 +52,8 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
         inbound = next((leg for leg in legs if leg["leg"] == 0), None)
         over = inbound is not None and decision is not None
         live = None if over else _live(sources, call_id)
-        return body(call_id, legs, decision, live), over
+        peer = sources.names.names().peers.get(decision.customer_peer_id, "") if decision is not None else ""
+        return body(call_id, legs, decision, live, peer), over
 
 
 def _live(sources: Sources, call_id: str) -> Mapping[str, Any] | None:
@@ -63,21 +65,14 @@ def _live(sources: Sources, call_id: str) -> Mapping[str, Any] | None:
     return live_row(call, sources.names.names(), sources.now_ms(), silent_nodes(view, sources.now_ms()))
 
 
-def read_decision(text: str | None) -> CallRouted | None:
-    """The decision, if there is one that can be read."""
-    if not text:
-        return None
-    try:
-        event = decode_event(text.encode())
-    except (EventError, msgspec.MsgspecError):
-        return None
-    return event if isinstance(event, CallRouted) else None
-
-
 def body(
-    call_id: str, legs: Sequence[Mapping[str, Any]], decision: CallRouted | None, live: Mapping[str, Any] | None
+    call_id: str,
+    legs: Sequence[Mapping[str, Any]],
+    decision: CallRouted | None,
+    live: Mapping[str, Any] | None,
+    peer: str = "",
 ) -> list[Any]:
-    """Everything that is known of the call."""
+    """Everything that is known of the call. `peer` is the originator's name, where it is known."""
     if not legs and decision is None and live is None:
         text = "Nothing is known of this call (yet): its legs come here within seconds of its end."
         return [html.H1(call_id), html.P(text, className="empty")]
@@ -89,10 +84,22 @@ def body(
         parts.append(html.P("Its legs are shown here as they end.", className="empty"))
     if decision is not None:
         parts += [html.H2("Decision"), html.P(decided(decision), className="decided")]
+        if peer:
+            parts.append(_again(decision, peer))
         parts.append(html.Div(candidates_grid(decision, legs), className="candidates-grid"))
     elif legs:
         parts.append(html.P("No decision of a router is known for this call.", className="empty"))
     return parts
+
+
+def _again(decision: CallRouted, peer: str) -> Any:
+    return html.P(
+        [
+            dcc.Link("Check the same call again now", href=link(decision, peer), id="check-now"),
+            dcc.Link("… at the prices of that moment", href=link(decision, peer, then=True), id="check-then"),
+        ],
+        className="again",
+    )
 
 
 def parties(legs: Sequence[Mapping[str, Any]], decision: CallRouted | None) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from dash import html
+
 from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
@@ -27,6 +29,8 @@ def decided(decision: CallRouted) -> str:
 
 def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> Any:
     """Every vendor that was considered, in the order of the decision, and what came of those in the hunt."""
+    if not decision.candidates:
+        return html.P("No vendor was considered: the caller's side was refused before.", className="empty")
     columns = [
         column("position", "Route", width=76, kind="number"),
         column("vendor", "Vendor", width=180, flex=2, minWidth=140),

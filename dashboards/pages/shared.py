@@ -10,6 +10,7 @@ from dash import dcc, html
 
 from dashboards import formats
 from dashboards.audits import AuditStore
+from dashboards.checks import Checks
 from dashboards.live import LiveStore, LiveView
 from dashboards.names import NameStore
 from dashboards.queries import Queries
@@ -29,6 +30,7 @@ class Sources:
     live: LiveStore
     audits: AuditStore
     clock: Callable[[], datetime]
+    checks: Checks
 
     def now_ms(self) -> int:
         """Unix milliseconds."""

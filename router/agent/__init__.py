@@ -15,6 +15,8 @@
     cuts           pure: which calls are to be cut, and when
     watch          AMI: reconnects, listens, asks for the status every few seconds, hangs up whose money has ended
     journal_ends   looks for calls' ends in the journal, for the sweep of holds
+    shares         pure: the node's shares of vendors' limits, between Asterisk's variables and PostgreSQL's rows
+    limits         AMI and PostgreSQL: keeps those shares, a round a second
     counters       PostgreSQL: counters and holds as the calls really are
     main           starts all of it
 

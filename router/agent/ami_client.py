@@ -66,7 +66,15 @@ class AmiSession:
 
     @classmethod
     async def open(
-        cls, host: str, port: int, user: str, secret: str, on_event: Callable[[Headers], None], answer_seconds: float
+        cls,
+        host: str,
+        port: int,
+        user: str,
+        secret: str,
+        on_event: Callable[[Headers], None],
+        answer_seconds: float,
+        *,
+        events: bool = True,
     ) -> Self:
         """Connect and log in. Raises AmiError."""
         session = cls(on_event, answer_seconds)
@@ -76,7 +84,9 @@ class AmiSession:
         except OSError as error:  # TimeoutError is one
             raise AmiError(f"AMI at {host}:{port} is not reached: {error!r}") from error
         try:
-            answer = await session.ask({"Action": "Login", "Username": user, "Secret": secret, "Events": "on"})
+            answer = await session.ask(
+                {"Action": "Login", "Username": user, "Secret": secret, "Events": "on" if events else "off"}
+            )
             if not answer[0].success:
                 raise AmiError(f"AMI at {host}:{port} refuses user {user}: {answer[0].get('message', '')}")
         except AmiError:

@@ -12,6 +12,7 @@ import uvloop
 
 from router.agent.counters import Counters
 from router.agent.journal_audit import JournalAudit
+from router.agent.limits import Limits
 from router.agent.relay import Relay
 from router.agent.sender import KafkaSender
 from router.agent.settings import AgentSettings
@@ -44,7 +45,7 @@ async def _serve(settings: AgentSettings) -> None:
         settings,
         KafkaSender(settings.kafka, settings.send_seconds),
         health=lambda: ", ".join(
-            text for text in (watch.health, counters.health, journal.health, counters.disk.said) if text
+            text for text in (watch.health, counters.health, journal.health, limits.health, counters.disk.said) if text
         ),
     )
     journal = JournalAudit(settings, lambda: relay.state, relay.forget)
@@ -57,6 +58,7 @@ async def _serve(settings: AgentSettings) -> None:
         begin=relay.begin,
         known_start=lambda: relay.known_start,
     )
+    limits = Limits(settings, agent_id)
     stop = threading.Event()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -68,7 +70,7 @@ async def _serve(settings: AgentSettings) -> None:
         asyncio.create_task(asyncio.to_thread(counters.run, stop)),
         asyncio.create_task(asyncio.to_thread(journal.run, stop)),
     ]
-    waits = [asyncio.create_task(watch.run()), asyncio.create_task(stopped.wait())]
+    waits = [asyncio.create_task(watch.run()), asyncio.create_task(limits.run()), asyncio.create_task(stopped.wait())]
     await asyncio.wait([*threads, *waits], return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     counters.wake()

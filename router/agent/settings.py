@@ -22,6 +22,9 @@ class AgentSettings(Frozen):
     the end of the money is known before it comes, also where one status is late; `hold_seconds`: of talk that is held
     at once for a call without a hold. `sweep_seconds`: between two sweeps; `gone_seconds`: how long a call must not
     have been listed before its hold may be swept.
+    `limits_seconds`: between two rounds that renew the node's shares of limits; what is asked in one has
+    `limits_answer_seconds`; shares hold for `limits_lease_seconds`, and are others' when nobody has heard of the node
+    for `limits_silent_seconds`.
     """
 
     node: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
@@ -51,4 +54,8 @@ class AgentSettings(Frozen):
     keep_journal_seconds: Annotated[float, Field(ge=0, le=3660 * 86_400)] = 7 * 86_400.0
     hold_seconds: Annotated[int, Field(ge=1, le=3600)] = 60
     sweep_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    limits_seconds: Annotated[float, Field(gt=0, le=5)] = 1.0
+    limits_answer_seconds: Annotated[float, Field(gt=0, le=5)] = 2.0
+    limits_lease_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
+    limits_silent_seconds: Annotated[float, Field(gt=0, le=60)] = 9.0
     gone_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0

@@ -4,11 +4,13 @@
     answer.py      the core's own decision on it, as the event that a real call would leave. Pure
     snapshots.py   the snapshot of that moment: the routers' own, or one built by the same builder
     build_once.py  that builder's process
+    quality.py     the quality of vendors, as of now
 
 Nothing is counted, held or sent. The money of the caller is not asked: that is admission's.
 """
 
 from router.check.answer import Checked, check
+from router.check.quality import read_quality
 from router.check.question import Question, QuestionError, read_moment
 from router.check.snapshots import CheckSettings, MomentSnapshots, SnapshotAwayError
 
@@ -21,4 +23,5 @@ __all__ = [
     "SnapshotAwayError",
     "check",
     "read_moment",
+    "read_quality",
 ]

@@ -12,6 +12,10 @@ from schemas.events import CallRouted
 _NO_CALL = "check-0000000000-0000000000.0"  # of the form that the event's maker wants; taken out again
 
 
+Source = Literal["live", "built"]
+KnownQuality = Literal["read", "away", "unknown"]
+
+
 class NumberStep(msgspec.Struct, frozen=True):
     """One step from the number as dialled to the number as billed: what was done, and what came of it."""
 
@@ -24,20 +28,29 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
 
     `source`: `live`, the snapshot that this machine's routers use; `built`, one made for the moment asked, with the
     prices of that moment and everything else as it is configured now. `identified`: the originator that the address
-    and the number really lead to, which is not the one asked where another fits better.
+    and the number really lead to, which is not the one asked where another fits better. `quality`: `read`, as the
+    routers know it now; `away`, it could not be read; `unknown`, of another moment than now nobody knows it. Without it
+    every vendor is neutral.
     """
 
     peer: str
     identified: str
     at_ms: int
-    source: Literal["live", "built"]
+    source: Source
     snapshot_taken_at_ms: int
+    quality: KnownQuality
     steps: tuple[NumberStep, ...]
     decision: CallRouted
 
 
 def check(
-    world: World, question: Question, now_ms: int, *, expected_seconds: int, source: Literal["live", "built"]
+    world: World,
+    question: Question,
+    now_ms: int,
+    *,
+    expected_seconds: int,
+    source: Source,
+    quality: KnownQuality,
 ) -> Checked:
     """The answer at `now_ms`, by the very core that routes calls. Raises QuestionError."""
     peer = asked_peer(world.snapshot, question)
@@ -49,6 +62,7 @@ def check(
         identified=decision.peer.name if decision.peer else "",
         at_ms=now_ms,
         source=source,
+        quality=quality,
         snapshot_taken_at_ms=world.snapshot.config.taken_at_ms,
         steps=number_steps(question, decision),
         decision=msgspec.structs.replace(event, event_id="", call_id="", node=question.node),

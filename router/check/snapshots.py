@@ -1,6 +1,6 @@
 """The snapshot of a moment: the routers' own where it is theirs, else one built from PostgreSQL by the same builder.
 
-What was built stays in a directory of its own for the next question: the newest two, as everywhere. A moment that one
+What was built stays in a directory of its own for the next question: the newest three, as everywhere. A moment that one
 of them covers (the same generation, and no price comes into force between) needs no building.
 """
 
@@ -28,7 +28,6 @@ from schemas.connections import Frozen
 
 log = structlog.get_logger(__name__)
 BUILDS_AT_ONCE: Final = 1  # in this process; of several processes one builds, the others wait for its lock
-_WAIT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.05
 _CONNECT_SECONDS: Final = 3
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -38,12 +37,14 @@ _Source = Literal["live", "built"]
 class CheckSettings(Frozen):
     """`live`: what this machine's routers are told; on a machine without routers its directory is empty.
 
-    `directory`: where snapshots of other moments are built. A build may take `build_seconds` at most.
+    `directory`: where snapshots of other moments are built. A build may take `build_seconds` at most; another question
+    that needs one waits for it `wait_seconds` at most.
     """
 
     live: SnapshotSettings
     directory: Path
     build_seconds: Annotated[float, Field(gt=0, le=600)] = 120.0
+    wait_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
 
 
 class SnapshotAwayError(Exception):
@@ -75,12 +76,13 @@ class MomentSnapshots:
 
     def at(self, at_ms: int | None, now_ms: int) -> At:
         """The snapshot of a moment; None is now. Raises SnapshotAwayError."""
-        live = self._newest_live(now_ms)
+        live = self.live(now_ms)
         if live is not None and (at_ms is None or _covers(live, at_ms)):
             return At(live, "live")
         return At(self._of_moment(now_ms if at_ms is None else at_ms), "built")
 
-    def _newest_live(self, now_ms: int) -> Snapshot | None:
+    def live(self, now_ms: int) -> Snapshot | None:
+        """The routers' own newest snapshot, if there is one on this machine."""
         with self._guard:
             directory = self._settings.live.directory
             name = ""
@@ -93,7 +95,7 @@ class MomentSnapshots:
             return self._live if name else None
 
     def _of_moment(self, at_ms: int) -> Snapshot:
-        if not self._building.acquire(timeout=_WAIT_SECONDS):
+        if not self._building.acquire(timeout=self._settings.wait_seconds):
             raise SnapshotAwayError("another question's snapshot is being built: ask again in a moment")
         try:
             generation = self._generation()
@@ -119,7 +121,7 @@ class MomentSnapshots:
     def _find_or_build(self, generation: int, at_ms: int) -> Snapshot:
         directory = self._settings.directory
         directory.mkdir(parents=True, exist_ok=True)
-        with _locked(directory / "lock"):
+        with _locked(directory / "lock", self._settings.wait_seconds):
             for path in directory.glob("g*-*"):
                 with contextlib.suppress(OSError, SnapshotError, ValueError, msgspec.MsgspecError):
                     found = store.load(directory, path.name)
@@ -163,9 +165,9 @@ def _fits(snapshot: Snapshot, generation: int, at_ms: int) -> bool:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, wait_seconds: float) -> Iterator[None]:
     """The directory is one process's for a moment. Raises SnapshotAwayError after a bounded wait."""
-    deadline = time.monotonic() + _WAIT_SECONDS
+    deadline = time.monotonic() + wait_seconds
     with path.open("a") as file:
         while True:
             try:

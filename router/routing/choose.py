@@ -55,14 +55,17 @@ def choose(
                 found.sort(key=_by_cost)
                 del found[room:]
             for cost_e8, vendor, matrix, sent in found:
-                routes.append(Route(world.snapshot.vendors[vendor], price_of(matrix, code, vendor), cost_e8, sent))
+                price = price_of(matrix, code, vendor, inbound.callee)
+                routes.append(Route(world.snapshot.vendors[vendor], price, cost_e8, sent))
     refusal = None if routes else (Refusal.NO_PROFITABLE_ROUTE if dear else Refusal.NO_ROUTE)
     return Decision(world, request, inbound, refusal, tuple(routes), code, income_e8, most_cost_e8, plan, now_ms)
 
 
-def price_of(matrix: VendorMatrix, code: int, vendor: int) -> Priced:
-    """The price that a vendor of the matrix (by its place among the snapshot's) has for a code; it must have one."""
-    return Priced(*matrix.price(code, vendor - matrix.first))
+def price_of(matrix: VendorMatrix, code: int, vendor: int, callee: str) -> Priced:
+    """What a vendor of the matrix (by its place among the snapshot's) has for the code of the callee; it must."""
+    vendor -= matrix.first
+    price_id, price_e8 = matrix.price(code, vendor)
+    return Priced(callee[: matrix.digits[code * len(matrix.vendors) + vendor]], price_id, price_e8)
 
 
 def _by_cost(found: tuple[int, int, VendorMatrix, Sent]) -> tuple[int, int]:

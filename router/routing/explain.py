@@ -53,7 +53,7 @@ def _found(decision: Decision, index: int) -> tuple[int, Priced | None, int | No
         return 0, None, None
     cell = decision.matrix_code * len(matrix.vendors) + index - matrix.first
     digits = matrix.digits[cell]
-    price = price_of(matrix, decision.matrix_code, index) if digits else None
+    price = price_of(matrix, decision.matrix_code, index, decision.inbound.callee) if digits else None
     if price is None or price.price_e8 < 0:
         return digits, None, None
     return digits, price, matrix.cost[cell]

@@ -94,6 +94,7 @@ class Builder:
         return due_ms is not None and now_ms >= due_ms
 
     def _build(self, connection: psycopg.Connection[Any], now_ms: int) -> None:
+        """Read what is new in one transaction, make what is new, publish it."""
         started = time.perf_counter()
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

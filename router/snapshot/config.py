@@ -7,7 +7,7 @@ import msgspec
 from router.snapshot.rules import NumberRules
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 2
+CONFIG_VERSION: Final = 3
 
 
 class Pack(msgspec.Struct, frozen=True):
@@ -58,6 +58,11 @@ class Peer(msgspec.Struct, frozen=True):
     national_prefix: str = ""
     trusted: bool = False  # its word on callers is believed; callers who withhold their numbers are named to it
     anonymous: Literal["allow", "refuse"] = "allow"  # callers without a number, or who withhold it
+    huntstop: bool = False
+    pdd_timeout_seconds: int = 0  # 0: none
+    max_setup_seconds: int = 120
+    ringback: Literal["pass", "generate"] = "pass"
+    release_rules: str = ""  # as schemas/release.py encodes them
 
 
 class RouteEntry(msgspec.Struct, frozen=True):
@@ -66,6 +71,8 @@ class RouteEntry(msgspec.Struct, frozen=True):
     peer_id: int
     priority: int
     enabled: bool
+    max_concurrent: int = 0  # 0: no limit
+    max_cps: int = 0  # 0: no limit
 
 
 class RouteClass(msgspec.Struct, frozen=True):
@@ -84,6 +91,15 @@ class Destination(msgspec.Struct, frozen=True):
     kind: str
 
 
+class CodeLimit(msgspec.Struct, frozen=True):
+    """What a peer may carry of the numbers that begin with a code, where that is the longest of his; 0: no limit."""
+
+    peer_id: int
+    code: str
+    max_concurrent: int
+    max_cps: int
+
+
 class Config(msgspec.Struct, frozen=True):
     """Everything but prices. `decks` are (deck_id, version) as they were read."""
 
@@ -96,6 +112,7 @@ class Config(msgspec.Struct, frozen=True):
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
     numbers: NumberRules = NumberRules()
+    code_limits: tuple[CodeLimit, ...] = ()
 
 
 CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)

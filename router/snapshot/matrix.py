@@ -113,14 +113,18 @@ def change_block(
         cost[cost == _NARROW_NONE] = NO_COST
     digits = _rows(old.digits, source, kept, len(columns), numpy.dtype(numpy.uint8), 0)
     stale = source == _NONE
-    in_place = bool(kept) and len(columns) == old.cost.shape[1] and all(at == column for at, column in kept.items())
+    stay_put = all(at == column for at, column in kept.items())
+    in_place = bool(kept) and stay_put and old.cost.shape[1] == len(columns) and len(old.cost) > 0
     for at, column in made.items():
         values = column.cost if wide else numpy.minimum(column.cost, none).astype(numpy.int32)
-        if in_place:
-            stale |= cost[:, at] != values
+        if in_place and old.cost.dtype == cost.dtype:
+            stale |= old.cost[source, at] != values
+        else:
+            stale[:] = True
         cost[:, at] = values
         digits[:, at] = column.digits
-    order = _rows(old.order, source, kept, len(columns), numpy.dtype(numpy.uint8), NO_VENDOR)
+    # A row of which no cost has changed keeps its order.
+    order = old.order[source] if in_place else numpy.empty(cost.shape, dtype=numpy.uint8)
     _sort(cost, none, order, numpy.flatnonzero(stale) if in_place else numpy.arange(len(cost)))
     words = _words(codes, old_codes, old, same, kept, made, len(columns))
     if wide and not _is_wide(cost):

@@ -8,9 +8,20 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
 
-from router.snapshot.config import CONFIG_VERSION, Account, Config, Destination, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.config import (
+    CONFIG_VERSION,
+    Account,
+    CodeLimit,
+    Config,
+    Destination,
+    Pack,
+    Peer,
+    RouteClass,
+    RouteEntry,
+)
 from router.snapshot.errors import SnapshotError
 from router.snapshot.prices import RawDeck, raw_deck
+from router.snapshot.release import read_release_rules
 from router.snapshot.rules import read_rules
 
 # One row a price: code, its length, effective_from in microseconds of PostgreSQL, price in 10^-8 (-1: blocked), its id.
@@ -23,7 +34,8 @@ _PEERS: Final = """
            peers.enabled AND companies.enabled AS enabled, endpoint, host::text AS host, tech_prefix, deck_id,
            coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
            (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id,
-           country_code, national_prefix, trusted, anonymous
+           country_code, national_prefix, trusted, anonymous,
+           huntstop, pdd_timeout_seconds, max_setup_seconds, ringback, release_table_id
     FROM peers JOIN companies USING (company_id)
     ORDER BY peer_id
 """
@@ -37,11 +49,12 @@ _PACKS: Final = """
     FROM billing_packs
 """
 _CLASSES: Final = """
-    SELECT route_class_id, name, peer_id, priority, enabled
+    SELECT route_class_id, name, peer_id, priority, enabled, max_concurrent, max_cps
     FROM route_classes LEFT JOIN route_class_entries USING (route_class_id)
     ORDER BY route_class_id, priority, peer_id
 """
 _DESTINATIONS: Final = "SELECT destination_id, code, kind FROM destinations ORDER BY code"
+_CODE_LIMITS: Final = "SELECT peer_id, code, max_concurrent, max_cps FROM code_limits ORDER BY peer_id, code"
 _DECKS: Final = "SELECT deck_id, version FROM decks ORDER BY deck_id"
 _PRICES: Final = """
     COPY (SELECT code::bigint, length(code)::bigint, effective_from,
@@ -62,10 +75,10 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
     """The small tables. `next_change_at_ms` is left empty: the prices tell."""
     generation = connection.execute("SELECT generation FROM configuration_generation").fetchone()
     classes: dict[int, tuple[str, list[RouteEntry]]] = {}
-    for class_id, name, peer_id, priority, enabled in connection.execute(_CLASSES):
+    for class_id, name, *entry in connection.execute(_CLASSES):
         entries = classes.setdefault(class_id, (name, []))[1]
-        if peer_id is not None:
-            entries.append(RouteEntry(peer_id, priority, enabled))
+        if entry[0] is not None:
+            entries.append(RouteEntry(*entry))
     return Config(
         version=CONFIG_VERSION,
         generation=generation[0] if generation else 0,
@@ -76,6 +89,7 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
         numbers=read_rules(connection, taken_at_ms),
+        code_limits=tuple(CodeLimit(*row) for row in connection.execute(_CODE_LIMITS)),
     )
 
 
@@ -124,8 +138,14 @@ def _take(waiting: bytearray, *, start: bool) -> NDArray[Any]:
 def _read_peers(connection: psycopg.Connection[Any]) -> tuple[Peer, ...]:
     with connection.cursor(row_factory=dict_row) as cursor:
         accounts = {row["account_id"]: Account(**row) for row in cursor.execute(_ACCOUNTS)}
+        rules = read_release_rules(connection)
         packs = {row["pack_id"]: Pack(**row) for row in cursor.execute(_PACKS)}
         return tuple(
-            Peer(account=accounts[row.pop("account_id")], pack=packs[row.pop("pack_id")], **row)
+            Peer(
+                account=accounts[row.pop("account_id")],
+                pack=packs[row.pop("pack_id")],
+                release_rules=rules.get(row.pop("release_table_id"), ""),
+                **row,
+            )
             for row in cursor.execute(_PEERS)
         )

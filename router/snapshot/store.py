@@ -21,6 +21,7 @@ from router.snapshot.matrix import BLOCK_ARRAYS, WORD_BITS
 from router.snapshot.numbers import Numbers, load_numbers
 
 _INDEX: Final = ("codes", "lengths", "parents", "starts", "owners")
+_BELOW: Final = tuple((1 << bit) - 1 for bit in range(WORD_BITS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,15 @@ class VendorMatrix:
     prices_e8: tuple[Sequence[int], ...]  # by vendor, in the order of its own codes; -1: blocked
     price_ids: tuple[Sequence[int], ...]
 
-    def price(self, code: int, vendor: int) -> tuple[str, int, int]:
-        """(code, price_id, price_e8) of the vendor's own code that code `code` falls under: one that has digits."""
-        index = self.index
+    def price(self, code: int, vendor: int) -> tuple[int, int]:
+        """(price_id, price_e8) of the vendor's own code that `code` falls under; its cell must have digits."""
         digits = self.digits[code * len(self.vendors) + vendor]
-        while index.lengths[code] != digits:
-            code = index.parents[code]
+        lengths = self.index.lengths
+        while lengths[code] != digits:
+            code = self.index.parents[code]
         word = vendor * self.words_of_vendor + code // WORD_BITS
-        place = self.ranks[word] + (self.words[word] & ((1 << code % WORD_BITS) - 1)).bit_count()
-        return index.text(code), self.price_ids[vendor][place], self.prices_e8[vendor][place]
+        place = self.ranks[word] + (self.words[word] & _BELOW[code % WORD_BITS]).bit_count()
+        return self.price_ids[vendor][place], self.prices_e8[vendor][place]
 
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -21,6 +21,7 @@ def nothing_to_prepare(_: Progress) -> None:
 class Component:
     """`needs`: names of those that must be healthy before this one is started (again).
 
+    `inherits`: descriptors that the process is given, under the same numbers.
     `external`: runs elsewhere; only `healthy` is used. `serving_pid` gives the pid that serves where that is not the
     process that we start (it is a child of it then, and ends with it).
     """
@@ -33,6 +34,7 @@ class Component:
     directory: Path = Path("/")
     prepare: Callable[[Progress], None] = nothing_to_prepare
     needs: tuple[str, ...] = ()
+    inherits: tuple[int, ...] = ()
     external: bool = False
     serving_pid: Callable[[], int | None] | None = None
     start_seconds: float = 60.0

@@ -205,6 +205,7 @@ class Keeper:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=component.inherits,
             )
         write_pid(self._places.pid(component.name), self._process.pid)
 

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from real_calls import Seen
 from real_line import CALLER, VENDOR_CODES, Line
-from scripted_router import ScriptedRouter, mset
+from scripted_router import ScriptedRouter, facts, mset
 
 from configuration.asterisk import scenarios
 from schemas.agi import DEFAULT_STOP_CAUSES, VENDOR_ACCOUNT_CAUSES
-from schemas.facts import Facts, encode_facts
 from schemas.refusals import SIP_OF_CAUSE
 from simulator import sip_causes
 
@@ -19,18 +18,6 @@ pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 _AT_ONCE = 8
 _CAUSES = (1, 2, 3, 5, 16, 17, 18, 19, 20, 21, 22, 23, 26, 27, 28, 29, 31, 34, 38, 41, 42, 44, 50, 58, 66, 102, 127)
 _ANY_END = scenarios.callers_of_all_kinds(50, 60).replace("[field0]", "[service]").replace("[field1]", CALLER)
-
-
-def facts(side: Any) -> str:
-    """FACTS of a leg that costs nothing."""
-    return encode_facts(
-        Facts(
-            side=side, generation=1, customer_company_id=1, customer_peer_id=1, vendor_company_id=0, vendor_peer_id=0,
-            account_id=1, currency="USD", code="1", price_id=1, destination_id=1, price_e8=0, connect_fee_micros=0,
-            minimum_seconds=0, increment_seconds=1, free_seconds=0, rounding_decimals=6, duration_rounding="up",
-            caller="", callee="123",
-        )
-    )  # fmt: skip
 
 
 def allow(callee: str, routes: int = 1) -> list[str]:

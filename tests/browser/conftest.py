@@ -21,6 +21,8 @@ from pydantic import SecretStr
 from dashboards import users
 from dashboards.serve import run
 from dashboards.settings import DashboardsSettings
+from router.check import CheckSettings
+from router.settings import SnapshotSettings
 from schemas.connections import ClickHouse, Kafka, Postgres
 from streamco.embedded.settings import user_cache_directory
 from streamco.embedded.temporary import free_port
@@ -50,15 +52,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site(postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> Iterator[Site]:
+def site(postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse, tmp_path: Path) -> Iterator[Site]:
     """The dashboards process itself, master and worker."""
     dsn = postgres.dsn.get_secret_value()
     insert_names(dsn)
     with psycopg.connect(dsn) as connection:
         users.add_user(connection, LOGIN, PASSWORD, "noc")
+    live = SnapshotSettings(postgres=postgres, directory=tmp_path / "live")
     settings = DashboardsSettings(
-        postgres=postgres, kafka=kafka, clickhouse=clickhouse, secret_key=SecretStr("k" * 32), port=free_port()
-    )
+        postgres=postgres, kafka=kafka, clickhouse=clickhouse, secret_key=SecretStr("k" * 32), port=free_port(),
+        check=CheckSettings(live=live, directory=tmp_path / "check"),
+    )  # fmt: skip
     process = multiprocessing.get_context("spawn").Process(target=run, args=(settings,), daemon=True)
     process.start()
     address = f"http://127.0.0.1:{settings.port}"

@@ -168,3 +168,40 @@ async def test_a_peer_that_is_not_allowed_is_not_answered(tmp_path: Path) -> Non
     async with server:
         assert await exchange(value.port, HEADER) == b""
         assert value.application.broken == 1
+
+
+async def test_a_route_that_takes_its_time_to_let_go_keeps_nobody_waiting(served: Served) -> None:
+    let_go = asyncio.Event()
+
+    async def stubborn(_request: AgiRequest) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await let_go.wait()
+            raise
+
+    served.application.add_route("stubborn", stubborn)
+    assert await exchange(served.port, b"agi_network_script: stubborn\n\n") == b""
+    assert served.application.broken == 1
+    await served.good()
+    let_go.set()
+    await asyncio.wait_for(served.application.idle.wait(), 5)
+
+
+async def test_a_defect_of_a_route_costs_its_own_session(served: Served) -> None:
+    async def broken(request: AgiRequest) -> None:
+        raise KeyError(request.headers["agi_network_script"])
+
+    served.application.add_route("broken", broken)
+    assert await exchange(served.port, b"agi_network_script: broken\n\n") == b""
+    await served.good()
+    await asyncio.wait_for(served.application.idle.wait(), 5)
+    assert served.application.broken == 1
+
+
+async def test_the_gates_word_is_sent_and_no_route_begun(served: Served) -> None:
+    served.application.gate = lambda script, headers: b"NO\n" if headers.get("agi_arg_1") == "x" else None
+    assert await exchange(served.port, HEADER) == b"NO\n"
+    await served.good()
+    await asyncio.wait_for(served.application.idle.wait(), 5)
+    assert served.application.broken == 0

@@ -20,7 +20,7 @@ from schemas.events import CallEnded, DeadLetter, LegEnded, RatedLeg, decode_eve
 from schemas.facts import Facts
 from schemas.money import micros_from_decimal
 from sinks import holds, letter_store
-from sinks.holds import Hold, Terms, Unheld
+from sinks.holds import CallLimit, Hold, Terms, Unheld
 from sinks.ledger import Ledger
 from sinks.payments import PaymentError, post_payment
 from streams.folds.rating import rate_leg
@@ -36,6 +36,7 @@ NODES = ("ast1", "ast2")
 PEERS = (1, 2, 3)
 CUSTOMERS = (2001, 2002, 2003)
 VENDOR = 2004
+CODES = {2: ("4", "447"), 3: ("1",)}  # of limits
 
 
 class Real:
@@ -105,6 +106,10 @@ def fill(real: Real, made: Model) -> None:
         account = model.Account(name, kind, currency, payment == "prepaid", micros_from_decimal(credit), hold)
         rows.open_account(account_id, account)
     rows.peers = dict.fromkeys(PEERS, 60)
+    for peer_id, codes in CODES.items():
+        for code in codes:
+            execute("INSERT INTO code_limits VALUES (%s, %s, 1, 0)", (peer_id, code))
+    rows.code_limits = dict(CODES)
 
 
 def rows_of_real(real: Real) -> dict[str, Any]:
@@ -124,15 +129,24 @@ def rows_of_real(real: Real) -> dict[str, Any]:
         },
         "revised": {row[0] for row in execute("SELECT leg_id FROM revised_legs").fetchall()},
         "holds": {
-            row[0]: (*row[1:4], micros(row[4]), row[5], int(row[6].scaleb(8)), micros(row[7]), ms(row[8]), row[9])
+            row[0]: (
+                *row[1:4],
+                micros(row[4]),
+                row[5],
+                int(row[6].scaleb(8)),
+                micros(row[7]),
+                ms(row[8]),
+                row[9],
+                tuple(row[10]),
+            )
             for row in execute(
                 "SELECT call_id, node, peer_id, account_id, amount, covered_seconds, price, connect_fee, admitted_at,"
-                " counted FROM holds"
+                " counted, limit_keys FROM holds"
             ).fetchall()
         },
         "counters": {
             row[0]: row[1:]
-            for row in execute("SELECT peer_id, concurrent, second, in_second FROM peer_counters").fetchall()
+            for row in execute("SELECT limit_key, concurrent, second, in_second FROM limit_counters").fetchall()
         },
         "swept": sorted(
             (row[0], row[1], micros(row[2]), row[3])
@@ -153,7 +167,7 @@ def rows_of_model(made: Model) -> dict[str, Any]:
         "entries": {key: tuple(entry) for key, entry in rows.entries.items()},
         "revised": set(rows.revised),
         "holds": {
-            call_id: (*hold[:5], hold.price_e8, hold.fee_micros, hold.admitted_ms, hold.counted)
+            call_id: (*hold[:5], hold.price_e8, hold.fee_micros, hold.admitted_ms, hold.counted, hold.limit_keys)
             for call_id, hold in rows.holds.items()
         },
         "counters": {peer: tuple(counter) for peer, counter in rows.counters.items()},
@@ -170,6 +184,7 @@ class Steps:
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
+        self.dice_of_codes = random.Random(seed)
         self.calls = [f"{self.dice.choice(NODES)}-{START_S}-{START_S + seed * 50 + n}.{n}" for n in range(8)]
         self.customer = {call: self.dice.randrange(3) for call in self.calls}
 
@@ -230,10 +245,19 @@ class Steps:
         terms: Terms = holds.terms_of(facts)
         hold = Hold(
             call, call.split("-")[0], facts.customer_peer_id, dice.choice((facts.account_id, facts.account_id, 999)),
-            holds.seconds_to_hold(facts, 30), holds.seconds_to_hold(facts, 1), 30, terms, dice.choice((0, 1, 3)),
-            dice.choice((0, 0, 2)), started_ms, dice.choice((1_000, started_ms + 10**10)),
+            holds.seconds_to_hold(facts, 30), holds.seconds_to_hold(facts, 1), 30, terms,
+            self._limits(facts.customer_peer_id), started_ms, dice.choice((1_000, started_ms + 10**10)),
         )  # fmt: skip
         return lambda side: side.wait(holds.admit(side.later, hold))
+
+    def _limits(self, peer_id: int) -> tuple[CallLimit, ...]:
+        dice = self.dice
+        limits = [CallLimit(f"p{peer_id}", dice.choice((0, 1, 3)), dice.choice((0, 0, 2)))]
+        own = self.dice_of_codes
+        if own.random() < 0.5:
+            key = f"c{peer_id}-{own.choice(('44', '447'))}"
+            limits.insert(0, CallLimit(key, own.choice((0, 1, 2)), own.choice((0, 0, 1))))
+        return tuple(limits)
 
     def _extend(self) -> Callable[[Side], Any]:
         talk = {call: self.dice.randint(0, 400) for call in self.some()}

@@ -61,12 +61,12 @@ class Watcher:
             held = sum(hold.amount_micros for hold in tables.holds.values() if hold.account_id == account_id)
             if held != tables.held[account_id]:
                 fail("held is not the sum of its holds", f"account {account_id}: {tables.held[account_id]} of {held}")
-        for peer_id in tables.touched_peers:
-            counted = sum(hold.counted for hold in tables.holds.values() if hold.peer_id == peer_id)
-            if counted != tables.counters.get(peer_id, CallCounter()).concurrent:
-                fail("calls at once are not counted right", f"peer {peer_id}: {tables.counters[peer_id]} of {counted}")
+        for key in tables.touched_keys:
+            counted = sum(hold.counted for hold in tables.holds.values() if key in hold.limit_keys)
+            if counted != tables.counters.get(key, CallCounter()).concurrent:
+                fail("calls at once are not counted right", f"limit {key}: {tables.counters[key]} of {counted}")
         tables.touched_accounts.clear()
-        tables.touched_peers.clear()
+        tables.touched_keys.clear()
         if tables.holds != self._held:
             for call_id, hold in self._held.items():
                 if call_id not in tables.holds:

@@ -41,10 +41,11 @@ class HoldRow(NamedTuple):
     expires_ms: int
     counted: bool = True
     gone_ms: int | None = None
+    limit_keys: tuple[str, ...] = ()
 
 
 class Counter(NamedTuple):
-    """A row of peer_counters."""
+    """A row of limit_counters."""
 
     concurrent: int = 0
     second: int = 0

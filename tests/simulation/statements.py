@@ -72,11 +72,12 @@ def _contra(tables: Tables, _: Any, __: int) -> Rows:
 
 def _admit(tables: Tables, given: Any, now_ms: int) -> Rows:
     call, node, peer, account, first, least, further, price, fee, *rest = given
-    minimum, increment, decimals, most, cps, start, end = rest
+    minimum, increment, decimals, keys, most, cps, start, end = rest
+    limits = list(zip(keys, most, cps, strict=True))
     hold = HoldRow(
         node, peer, account, 0, first, further, e8(price), micros(fee), minimum, increment, decimals, ms(start), ms(end)
     )
-    outcome, free, held = tables.admit(call, hold, least, most, cps, now_ms)
+    outcome, free, held = tables.admit(call, hold, least, limits, now_ms)
     return [(outcome, decimal(free), decimal(held))]
 
 

@@ -23,7 +23,7 @@ _TABLES: Final = (
 
 
 class Tables:
-    """The tables. `touched_accounts` and `touched_peers` say what changed since the last look."""
+    """The tables. `touched_accounts` and `touched_keys` say what changed since the last look."""
 
     def __init__(self) -> None:
         self.accounts: dict[int, Account] = {}
@@ -34,13 +34,14 @@ class Tables:
         self.references: dict[str, frozenset[tuple[str, int, int, int]]] = {}
         self.revised: dict[str, None] = {}
         self.holds: dict[str, HoldRow] = {}
-        self.counters: dict[int, Counter] = {}
+        self.counters: dict[str, Counter] = {}  # by limit key
+        self.code_limits: dict[int, tuple[str, ...]] = {}  # peer_id: codes
         self.nodes: dict[str, Node] = {}
         self.letters: dict[str, KeptLetter] = {}
         self.swept: dict[tuple[str, int], tuple[int, int, str]] = {}
         self.repeats = 0  # legs that were posted already
         self.touched_accounts: set[int] = set()
-        self.touched_peers: set[int] = set()
+        self.touched_keys: set[str] = set()
 
     def saved(self) -> dict[str, dict[Any, Any]]:
         """All rows as they are, for a rollback: rows are never changed, only replaced."""
@@ -124,25 +125,38 @@ class Tables:
         return len(gone)
 
     def _give_back(self, gone: Iterable[HoldRow]) -> None:
-        peers = []
+        keys: list[str] = []
         for hold in gone:
             self.hold_more(hold.account_id, -hold.amount_micros)
             if hold.counted:
-                peers.append(hold.peer_id)
-        self.count_down(peers)
+                keys += hold.limit_keys
+        self.count_down(keys)
 
-    def count_down(self, peers: Iterable[int]) -> None:
+    def count_down(self, keys: Iterable[str]) -> None:
         """Fewer calls at once, never below none."""
-        for peer_id in peers:
-            if peer_id in self.counters:
-                counter = self.counters[peer_id]
-                self.counters[peer_id] = counter._replace(concurrent=max(0, counter.concurrent - 1))
-                self.touched_peers.add(peer_id)
+        for key in keys:
+            if key in self.counters:
+                counter = self.counters[key]
+                self.counters[key] = counter._replace(concurrent=max(0, counter.concurrent - 1))
+                self.touched_keys.add(key)
+
+    def count_up(self, keys: Iterable[str]) -> None:
+        """More calls at once, without asking for a limit."""
+        for key in keys:
+            counter = self.counters.get(key, Counter())
+            self.counters[key] = counter._replace(concurrent=counter.concurrent + 1)
+            self.touched_keys.add(key)
+
+    def originator_keys(self, peer_id: int, callee: str) -> tuple[str, ...]:
+        """The counters that a call counts in."""
+        codes = [code for code in self.code_limits.get(peer_id, ()) if callee.startswith(code)]
+        longest = max(codes, key=len, default=None)
+        return ((f"c{peer_id}-{longest}",) if longest else ()) + (f"p{peer_id}",)
 
     # --- sinks/holds.py
 
     def admit(
-        self, call_id: str, hold: HoldRow, least_seconds: int, most_calls: int, most_cps: int, now_ms: int
+        self, call_id: str, hold: HoldRow, least_seconds: int, limits: Sequence[tuple[str, int, int]], now_ms: int
     ) -> tuple[str, int | None, int | None]:
         """(outcome, free, held): `hold` as asked, its amount not known yet, `admitted_ms` the call's start."""
         if hold.account_id not in self.balance:
@@ -165,18 +179,19 @@ class Tables:
                 return "NODE SILENT", free, hold.amount_micros
         else:
             hold = hold._replace(amount_micros=0, covered_seconds=86_400, price_e8=0, fee_micros=0)
-        counter = self.counters.setdefault(hold.peer_id, Counter())
+        counted: dict[str, Counter] = {}
         second = hold.admitted_ms // 1000
-        if second > counter.second or counter.second > second + 5:
-            counter = counter._replace(second=second, in_second=0)
-        if (0 < most_calls <= counter.concurrent) or (0 < most_cps <= counter.in_second):
-            return "LIMIT", free if account.by_money else None, hold.amount_micros
+        for key, most_calls, most_cps in limits:
+            counter = self.counters.setdefault(key, Counter())
+            if second > counter.second or counter.second > second + 5:
+                counter = counter._replace(second=second, in_second=0)
+            if (0 < most_calls <= counter.concurrent) or (0 < most_cps <= counter.in_second):
+                return "LIMIT", free if account.by_money else None, hold.amount_micros
+            counted[key] = counter._replace(concurrent=counter.concurrent + 1, in_second=counter.in_second + 1)
         self.hold_more(hold.account_id, hold.amount_micros)
-        self.holds[call_id] = hold
-        self.counters[hold.peer_id] = counter._replace(
-            concurrent=counter.concurrent + 1, in_second=counter.in_second + 1
-        )
-        self.touched_peers.add(hold.peer_id)
+        self.holds[call_id] = hold._replace(limit_keys=tuple(counted))
+        self.counters |= counted
+        self.touched_keys |= counted.keys()
         return "ADMITTED", free if account.by_money else None, hold.amount_micros
 
     @staticmethod
@@ -208,18 +223,24 @@ class Tables:
 
     def uncount(self, calls: Iterable[str], now_ms: int) -> int:
         """These have been seen to end."""
-        peers = []
+        keys: list[str] = []
+        calls_uncounted = 0
         for call_id in sorted(set(calls)):
             hold = self.holds.get(call_id)
             if hold is not None and hold.counted:
                 self.holds[call_id] = hold._replace(counted=False, gone_ms=now_ms)
-                self.touched_peers.add(hold.peer_id)
-                peers.append(hold.peer_id)
-        self.count_down(peers)
-        return len(peers)
+                keys += hold.limit_keys
+                calls_uncounted += 1
+        self.count_down(keys)
+        return calls_uncounted
 
     def uncount_missing(self, node: str, live: Collection[str], before_ms: int, now_ms: int) -> int:
         """What a heartbeat knows."""
+        for call_id in sorted(live):
+            hold = self.holds.get(call_id)
+            if hold is not None and hold.node == node and not hold.counted and (hold.gone_ms or 0) < before_ms:
+                self.holds[call_id] = hold._replace(counted=True, gone_ms=None)
+                self.count_up(hold.limit_keys)
         missing = [
             call_id
             for call_id, hold in self.holds.items()
@@ -242,6 +263,7 @@ class Tables:
                 node, peer_id, account_id, 0, one["covered_seconds"], one["quantum_seconds"], one["price_e8"],
                 one["fee_micros"], one["minimum_seconds"], one["increment_seconds"], one["decimals"], started_ms,
                 started_ms + (self.peers[peer_id] + 900) * 1000,
+                limit_keys=self.originator_keys(peer_id, one["callee"]),
             )  # fmt: skip
             if self.accounts[account_id].by_money:
                 hold = self.priced(hold)
@@ -249,9 +271,7 @@ class Tables:
                 hold = hold._replace(covered_seconds=86_400, price_e8=0, fee_micros=0)
             self.hold_more(account_id, hold.amount_micros)
             self.holds[call_id] = hold
-            counter = self.counters.get(peer_id, Counter())
-            self.counters[peer_id] = counter._replace(concurrent=counter.concurrent + 1)
-            self.touched_peers.add(peer_id)
+            self.count_up(hold.limit_keys)
             placed.append(call_id)
         return placed
 

@@ -17,6 +17,7 @@ from schemas.events import CallEnded
 from schemas.facts import Facts
 from sinks.holds import (
     Admission,
+    CallLimit,
     Hold,
     Outcome,
     Terms,
@@ -56,9 +57,11 @@ def hold(world: SmallWorld, number: int = 1, **changes: Any) -> Hold:
     values: dict[str, Any] = {
         "call_id": f"ast1-1795609861-1795609900.{number}", "node": "ast1", "peer_id": world.originator,
         "account_id": world.customer_account, "first_seconds": 60, "least_seconds": 1, "quantum_seconds": 30,
-        "terms": CENTS_6, "max_concurrent": 0, "max_cps": 0,
+        "terms": CENTS_6,
         "started_at_ms": START_MS, "expires_at_ms": LONG_AFTER_MS + 4 * 3_600_000, **changes,
     }  # fmt: skip
+    most = values.pop("max_concurrent", 0), values.pop("max_cps", 0)
+    values.setdefault("limits", (CallLimit(f"p{values['peer_id']}", *most),))
     return Hold(**values)
 
 

@@ -20,7 +20,7 @@ from small_world import SmallWorld, make_small_world
 
 from schemas.events import CallEnded
 from schemas.facts import Facts
-from sinks.holds import Hold, Outcome, Terms, Unheld, admit, extend, place, sweep, uncount
+from sinks.holds import CallLimit, Hold, Outcome, Terms, Unheld, admit, extend, place, sweep, uncount
 from sinks.ledger import Ledger
 from streams.folds.rating import rate_leg
 from tariffs.rating import billed_seconds, rate
@@ -160,7 +160,7 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         execute = self.connection.execute
         execute("DELETE FROM holds")
-        execute("DELETE FROM peer_counters")
+        execute("DELETE FROM limit_counters")
         execute("DELETE FROM swept_holds")
         execute("ALTER TABLE ledger_entries DISABLE TRIGGER USER")
         execute("DELETE FROM ledger_entries")
@@ -184,7 +184,7 @@ class Machine(RuleBasedStateMachine):
             self.oracle.on_step(1), QUANTUM,
             Terms(facts.price_e8, facts.connect_fee_micros, facts.minimum_seconds, facts.increment_seconds,
                   facts.rounding_decimals),
-            self.oracle.limit, 0, START_MS, 1_000 if has_expired else FAR_MS,
+            (CallLimit(f"p{self.world.originator}", self.oracle.limit, 0),), START_MS, 1_000 if has_expired else FAR_MS,
         )  # fmt: skip
         wanted = self.oracle.admit(call, has_expired)
         for _ in range(times):

@@ -18,7 +18,7 @@ from schemas.events import RatedLeg
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID
 from sinks.cdrs import write_legs
 from sinks.clickhouse import connect
-from sinks.holds import Hold, Outcome, Terms, admit
+from sinks.holds import CallLimit, Hold, Outcome, Terms, admit
 from sinks.ledger import Ledger
 from streams.folds.rating import rate_leg
 
@@ -255,7 +255,7 @@ def hold_of(parties: Parties, call_id: str, **changes: Any) -> Hold:
     values: dict[str, Any] = {
         "call_id": call_id, "node": "sim1", "peer_id": 1, "account_id": parties.accounts[1], "first_seconds": 60,
         "least_seconds": 1, "quantum_seconds": 30, "terms": Terms(6_000_000, 0, 0, 1, 6),
-        "max_concurrent": 0, "max_cps": 0,
+        "limits": (CallLimit("p1", 0, 0),),
         "started_at_ms": NOON_MS, "expires_at_ms": NOON_MS + 4 * 3_600_000, **changes,
     }  # fmt: skip
     return Hold(**values)

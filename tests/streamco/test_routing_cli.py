@@ -44,7 +44,7 @@ def test_the_answer_comes_in_words_then_in_figures(tmp_path: Path, loaded: str) 
     done = ask(tmp_path, loaded, "--caller", "12125550100", "--at", "2026-06-01")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "Goes to voicebridge at 0.020500."
+    assert lines[0] == "Goes to voicebridge at 0.020500 USD."
     assert "Sold at 0.029000 USD a minute (code 447), route class Standard." in done.stdout
     assert "+447700900123 (asked) → 447700900123 (billed as)" in done.stdout
     head, row = lines[-2:]

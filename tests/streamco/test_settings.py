@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from streamco import rooms, stack
+from streamco.embedded.temporary import free_port
 from streamco.secret_store import NAMES, with_secrets
 from streamco.settings import SettingsError, environment_of, read_settings
 
@@ -118,3 +119,22 @@ def test_the_first_worker_of_each_role_keeps_its_name_and_further_ones_come_afte
     assert components["streams-7"].needs == components["streams-2"].needs == ("postgres", "kafka", "clickhouse")
     with pytest.raises(SettingsError, match="billing-3"):
         rooms.streams(settings, "billing-3")
+
+
+def test_several_routers_share_a_listener_and_nothing_else(tmp_path: Path) -> None:
+    one = with_secrets(read_settings({"STREAMCO_HOME": str(tmp_path)}))
+    assert stack.open_listener(one) is None
+    assert [component.name for component in stack.routers(one)] == ["router"]
+    port = str(free_port())
+    settings = with_secrets(
+        read_settings({"STREAMCO_HOME": str(tmp_path), "STREAMCO_ROUTER_PROCESSES": "3", "STREAMCO_ROUTER_PORT": port})
+    )
+    with stack.open_listener(settings) or pytest.fail("no listener") as listener:
+        components = stack.routers(settings, listener)
+        assert [component.name for component in components] == ["router", "router-2", "router-3"]
+        assert {component.inherits for component in components} == {(listener.fileno(),)}
+        assert [component.argv[-2:] for component in components][2] == ("router", f"3@{listener.fileno()}")
+    told = [rooms.router(settings, number, 7) for number in (1, 2, 3)]
+    assert len({one.spool for one in told}) == len({one.beat for one in told}) == 3
+    assert {one.snapshot.directory for one in told} == {tmp_path / "router" / "snapshot"}
+    assert sum(one.admission_connections for one in told) <= 8

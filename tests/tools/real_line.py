@@ -230,8 +230,16 @@ class Line:
         process = self._sipp(
             name, scenario, host, port, "-s", callee, "-m", "1", f"127.0.0.1:{self.sip_port}", "-timeout", "25",
             "-trace_shortmsg", "-shortmessage_file", str(self.directory / f"{name}.messages"),
+            "-trace_msg", "-message_file", str(self.directory / f"{name}.whole"),
         )  # fmt: skip
         return Placed(name, f"{host}:{port}", process, self.directory)
+
+    def vendor(self, name: str, scenario: str, host: str) -> str:
+        """One more vendor: where he listens."""
+        port = self._sip_port_of(host)
+        whole = str(self.directory / f"{name}.whole")
+        self._sipp(name, scenario, host, port, "-trace_msg", "-message_file", whole)
+        return f"{host}:{port}"
 
     def _sip_port_of(self, host: str) -> int:
         """A UDP port that nobody has, and nobody of this line had."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
+from schemas.facts import Facts, encode_facts
+
 Answer = Callable[[dict[str, str], Any], None]  # the session's header, and where to write to
 
 
@@ -45,3 +47,15 @@ def mset(session: Any, *pairs: str) -> None:
     """Set variables as the router does, and read Asterisk's answer."""
     session.wfile.write(('EXEC MSet "' + ",".join(pairs) + '"\n').encode())
     assert session.rfile.readline().startswith(b"200 ")
+
+
+def facts(side: Any) -> str:
+    """FACTS of a leg that costs nothing."""
+    return encode_facts(
+        Facts(
+            side=side, generation=1, customer_company_id=1, customer_peer_id=1, vendor_company_id=0, vendor_peer_id=0,
+            account_id=1, currency="USD", code="1", price_id=1, destination_id=1, price_e8=0, connect_fee_micros=0,
+            minimum_seconds=0, increment_seconds=1, free_seconds=0, rounding_decimals=6, duration_rounding="up",
+            caller="", callee="123",
+        )
+    )  # fmt: skip

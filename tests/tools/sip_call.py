@@ -39,6 +39,11 @@ class Placed:
                 found.append(columns[-1])
         return found
 
+    @property
+    def whole(self) -> str:
+        """Every message of the call, sent and received."""
+        return (self.directory / f"{self.name}.whole").read_text(errors="replace")
+
     def said(self) -> str:
         """What SIPp complained of."""
         return (self.directory / f"{self.name}.log").read_text(errors="replace")[-1500:]

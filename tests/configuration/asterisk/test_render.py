@@ -8,10 +8,18 @@ from pydantic import SecretStr
 
 from configuration.asterisk.render import Places, RenderError, SipPeer, pjsip_file, render
 from configuration.settings import NodeSettings
-from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, VENDOR_ACCOUNT_CAUSES
+from schemas.agi import (
+    AGI_ARGUMENTS,
+    AGI_OPTIONAL_ARGUMENTS,
+    MIN_LEFT_MS,
+    NO_ANSWER_CAUSE,
+    VENDOR_ACCOUNT_CAUSES,
+    VENDORS_FAULT_CAUSE,
+)
 from schemas.connections import Postgres
 from schemas.journal import _PAIRS
-from schemas.refusals import SIP_OF_CAUSE
+from schemas.refusals import SIP_OF_CAUSE, Ending
+from schemas.release import NO_ANSWER, NO_PROGRESS_CAUSE, REDIRECTED_CAUSE
 
 PLACES = Places(etc="/n/etc", run="/n/run", modules="/m", data="/d", sbin="/s")
 ORIGINATOR = SipPeer("alpha", "originator", "c-alpha", "10.0.0.0/24", 5060, "alaw,ulaw")
@@ -57,6 +65,15 @@ def test_peers_are_endpoints_by_their_role(texts: dict[str, str]) -> None:
     assert pjsip_file(settings(), [ORIGINATOR, TERMINATOR]) == text
 
 
+def test_a_trusted_vendor_is_told_who_calls_and_another_is_not() -> None:
+    text = pjsip_file(
+        settings(), [TERMINATOR, SipPeer("near", "terminator", "v-near", "192.0.2.8", 5060, "alaw", True)]
+    )
+    assert "[v-beta](terminator)\n" in text
+    assert "[v-near](terminator,trusted)\n" in text
+    assert "\n[trusted](!)\nsend_pai=yes\ntrust_id_outbound=yes\n" in text
+
+
 def test_an_ipv6_vendor_is_written_as_a_uri_wants_it() -> None:
     peer = SipPeer("six", "terminator", "v-six", "2001:db8::7", 5060, "alaw")
     assert "contact=sip:[2001:db8::7]:5060\n" in pjsip_file(settings(), [peer])
@@ -86,7 +103,21 @@ def test_the_dialplan_asks_the_router_as_it_is_asked(texts: dict[str, str]) -> N
 
 def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) -> None:
     text = texts["extensions.conf"]
-    (condition,) = re.findall(r"Set\(FINAL_CAUSE=\$\{IF\(\$\[(\$\{FINAL_CAUSE\} = 1 .*?)\]", text)
-    assert tuple(int(cause) for cause in re.findall(r"= (\d+)", condition)) == VENDOR_ACCOUNT_CAUSES
+    (causes,) = re.findall(r'Set\(HEARD_CAUSE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
+    assert tuple(map(int, causes.split("|"))) == VENDOR_ACCOUNT_CAUSES
+    assert f"Set(REASON={Ending.SETUP_TIME_OVER})" in text
+    assert f"Set(LEG_CAUSE={NO_PROGRESS_CAUSE})" in text
+    assert f"Set(LEG_CAUSE={REDIRECTED_CAUSE})" in text
+    assert f'"{NO_ANSWER}"]?{NO_ANSWER_CAUSE}:{VENDORS_FAULT_CAUSE}' in text
+    assert f"${{LEFT_MS}} < {MIN_LEFT_MS}]?late" in text
     (causes,) = re.findall(r'Set\(WIRE_CAUSE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
     assert set(SIP_OF_CAUSE) <= {int(cause) for cause in causes.split("|")}
+
+
+def test_a_route_that_takes_another_legs_number_takes_all_its_variables(texts: dict[str, str]) -> None:
+    """A route's caller sent with another route's number would show a vendor what it may not see."""
+    text = texts["extensions.conf"]
+    moved = set(re.findall(r"Set\(ROUTE_\$\{LEG\}_(\w+)=\$\{ROUTE_\$\{ROUTE\}_\1\}\)", text))
+    used = set(re.findall(r"\$\{ROUTE_\$\{(?:LEG|LAST)\}_(\w+)\}", text))
+    assert used - {"LIMITS"} == moved
+    assert {"CALLER", "CALLER_NAME", "WITHHELD", "DIAL"} <= moved

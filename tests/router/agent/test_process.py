@@ -225,7 +225,8 @@ async def test_ami_serves_the_live_view_the_counters_and_the_holds(
         for call_id in calls:
             hold = holds.Hold(
                 call_id, "sim1", world.originator, world.customer_account, 60, 1, 60,
-                holds.Terms(100_000_000, 0, 0, 1, 6), 0, 0, now_ms - 100_000, now_ms + 3_600_000,
+                holds.Terms(100_000_000, 0, 0, 1, 6),
+                (holds.CallLimit(f"p{world.originator}", 0, 0),), now_ms - 100_000, now_ms + 3_600_000,
             )  # fmt: skip
             assert (await holds.admit(connection, hold)).outcome == "ADMITTED"
     channels = [channel(call, "", ami_messages.UP) for call in (up, hung)]
@@ -286,7 +287,8 @@ async def test_what_no_end_will_release_is_swept_and_a_call_that_is_up_never(
         for number, call_id in enumerate(calls):
             hold = holds.Hold(
                 call_id, "sim1", world.originator, world.customer_account, 60, 1, 60,
-                holds.Terms(6_000_000, 0, 0, 1, 6), 0, 0, now_ms - 100_000,
+                holds.Terms(6_000_000, 0, 0, 1, 6),
+                (holds.CallLimit(f"p{world.originator}", 0, 0),), now_ms - 100_000,
                 now_ms + (3_600_000 if number in (1, 2) else -1_000),
             )  # fmt: skip
             assert (await holds.admit(asynchronous, hold)).outcome == "ADMITTED"

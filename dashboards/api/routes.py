@@ -1,0 +1,145 @@
+"""What can be asked of the API. The OpenAPI document is made from these very functions and what they return."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Annotated, Any, Final, cast
+
+import flask
+import msgspec
+from flask_limiter import Limiter
+from spectree import Response, SecurityScheme, SecuritySchemeData, SpecTree
+from spectree.model_adapter import get_msgspec_model_adapter
+from spectree.models import SecureType
+
+from dashboards.api.problems import MIMETYPE, Fault, Problem, problem
+from dashboards.checks import Checks
+from dashboards.decisions import read_decision
+from dashboards.queries import Queries, SourceAwayError
+from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
+from schemas.events import CallRouted
+from schemas.ids import CALL_ID_PATTERN
+
+_PATH: Final = "api/v1"
+_ERROR: Final = msgspec.json.Encoder()
+_ABOUT: Final = (
+    "Amounts and prices are whole numbers: _e8 in 10⁻⁸, _micros in 10⁻⁶ of the currency; times are unix milliseconds. "
+    "Names are those of the events and of ClickHouse's columns."
+)
+
+
+class CheckQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call that is not made: who would call, from and to which number, when."""
+
+    peer: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=64, description="The originator's name, as in the configuration.")
+    ] = msgspec.field(name="from")
+    callee: Annotated[
+        str,
+        msgspec.Meta(
+            min_length=1, max_length=256, description="The number as it dials it; its tech prefix may be left out."
+        ),
+    ]
+    caller: Annotated[str, msgspec.Meta(max_length=256, description="The caller's number.")] = ""
+    at: Annotated[
+        str, msgspec.Meta(max_length=64, description="An ISO date or time, UTC without an offset. Left out: now.")
+    ] = ""
+    node: Annotated[str, msgspec.Meta(max_length=16, description="The node that would ask.")] = ""
+
+
+def add_api(server: flask.Flask, limiter: Limiter, checks: Checks, queries: Queries, per_minute: int) -> None:
+    """Put the API's paths on the server, behind its door (dashboards/auth.py)."""
+    api = SpecTree(
+        "flask",
+        model_adapter=get_msgspec_model_adapter(),
+        title="Streamco",
+        version=f"1 ({version('streamco')})",
+        description=_ABOUT,
+        path="_",  # it leaves what is below its own pages out of the document: it gets none, see below
+        mode="strict",
+        before=_refuse,
+        validation_error_model=Problem,
+        naming_strategy=lambda model: model.__name__,
+        nested_naming_strategy=lambda _, child: child,
+        security_schemes=[SecurityScheme(name="token", data=SecuritySchemeData(type=SecureType.HTTP, scheme="bearer"))],
+        security={"token": []},
+    )
+    limit = f"{per_minute} per minute"
+    for rule, view in (
+        ("check-routing", _check_view(api, checks)),
+        ("decisions/<call_id>", _decision_view(api, queries)),
+    ):
+        limited = limiter.limit(limit, key_func=_who)(limiter.limit(limit)(view))
+        server.add_url_rule(f"/{_PATH}/{rule}", f"api_{view.__name__}", limited, methods=["GET"])
+    server.add_url_rule(f"/{_PATH}/openapi.json", "api_document", lambda: flask.jsonify(api.spec), methods=["GET"])
+
+
+def _who() -> str:
+    return flask.request.headers.get("Authorization", "")[:128]
+
+
+def _responses(model: type[msgspec.Struct]) -> Response:
+    told: dict[str, Any] = {f"HTTP_{status}": Problem for status in (401, 403, 404, 422, 429, 503)}
+    return Response(HTTP_200=model, **told)
+
+
+def _check_view(api: SpecTree, checks: Checks) -> Callable[..., Any]:
+    @api.validate(resp=_responses(Checked), tags=["routing"], operation_id="checkRouting")
+    def check_routing(query: CheckQuestion) -> Any:
+        """Where a call would go, and why
+
+        Asks the routers' own core. Makes no call; nothing is counted or held, and no balance is asked.
+        """
+        try:
+            question = Question(query.peer, query.callee, query.caller, read_moment(query.at), query.node)
+            return checks.ask(question)
+        except QuestionError as error:
+            fault = Fault(field=error.field, value=error.value, rule=error.rule)
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fault)
+        except SnapshotAwayError as error:
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+
+    return cast(Callable[..., Any], check_routing)
+
+
+def _decision_view(api: SpecTree, queries: Queries) -> Callable[..., Any]:
+    @api.validate(
+        resp=_responses(CallRouted),
+        tags=["routing"],
+        operation_id="getDecision",
+        path_parameter_descriptions={"call_id": "NODE-EPOCH-SECONDS.SEQUENCE"},
+    )
+    def decision(call_id: str) -> Any:
+        """Why a call went where it went
+
+        The stored decision: every candidate, taken or why not, and the configuration that it was made with.
+        """
+        if CALL_ID_PATTERN.fullmatch(call_id) is None:
+            fault = Fault(field="call_id", value=call_id[:80], rule="must be NODE-EPOCH-SECONDS.SEQUENCE")
+            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "This is not a call's id.", fault)
+        try:
+            found = read_decision(queries.call_decision(call_id))
+        except SourceAwayError as error:
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        if found is None:
+            return problem(HTTPStatus.NOT_FOUND, "No decision is stored for this call.")
+        return found
+
+    return cast(Callable[..., Any], decision)
+
+
+def _refuse(_request: Any, response: flask.Response | None, error: Exception | None, *_: Any) -> None:
+    """What does not fit its structure is told as every other error."""
+    if error is None or response is None:
+        return
+    said = str(error).split(" - at `$")
+    rule, place = said[0], said[-1] if len(said) > 1 else ""
+    field = place.strip("`.[]'\"") or (rule.split("`")[1] if rule.count("`") > 1 else "")
+    value = flask.request.args.get(field, "")[:80]
+    fault = Fault(field=field, value=value, rule=rule)
+    response.data = _ERROR.encode(
+        Problem(
+            title=HTTPStatus(response.status_code).phrase, status=response.status_code, detail=rule, errors=(fault,)
+        )
+    )
+    response.mimetype = MIMETYPE

@@ -1,0 +1,26 @@
+"""What the dialplan is told about a hunt beside where to dial: limits, release rules, ring-back. Pure."""
+
+from router.snapshot.config import Peer
+from schemas.agi import CALL_RULES, HUNTSTOP, PDD, RINGBACK, RULES, SETUP_MS, route_variable
+
+
+def call_variables(originator: Peer) -> list[tuple[str, str]]:
+    """What holds for the whole hunt. What says nothing is left out: few variables make a fast session."""
+    found = [(SETUP_MS, str(originator.max_setup_seconds * 1000))]
+    if originator.release_rules:
+        found.append((CALL_RULES, originator.release_rules))
+    if originator.ringback == "generate":
+        found.append((RINGBACK, "r"))
+    return found
+
+
+def route_variables(number: int, vendor: Peer) -> list[tuple[str, str]]:
+    """What holds for one route, where it says anything."""
+    found = []
+    if vendor.pdd_timeout_seconds:
+        found.append((route_variable(number, PDD), str(vendor.pdd_timeout_seconds)))
+    if vendor.release_rules:
+        found.append((route_variable(number, RULES), vendor.release_rules))
+    if vendor.huntstop:
+        found.append((route_variable(number, HUNTSTOP), "1"))
+    return found

@@ -1,0 +1,20 @@
+"""The keys of limits: what World.full holds, and what counts the calls. Pure.
+
+One of a peer (customer or vendor), one of a route (a vendor in the route class that its entry stands in), one of a
+vendor's code as bought.
+"""
+
+
+def peer_key(peer_id: int) -> str:
+    """The key of a peer's own limits."""
+    return f"p{peer_id}"
+
+
+def route_key(route_class_id: int, peer_id: int) -> str:
+    """The key of a route's limits: `route_class_id` is that of the class in which the entry stands, own or base."""
+    return f"r{route_class_id}-{peer_id}"
+
+
+def code_key(peer_id: int, code: str) -> str:
+    """The key of the limits of a peer's code."""
+    return f"c{peer_id}-{code}"

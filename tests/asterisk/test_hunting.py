@@ -1,0 +1,167 @@
+"""What the real Asterisk makes of a hunt: release rules, PDD and set-up limits, huntstop, redirects, ring-back.
+
+The same hunts go through the simulator's, which must tell the same story.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hunt_calls import ANY_END, HUNTS, PDD_SECONDS, SETUP_MS, Hunt, Hunted, dial, place_hunts, plan, variables
+from real_calls import until
+from real_line import Line
+from scripted_router import ScriptedRouter, mset
+
+from schemas.events import CallEnded, LegEnded
+from schemas.journal import decode_line, encode_line
+from schemas.refusals import SIP_OF_CAUSE
+from simulator import lines
+from simulator.hunt import Hunt as SimulatedHunt
+
+pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
+SLACK_MS = 700
+OVER = "SETUP TIME OVER"
+# What ended each leg (SIP code, or the cause where the vendor sent none), the call's cause and its reason.
+EXPECTED: dict[str, tuple[list[int], int, str]] = {
+    "plain": ([503, 200], 16, ""),
+    "silent within PDD": ([18, 200], 16, ""),
+    "silent, last": ([18], 34, ""),
+    "rings within PDD": ([0, 200], 16, ""),
+    "answers without ringing": ([200], 16, ""),
+    "answers without ringing, too late": ([18, 200], 16, ""),
+    "bare 183": ([200], 16, ""),
+    "silent, no PDD": ([18], 34, ""),
+    "set-up over, ringing": ([0], 19, OVER),
+    "set-up over, silent": ([18], 34, OVER),
+    "302": ([302, 200], 16, ""),
+    "302, last": ([302], 34, ""),
+    "302 without user": ([302, 200], 16, ""),
+    "302, stop and map": ([302], 22, ""),
+    "huntstop": ([503], 34, ""),
+    "huntstop over continue": ([486], 21, ""),
+    "continue": ([486, 200], 16, ""),
+    "stop": ([503], 34, ""),
+    "stop and map": ([503], 17, ""),
+    "continue and map": ([503, 505], 22, ""),
+    "map to our account's cause": ([503], 21, ""),
+    "SIP code before cause": ([486, 200], 16, ""),
+    "vendor before customer": ([486, 200], 16, ""),
+    "vendor's first only": ([503, 503], 22, ""),
+    "customer before default": ([486, 200], 16, ""),
+    "customer maps": ([503], 21, ""),
+    "rule for another code": ([503, 200], 16, ""),
+    "a hundred rules": ([503], 17, ""),
+    "stop after no answer": ([0], 17, ""),
+    "stop after no progress": ([18], 34, ""),
+    "announcement, then ringing": ([503, 200], 16, ""),
+    "own ring-back over an announcement": ([503, 200], 16, ""),
+    "own ring-back, silent": ([18, 200], 16, ""),
+}
+
+
+@pytest.fixture(scope="module")
+def hunted(own_line: Line) -> Iterator[Hunted]:
+    """All of them, with a scripted router in the place of the real one."""
+    if own_line.node.poll() is not None:
+        own_line.start_node()
+    own_line.await_node()
+    own_line.kill_router()
+    try:
+        yield place_hunts(own_line)
+    finally:
+        own_line.start_router()
+        own_line.await_router()
+
+
+@pytest.mark.parametrize("name", HUNTS)
+def test_a_hunt(hunted: Hunted, name: str) -> None:
+    seen = hunted.seen[name]
+    ended, legs = seen.call.ended, seen.call.legs
+    assert ([leg.sip_code or leg.cause for leg in legs], ended.cause, ended.reason) == EXPECTED[name]
+    assert ended.legs == len(legs)
+    assert seen.code == (200 if ended.cause == 16 else SIP_OF_CAUSE.get(ended.cause, 503))
+
+
+@pytest.mark.parametrize("name", HUNTS)
+def test_a_refused_caller_gets_the_cause_too(hunted: Hunted, name: str) -> None:
+    seen = hunted.seen[name]
+    finals = [text for text in re.split(r"\n-{20,}", seen.placed.whole) if re.search(r"^SIP/2\.0 [3-6]", text, re.M)]
+    reasons = [re.findall(r"^Reason: (.*?)\r?$", text, re.M) for text in finals]
+    assert reasons == [[f"Q.850;cause={seen.call.ended.cause}"]] * len(finals)
+    assert len(finals) == (seen.code != 200)
+
+
+@pytest.mark.parametrize("name", [name for name in HUNTS if name != "302 without user"])
+def test_the_simulator_tells_the_same_story(hunted: Hunted, name: str) -> None:
+    seen = hunted.seen[name]
+    assert [story(event) for event in _simulated(name)] == [
+        story(event) for event in [*seen.call.legs, seen.call.ended]
+    ]
+
+
+def story(event: LegEnded | CallEnded) -> dict[str, Any]:
+    """What must be equal."""
+    names = ("leg", "legs", "cause", "sip_code", "dial_status", "release_side", "reason", "facts", "last_facts")
+    found = {name: getattr(event, name, None) for name in names}
+    return found | {"answered": event.answered_at_ms is not None, "sign": event.pdd_ms is not None}
+
+
+def _simulated(name: str) -> list[LegEnded | CallEnded]:
+    wanted = HUNTS[name]
+    said = dict(pair.split("=", 1) for pair in variables(wanted, lambda route: f"PJSIP/{route}"))
+    call = lines.Call("sim1-1800000000-1800000000.7", 1_800_000_000_000, 0, "c-x", "127.0.0.1:5060", "7", "1", 60_000)
+    hunt = SimulatedHunt(call, lambda number, _facts: plan(wanted.routes[number - 1]))
+    outputs = hunt.take_routes(said, call.started_at_ms + 5)
+    while hunt.next_at_ms is not None:
+        outputs += hunt.step()
+    events = [decode_line(encode_line(one.kind, "1.0", one.values)) for one in outputs if isinstance(one, lines.Line)]
+    return [event for event in events if isinstance(event, LegEnded | CallEnded)]
+
+
+def test_the_limits_are_kept(hunted: Hunted) -> None:
+    for name, most_ms in (("silent within PDD", PDD_SECONDS * 1000), ("set-up over, silent", SETUP_MS)):
+        leg = hunted.seen[name].call.legs[0]
+        assert abs(leg.ended_at_ms - leg.started_at_ms - most_ms) < SLACK_MS, name
+
+
+def test_whoever_is_given_up_is_told_so(hunted: Hunted) -> None:
+    assert hunted.messages["silent"].count("CANCEL sip:") >= 1
+    assert hunted.messages["slow"].count("CANCEL sip:") >= 1
+
+
+def test_a_redirect_is_never_followed(hunted: Hunted) -> None:
+    assert "302 Moved Temporarily" in hunted.messages["redirects"]
+    assert "302 Moved Temporarily" in hunted.messages["redirects-bare"]
+    assert "INVITE" not in hunted.messages["trap"]
+
+
+def test_the_caller_hears_ringing_again_after_an_announcement(hunted: Hunted, own_line: Line) -> None:
+    """To the second vendor's 180, with media open from the first's announcement, Asterisk plays the tone itself."""
+    assert hunted.seen["announcement, then ringing"].progress == [183, 183]
+    hunt = Hunt(("announces:1", "rings:1"))
+    said = variables(hunt, lambda route: dial(route, hunted.spots))
+    router = ScriptedRouter(own_line.router_port, lambda _header, session: mset(session, *said))
+    try:
+        placed = own_line.call("hunt-tone", "7999", ANY_END)
+        until(lambda: sum("183 " in line for line in placed.received) == 2, "the second vendor rings")
+        before = _packets_to_the_caller(own_line)
+        time.sleep(1)
+        assert _packets_to_the_caller(own_line) - before > 20  # 50 a second
+        placed.wait()
+    finally:
+        router.close()
+
+
+def _packets_to_the_caller(line: Line) -> int:
+    """What `pjsip show channelstats` has as transmitted on the caller's channel."""
+    text = line.console("pjsip show channelstats")
+    (row,) = [row for row in text.splitlines() if "c-sipp-customer" in row]
+    return int(row.split()[-5])
+
+
+def test_own_ring_back_lets_nothing_of_the_vendors_through(hunted: Hunted) -> None:
+    for name in ("own ring-back over an announcement", "own ring-back, silent"):
+        assert set(hunted.seen[name].progress) == {180}
+    assert hunted.seen["own ring-back, silent"].call.legs[0].cause == 18, "our own ringing is no vendor's sign of life"

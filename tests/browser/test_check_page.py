@@ -1,0 +1,99 @@
+"""Check routing in a real browser: asked by the form, by the address, and from a call's page."""
+
+import os
+from pathlib import Path
+
+import psycopg
+import pytest
+from browser_site import Site
+from check_world import load_check_world
+from made_traffic import Try, insert, make_call
+from playwright.sync_api import Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.servers]
+NOW_MS = 1_795_000_000_000
+expect.set_options(timeout=30_000)  # a moment's snapshot is built by a process of its own
+
+
+def _load(site: Site, directory: Path) -> None:
+    dsn = site.postgres.dsn.get_secret_value()
+    with psycopg.connect(dsn) as connection:  # the site's names have numbers of their own
+        for table, column in (("companies", "company_id"), ("destinations", "destination_id")):
+            connection.execute(f"ALTER TABLE {table} ALTER {column} RESTART WITH 10000".encode())
+    load_check_world(dsn, directory)
+
+
+def _shown(page: Page, name: str) -> None:
+    """A picture of the page for whoever wants to look at it, in every colour and size that it is judged in."""
+    folder = os.environ.get("STREAMCO_TEST_PICTURES")
+    if not folder:
+        return
+    for scheme in ("dark", "light"):
+        if page.evaluate("document.documentElement.getAttribute('data-mantine-color-scheme')") != scheme:
+            page.click("#toggle")
+        for width, height in ((1366, 768), (1920, 1080)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(600)
+            page.screenshot(path=Path(folder) / f"{name}-{scheme}-{width}.png")
+
+
+def test_the_form_answers_in_words_and_the_address_keeps_the_question(site: Site, page: Page, tmp_path: Path) -> None:
+    _load(site, tmp_path)
+    page.click("text=Check routing")
+    expect(page.locator("#check-answer")).to_contain_text("No call is made")
+    _shown(page, "empty")
+    page.fill("#check-from", "acme")
+    page.fill("#check-callee", "+447700900123")
+    page.fill("#check-caller", "12125550100")
+    page.click("#check-go")
+    answer = page.locator("#check-answer")
+    expect(answer).to_contain_text(
+        "Goes to vendor-a at 0.020000 USD. 2 vendors not taken: 1 blocked code, 1 no profit."
+    )
+    expect(answer).to_contain_text("Sold at 0.030000 USD a minute (code 447), route class Standard.")
+    expect(page.locator("#call-candidates .ag-center-cols-container .ag-row")).to_have_count(3)
+    expect(page.locator("#call-candidates")).to_contain_text("costs more than the profit rule allows")
+    assert "from=acme" in page.url
+    assert "callee=%2B447700900123" in page.url
+    _shown(page, "answer")
+    page.reload()
+    expect(answer).to_contain_text("Goes to vendor-a at 0.020000 USD.")
+    assert page.input_value("#check-callee") == "+447700900123"
+    page.fill("#check-callee", "33123456789")
+    page.press("#check-callee", "Enter")
+    expect(answer).to_contain_text("Refused, BLOCKED (the caller hears 403)")
+    _shown(page, "refused")
+    page.go_back()
+    expect(answer).to_contain_text("Goes to vendor-a at 0.020000 USD.")
+
+
+def test_another_moment_and_what_cannot_be_asked(site: Site, page: Page, tmp_path: Path) -> None:
+    _load(site, tmp_path)
+    page.goto(f"{site.address}/check-routing?from=acme-tech&callee=442071234567&at=2030-01-01")
+    answer = page.locator("#check-answer")
+    expect(answer).to_contain_text(
+        "Goes to vendor-b at 0.006500 USD, then vendor-a at 0.007000 USD, then vendor-c at 0.001000 USD."
+    )
+    expect(answer).to_contain_text("123442071234567 (tech prefix put before it, as the peer sends it)")
+    expect(answer).to_contain_text("a snapshot built for this moment")
+    _shown(page, "moment")
+    page.fill("#check-at", "tomorrow")
+    page.press("#check-at", "Enter")
+    expect(answer).to_contain_text("at 'tomorrow': must be a date or a time")
+    _shown(page, "error")
+
+
+def test_a_calls_page_leads_to_the_same_question(site: Site, page: Page, tmp_path: Path) -> None:
+    _load(site, tmp_path)
+    call = make_call(1, NOW_MS, [Try(11, "ANSWER", 16, 200, talk_ms=61_000)])
+    insert(site.clickhouse, [call])
+    with psycopg.connect(site.postgres.dsn.get_secret_value()) as connection:
+        statement = "UPDATE peers SET peer_id = %s WHERE name = 'acme'"
+        connection.execute(statement.encode(), (call.decision.customer_peer_id,))
+    page.goto(f"{site.address}/call/{call.call_id}")
+    expect(page.locator(".decided")).to_contain_text("on configuration 7")
+    _shown(page, "call")
+    page.click("#check-now")
+    page.wait_for_url(f"{site.address}/check-routing?from=acme&callee=*")
+    expect(page.locator("#check-answer")).to_contain_text("acme, caller")
+    assert page.input_value("#check-callee") == call.decision.callee_dialled

@@ -1,0 +1,241 @@
+"""The REST API on a real PostgreSQL: who gets in, what is answered, every error a problem with its field."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from check_world import load_check_world
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from werkzeug.test import TestResponse
+
+from dashboards import users
+from dashboards.api_tokens import end_token, make_token
+from dashboards.settings import DashboardsSettings
+from dashboards.web import Web
+from router.check import CheckSettings
+from router.settings import SnapshotSettings
+from schemas.connections import ClickHouse, Kafka, Postgres
+from schemas.events import CallRouted
+
+pytestmark = pytest.mark.servers
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+PASSWORD = "correct horse battery"
+CALL = "ast1-1795609861-1795609900.1"
+
+
+class Api:
+    """The API as a client sees it."""
+
+    def __init__(self, postgres: Postgres, directory: Path, per_minute: int = 1000) -> None:
+        self.dsn = postgres.dsn.get_secret_value()
+        self.directory = directory
+        self.now = NOW
+        settings = DashboardsSettings(
+            postgres=postgres, kafka=Kafka(bootstrap="127.0.0.1:9"), clickhouse=ClickHouse(url="http://127.0.0.1:9"),
+            secret_key=SecretStr("k" * 32), api_requests_per_minute=per_minute,
+            check=CheckSettings(
+                live=SnapshotSettings(postgres=postgres, directory=directory / "live"), directory=directory / "check"
+            ),
+        )  # fmt: skip
+        self.web = Web(settings, lambda: self.now)
+        self.client: FlaskClient = self.web.server.test_client()
+        with psycopg.connect(self.dsn) as connection:
+            users.add_user(connection, "noc", PASSWORD, "noc")
+            self.token = make_token(connection, "noc", "test", NOW, 30)
+
+    def get(self, path: str, token: str | None = None, **query: str) -> TestResponse:
+        """A request with the token, or another."""
+        headers = {"Authorization": f"Bearer {token if token is not None else self.token}"}
+        return self.client.get(f"/api/v1/{path}", query_string=query, headers=headers)
+
+    def built(self) -> list[str]:
+        """The snapshots that were built for questions."""
+        return sorted(path.name for path in (self.directory / "check").glob("g*-*"))
+
+    def check(self, **query: str) -> TestResponse:
+        """The usual question, with what the test changes in it."""
+        return self.get("check-routing", **{"from": "acme", "callee": "442071234567", **query})
+
+
+@pytest.fixture
+def api(postgres: Postgres, tmp_path: Path) -> Api:
+    load_check_world(postgres.dsn.get_secret_value(), tmp_path)
+    return Api(postgres, tmp_path)
+
+
+def problem(answer: TestResponse, status: int) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.mimetype == "application/problem+json"
+    found = json.loads(answer.text)
+    assert found["status"] == status
+    assert found["title"]
+    return dict(found)
+
+
+def test_the_answer_is_the_cores_with_the_names_of_a_stored_decision(api: Api) -> None:
+    answer = api.check(caller="12125550100")
+    assert answer.status_code == 200, answer.text
+    assert answer.mimetype == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    found = json.loads(answer.text)
+    assert set(found["decision"]) == {*CallRouted.__struct_fields__, "type"}
+    taken = [(one["position"], one["vendor"]) for one in found["decision"]["candidates"]]
+    assert taken == [(1, "vendor-a"), (2, "vendor-b"), (3, "vendor-c")]
+    assert (found["peer"], found["identified"], found["decision"]["price_e8"]) == ("acme", "acme", 1_000_000)
+
+
+def test_another_moment_has_its_prices_and_is_built_once(api: Api) -> None:
+    def price(at: str) -> int:
+        return int(json.loads(api.check(at=at).text)["decision"]["candidates"][0]["price_e8"])
+
+    assert (price("2029-12-31T23:59:59Z"), price("2030-01-01")) == (600_000, 650_000)
+    built = api.built()
+    assert len(built) == 2
+    assert price("2031-05-05") == 650_000
+    assert price("2030-06-01T12:00:00+02:00") == 650_000
+    assert api.built() == built
+
+
+def test_a_change_of_the_configuration_is_seen_by_the_next_question(api: Api) -> None:
+    assert json.loads(api.check(callee="12125550100").text)["decision"]["reason"] == "NO ROUTE"
+    with psycopg.connect(api.dsn) as connection:
+        connection.execute(
+            "INSERT INTO prices (deck_id, code, price) SELECT deck_id, '1', 0.001 FROM decks WHERE name = 'vendor-b'"
+        )
+    assert json.loads(api.check(callee="12125550100").text)["decision"]["reason"] == ""
+
+
+@pytest.mark.parametrize("authorisation", ["", "Bearer", "Bearer x", "Basic bm9jOng=", "bearer streamco_" + "a" * 43])
+def test_without_a_token_nothing_is_told(api: Api, authorisation: str) -> None:
+    for path in ("check-routing", f"decisions/{CALL}", "openapi.json", "nowhere", ""):
+        answer = api.client.get(f"/api/v1/{path}", headers={"Authorization": authorisation} if authorisation else {})
+        problem(answer, 401)
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_token_that_is_unknown_ended_or_of_a_disabled_user_opens_nothing(api: Api) -> None:
+    problem(api.get("openapi.json", token="streamco_" + "a" * 43), 401)
+    assert api.get("openapi.json").status_code == 200
+    with psycopg.connect(api.dsn) as connection:
+        other = make_token(connection, "noc", "other", NOW, 1)
+    assert api.get("openapi.json", token=other).status_code == 200
+    with psycopg.connect(api.dsn) as connection:
+        end_token(connection, "noc", "other")
+    problem(api.get("openapi.json", token=other), 401)
+    api.now = NOW + timedelta(days=30)
+    problem(api.get("openapi.json"), 401)
+    api.now = NOW + timedelta(days=29)
+    assert api.get("openapi.json").status_code == 200
+    with psycopg.connect(api.dsn) as connection:
+        connection.execute("UPDATE users SET enabled = false")
+    problem(api.get("openapi.json"), 401)
+
+
+def test_a_new_token_of_a_name_ends_the_one_before(api: Api) -> None:
+    with psycopg.connect(api.dsn) as connection:
+        fresh = make_token(connection, "noc", "test", NOW, 1)
+    problem(api.get("openapi.json"), 401)
+    assert api.get("openapi.json", token=fresh).status_code == 200
+
+
+def test_a_companys_user_gets_nothing(api: Api) -> None:
+    with psycopg.connect(api.dsn) as connection:
+        row = connection.execute("SELECT company_id FROM companies WHERE name = 'Acme'").fetchone()
+        assert row is not None
+        users.add_user(connection, "acme", PASSWORD, "company", row[0])
+        token = make_token(connection, "acme", "t", NOW, 1)
+    assert "company" in problem(api.get("check-routing", token=token), 403)["detail"]
+
+
+def test_a_session_of_the_pages_opens_nothing_here_and_a_token_none_of_the_pages(api: Api) -> None:
+    with psycopg.connect(api.dsn) as connection:
+        user = users.check_login(connection, "noc", PASSWORD)
+        assert user is not None
+        session = users.open_session(connection, user, "127.0.0.1", NOW, 1)
+    api.client.set_cookie("streamco_session", session)
+    problem(api.client.get("/api/v1/openapi.json"), 401)
+    api.client.delete_cookie("streamco_session")
+    answer = api.client.get("/", headers={"Authorization": f"Bearer {api.token}"})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/login?next=/")
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "value", "rule"),
+    [
+        ({"from": "nobody"}, "from", "nobody", "no peer of that name"),
+        ({"from": "vendor-a"}, "from", "vendor-a", "is a terminator"),
+        ({"from": ""}, "from", "", "length >= 1"),
+        ({"callee": "4" * 257}, "callee", "4" * 80, "length <= 256"),
+        ({"callee": ""}, "callee", "", "length >= 1"),
+        ({"at": "tomorrow"}, "at", "tomorrow", "must be a date or a time"),
+        ({"node": "A"}, "node", "A", "must be a node's name"),
+        ({"colour": "red"}, "colour", "red", "unknown field"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_by_field_value_and_rule(
+    api: Api, query: dict[str, str], field: str, value: str, rule: str
+) -> None:
+    (fault,) = problem(api.check(**query), 422)["errors"]
+    assert (fault["field"], fault["value"]) == (field, value)
+    assert rule in fault["rule"]
+
+
+def test_a_missing_field_is_named(api: Api) -> None:
+    (fault,) = problem(api.get("check-routing", **{"from": "acme"}), 422)["errors"]
+    assert fault["field"] == "callee"
+
+
+def test_paths_and_methods_that_are_not_there(api: Api) -> None:
+    problem(api.get("nowhere"), 404)
+    answer = api.client.post("/api/v1/check-routing", headers={"Authorization": f"Bearer {api.token}"})
+    problem(answer, 405)
+    assert "GET" in answer.headers["Allow"]
+    (fault,) = problem(api.get("decisions/abc"), 422)["errors"]
+    assert (fault["field"], fault["value"]) == ("call_id", "abc")
+
+
+def test_stores_that_are_away_are_said_to_be(api: Api) -> None:
+    assert "ClickHouse does not answer" in problem(api.get(f"decisions/{CALL}"), 503)["detail"]
+
+
+def test_one_may_not_ask_more_often_than_allowed(postgres: Postgres, tmp_path: Path) -> None:
+    load_check_world(postgres.dsn.get_secret_value(), tmp_path)
+    api = Api(postgres, tmp_path, per_minute=3)
+    assert [api.check().status_code for _ in range(3)] == [200] * 3
+    problem(api.check(), 429)
+
+
+def test_the_document_describes_what_is_there(api: Api) -> None:
+    document = json.loads(api.get("openapi.json").text)
+    assert document["openapi"].startswith("3.")
+    assert set(document["paths"]) == {"/api/v1/check-routing", "/api/v1/decisions/{call_id}"}
+    asked = document["paths"]["/api/v1/check-routing"]["get"]
+    names = {one["name"]: one["required"] for one in asked["parameters"]}
+    assert names == {"from": True, "callee": True, "caller": False, "at": False, "node": False}
+    assert {"200", "401", "403", "422", "429", "503"} <= set(asked["responses"])
+    schemas = document["components"]["schemas"]
+    assert set(schemas["Checked"]["properties"]) == {
+        "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "steps", "decision",
+    }  # fmt: skip
+    assert {"CallRouted", "Candidate", "Problem"} <= set(schemas)
+    references = set(_references(document))
+    assert references <= {f"#/components/schemas/{name}" for name in schemas}
+    assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert document["security"]
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            if key == "$ref":
+                yield one
+            else:
+                yield from _references(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _references(one)

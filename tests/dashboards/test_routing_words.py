@@ -1,0 +1,82 @@
+"""Decisions in words: every reason has its text, and the first line says where the call goes or why it does not."""
+
+import msgspec
+import pytest
+from made_traffic import Try, make_call
+
+from dashboards.pages.check import link, question_of, search_of
+from dashboards.routing_words import REFUSED, WHY, answer_line, sip_of, sold_line
+from schemas.refusals import Refusal, Verdict
+
+NOW_MS = 1_795_000_000_000
+DECISION = make_call(
+    1, NOW_MS, [Try(11, "CONGESTION", 34, 503, pdd_ms=None), Try(12, "ANSWER", talk_ms=1_000)]
+).decision
+REFUSED_CALL = make_call(2, NOW_MS, [], reason="NO ROUTE").decision
+# What the router or the dialplan says of itself, not of the question.
+OWN_STATE = {
+    Refusal.ROUTER_UNAVAILABLE, Refusal.DATABASE_UNAVAILABLE, Refusal.OVERLOAD, Refusal.NODE_SILENT,
+    Refusal.NODE_DISK_FULL, Refusal.ROUTER_DISK_FULL,
+}  # fmt: skip
+
+
+def test_every_reason_has_its_words() -> None:
+    assert set(WHY) == set(Verdict)
+    assert set(REFUSED) == set(Refusal) - OWN_STATE
+    assert len(set(WHY.values())) == len(WHY)
+    assert len(set(REFUSED.values())) == len(REFUSED)
+
+
+def test_the_first_line_names_the_routes_and_counts_the_others() -> None:
+    taken = [one for one in DECISION.candidates if one.position]
+    line = answer_line(DECISION)
+    assert line.startswith(f"Goes to {taken[0].vendor} at 0.")
+    assert f", then {taken[1].vendor} at 0." in line
+    others = len(DECISION.candidates) - len(taken)
+    assert f"{others} vendor{'s' if others > 1 else ''} not taken: {others} no profit." in line
+
+
+def test_of_many_routes_three_are_named() -> None:
+    many = [msgspec.structs.replace(DECISION.candidates[0], vendor=f"v{n}", position=n) for n in range(1, 9)]
+    line = answer_line(msgspec.structs.replace(DECISION, candidates=many[::-1]))
+    assert [f"v{n} at" in line for n in range(1, 5)] == [True, True, True, False]
+    assert "then 5 more." in line
+
+
+def test_a_refusal_says_what_the_caller_hears_and_why() -> None:
+    line = answer_line(REFUSED_CALL)
+    assert line.startswith("Refused, NO ROUTE (the caller hears 404): no vendor of the route class")
+
+
+@pytest.mark.parametrize(("reason", "code"), [("NO ROUTE", 404), ("BLOCKED", 403), ("LIMIT", 503), ("of old", None)])
+def test_what_a_caller_hears(reason: str, code: int | None) -> None:
+    assert sip_of(reason) == code
+
+
+def test_the_callers_side() -> None:
+    assert sold_line(DECISION).startswith(f"Sold at 0.050000 USD a minute (code {DECISION.code})")
+    assert sold_line(msgspec.structs.replace(DECISION, price_e8=None)) == ""
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"from": "acme", "callee": "+447700900123", "caller": "", "at": ""},
+        {"from": "acme", "callee": "00 &=?#%", "caller": '"><script>', "at": "2026-12-01T00:00:00+01:00"},
+        {"from": "", "callee": "", "caller": "", "at": ""},
+    ],
+)
+def test_the_address_keeps_the_question(question: dict[str, str]) -> None:
+    assert question_of(search_of(question)) == question
+
+
+def test_an_address_by_hand_is_cut_and_never_an_error() -> None:
+    assert question_of("?from=" + "a" * 1_000)["from"] == "a" * 256
+    assert question_of("?callee=1&callee=2&x=%ff")["callee"] == "2"
+    assert question_of(None)["from"] == ""
+
+
+def test_a_stored_decision_leads_to_the_same_question() -> None:
+    now = question_of(link(DECISION, "acme").partition("?")[2])
+    assert (now["from"], now["callee"], now["at"]) == ("acme", DECISION.callee_dialled, "")
+    assert question_of(link(DECISION, "acme", then=True).partition("?")[2])["at"].startswith("2026-11-18T")

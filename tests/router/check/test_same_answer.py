@@ -1,0 +1,126 @@
+"""What check routing says, the router does: the same requests to a real router's process and to the check's own way."""
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from agi_client import ask, header
+from decision_table import TableWorld, files
+from kafka import KafkaConsumer, TopicPartition
+from pydantic import SecretStr
+
+from router.check import CheckSettings, MomentSnapshots, Question, check
+from router.check.answer import request_of
+from router.routing import Request, World
+from router.settings import SnapshotSettings
+from router.snapshot.config import Peer
+from schemas.connections import Kafka, Postgres
+from schemas.events import CallRouted, decode_event
+from schemas.frame import unpack_frame
+from schemas.topics import DECISIONS
+from streamco.embedded.temporary import free_port
+
+pytestmark = pytest.mark.servers
+REQUESTS = 150
+PREFIXES = ("44", "+44", "0044", "49", "33", "1", "4420", "", "999")
+ODD = ("", "x", "+", "44", "4" * 16, "44 20", "${EXTEN}", "44,20", '4"4', "4\\4")
+PROGRAM = """
+import sys
+from pathlib import Path
+from pydantic import SecretStr
+from router.server import run
+from router.settings import RouterSettings, SnapshotSettings
+from schemas.connections import Kafka, Postgres
+dsn, bootstrap, directory, port = sys.argv[1:]
+directory = Path(directory)
+run(RouterSettings(
+    snapshot=SnapshotSettings(postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot"),
+    kafka=Kafka(bootstrap=bootstrap), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
+    admission=False,
+))
+"""
+
+
+@pytest.fixture
+def port(postgres_dsn: str, kafka: Kafka, tmp_path: Path) -> Iterator[int]:
+    """A router on the world of choice.yaml, without admission: money is not the core's."""
+    TableWorld(files()["choice"], postgres_dsn, tmp_path / "world")
+    port = free_port()
+    arguments = [postgres_dsn, kafka.bootstrap, str(tmp_path), str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=log, stderr=log)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "beat").exists():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+    yield port
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def _questions(peers: list[Peer]) -> list[Question]:
+    random_ = random.Random(20_261_128)
+    made = []
+    for _ in range(REQUESTS):
+        digits = "".join(random_.choices("0123456789", k=random_.randrange(0, 13)))
+        callee = random_.choice(ODD) if random_.random() < 0.15 else random_.choice(PREFIXES) + digits
+        caller = random_.choice(("12125550100", "", "anonymous", "+4420", '"><'))
+        made.append(Question(random_.choice(peers).name, callee or "0", caller, node="ast1"))
+    return made
+
+
+def _decisions(kafka: Kafka) -> dict[str, CallRouted]:
+    """The events that the router sent, by call."""
+    consumer: Any = KafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=None, auto_offset_reset="earliest")
+    consumer.assign([TopicPartition(DECISIONS.name, number) for number in range(kafka.partitions)])
+    found: dict[str, CallRouted] = {}
+    deadline = time.monotonic() + 60
+    while len(found) < REQUESTS and time.monotonic() < deadline:
+        for records in consumer.poll(timeout_ms=500).values():
+            for raw in (raw for record in records for raw in unpack_frame(record.value)):
+                event = decode_event(raw)
+                assert isinstance(event, CallRouted)
+                found[event.call_id] = event
+    consumer.close()
+    return found
+
+
+def _without_the_call(event: CallRouted) -> CallRouted:
+    return msgspec.structs.replace(event, event_id="", call_id="", routed_at_ms=0, decision_micros=0)
+
+
+async def test_the_check_and_the_live_router_say_the_same(
+    port: int, kafka: Kafka, postgres: Postgres, tmp_path: Path
+) -> None:
+    live = SnapshotSettings(
+        postgres=Postgres(dsn=SecretStr("postgresql://127.0.0.1:9/none")), directory=tmp_path / "snapshot"
+    )
+    found = MomentSnapshots(CheckSettings(live=live, directory=tmp_path / "check")).at(
+        None, time.time_ns() // 1_000_000
+    )
+    peers = {peer.name: peer for peer in found.snapshot.originators}
+    questions = _questions(list(peers.values()))
+    for number, question in enumerate(questions):
+        asked: Request = request_of(peers[question.peer], question)
+        call_id = f"ast1-1795609861-1795609900.{number}"
+        answered = await ask(port, header(call_id, asked.endpoint, asked.remote_address, asked.callee, asked.caller))
+        assert answered is not None
+    routed = await asyncio.to_thread(_decisions, kafka)
+    assert len(routed) == REQUESTS
+    for number, question in enumerate(questions):
+        event = routed[f"ast1-1795609861-1795609900.{number}"]
+        checked = check(
+            World(found.snapshot), question, event.routed_at_ms,
+            expected_seconds=live.expected_call_seconds, source=found.source, quality="unknown",
+        )  # fmt: skip
+        assert _without_the_call(checked.decision) == _without_the_call(event), question
+    reasons = {event.reason for event in routed.values()}
+    assert {"", "BAD NUMBER", "NOT BILLABLE", "NO ROUTE"} <= reasons
