@@ -44,7 +44,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
             for name, port in ports.items():
                 found[name].append(_turn(client, port, options))
                 shown = {key: value for key, value in found[name][-1].items() if key != "times"}
-                say(f"{name}{shown}, p99 {percentile(found[name][-1]['times'], 0.99) * 1000:.0f} ms")
+                say(f"{name}{shown}, p99 {percentile(found[name][-1]['times'] or [0.0], 0.99) * 1000:.0f} ms")
         for name, turns in found.items():
             figures |= {f"{name}{key}": value for key, value in _summary(turns).items()}
     return figures
@@ -62,7 +62,7 @@ def _summary(turns: list[dict[str, Any]]) -> dict[str, Any]:
     for turn in turns:
         became.update(turn["became"])
     times = [took for turn in turns for took in turn["times"]] or [0.0]
-    goodput = [turn["allowed_per_second"] / turn["best_per_second"] for turn in turns]
+    goodput = [turn["allowed_per_second"] / max(1.0, turn["best_per_second"]) for turn in turns]
     return {
         "best_per_second": round(percentile([turn["best_per_second"] for turn in turns], 0.5)),
         "offered_per_second": round(percentile([turn["offered_per_second"] for turn in turns], 0.5)),

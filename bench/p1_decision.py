@@ -12,7 +12,16 @@ from typing import Any
 
 from bench.figures import percentile, say
 from bench.naive import NaiveRouting
-from bench.price_world import CUSTOMER_ID, EXPECTED_SECONDS, Market, make_market, make_numbers, publish
+from bench.price_world import (
+    CUSTOMER_ID,
+    EXPECTED_SECONDS,
+    ORDERS,
+    Market,
+    make_market,
+    make_numbers,
+    make_quality,
+    publish,
+)
 from router.routing import Decision, Request, World, candidates, decide
 from router.snapshot import store
 
@@ -34,22 +43,25 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="streamco-bench-") as place:
             publish(Path(place), market)
             snapshot = store.load(Path(place), "g1")
-            requests = [
-                Request(f"c-{CUSTOMER_ID}", "127.0.0.10:5060", number, "12125550123")
-                for number in make_numbers(market, options.decisions)
-            ]
-            times, reasons = _time_decisions(snapshot, requests)
+            world = World(snapshot, make_quality(market, NOW_MS))
+            numbers = make_numbers(market, options.decisions)
+            requests = _requests(numbers, 0)
+            times, reasons = _time_decisions(world, requests)
             name = "" if priorities == 1 else "priorities_"
-            figures |= {
-                f"{name}p50_us": round(percentile(times, 0.5), 1),
-                f"{name}p99_us": round(percentile(times, 0.99), 1),
-            }
+            figures |= _percentiles(name, times)
             if priorities == 1:
                 figures |= {
                     "decisions_per_second": round(len(times) / sum(times) * 1e6),
                     "reasons_p50_us": round(percentile(reasons, 0.5), 1),
                 }
                 figures |= _compare(market, snapshot, requests[: options.naive_decisions], figures["p50_us"])
+                figures["orders"] = {}
+                for at, order in enumerate(ORDERS[1:], start=1):
+                    times, reasons = _time_decisions(world, _requests(numbers, at))
+                    figures["orders"][order] = {
+                        **_percentiles("", times),
+                        "reasons_p50_us": round(percentile(reasons, 0.5), 1),
+                    }
     return {
         "prices": sum(len(deck.keys) for deck in market.vendor_decks),
         "vendors": options.vendors,
@@ -58,21 +70,35 @@ def measure(arguments: list[str]) -> dict[str, Any]:
     }
 
 
-def _time_decisions(snapshot: store.Snapshot, requests: list[Request]) -> tuple[list[float], list[float]]:
+def _requests(numbers: list[str], customer: int) -> list[Request]:
+    return [
+        Request(f"c-{CUSTOMER_ID + customer}", f"127.0.0.{10 + customer}:5060", number, "12125550123", seed)
+        for seed, number in enumerate(numbers)
+    ]
+
+
+def _percentiles(name: str, times: list[float]) -> dict[str, float]:
+    return {
+        f"{name}p50_us": round(percentile(times, 0.5), 1),
+        f"{name}p99_us": round(percentile(times, 0.99), 1),
+    }
+
+
+def _time_decisions(world: World, requests: list[Request]) -> tuple[list[float], list[float]]:
     """Microseconds of each decision, and of explaining every hundredth of them."""
     say(f"{len(requests)} decisions")
     for request in requests[:2_000]:
-        decide(World(snapshot), request, NOW_MS, expected_seconds=EXPECTED_SECONDS)
+        decide(world, request, NOW_MS, expected_seconds=EXPECTED_SECONDS)
     gc.collect()
     clock = time.perf_counter_ns
     times: list[float] = []
     for request in requests:
         began = clock()
-        decide(World(snapshot), request, NOW_MS, expected_seconds=EXPECTED_SECONDS)
+        decide(world, request, NOW_MS, expected_seconds=EXPECTED_SECONDS)
         times.append((clock() - began) / 1_000)
     reasons: list[float] = []
     for request in requests[::100]:
-        decision = decide(World(snapshot), request, NOW_MS, expected_seconds=EXPECTED_SECONDS)
+        decision = decide(world, request, NOW_MS, expected_seconds=EXPECTED_SECONDS)
         began = clock()
         candidates(decision)
         reasons.append((clock() - began) / 1_000)

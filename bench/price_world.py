@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy
 from numpy.typing import NDArray
 
 from router.snapshot.assemble import Assembly
-from router.snapshot.code_index import keys_of, sort_codes
-from router.snapshot.config import CONFIG_VERSION, Account, Config, Pack, Peer, RouteClass, RouteEntry
+from router.snapshot.code_index import keys_of, sort_codes, split_keys
+from router.snapshot.config import CONFIG_VERSION, Account, Config, HuntingClass, Pack, Peer, RouteClass, RouteEntry
 from router.snapshot.manifest import ARRAYS, Manifest, Pointer, write_generation, write_pointer
 from router.snapshot.prices import Deck
+from schemas.quality import Quality
 
 EXPECTED_SECONDS: Final = 180
 PACKS: Final = (
@@ -26,6 +28,15 @@ PACKS: Final = (
     Pack(3, "USD", 60, 60, 0, 500, 6, "up", False),
 )
 CUSTOMER_ID: Final = 1_000
+# A customer for each order, the first with none of his own: by address 127.0.0.10 and the next ones.
+ORDERS: Final = (
+    "",
+    "asr/5, cost",
+    "asr, cost",
+    "cost/0.001, asr/5, random",
+    "portion, acd/10, cost",
+    "asr_code/5, acd_code/30, cost/0.001, random",
+)
 _SPARE: Final = 1.57  # distinct codes of the market, for each code of one deck
 
 
@@ -64,10 +75,18 @@ def make_market(prices: int, vendors: int, seed: int = 1, priorities: int = 1) -
         generation=1,
         taken_at_ms=0,
         next_change_at_ms=None,
-        peers=(*peers, _peer(CUSTOMER_ID, originator=True)),
+        peers=(*peers, *(_customer(at) for at in range(len(ORDERS)))),
         route_classes=(
-            RouteClass(1, "all", tuple(RouteEntry(peer.peer_id, peer.peer_id % priorities, True) for peer in peers)),
+            RouteClass(
+                1,
+                "all",
+                tuple(
+                    RouteEntry(peer.peer_id, peer.peer_id % priorities, True, portion=peer.peer_id % 4 * 25)
+                    for peer in peers
+                ),
+            ),
         ),
+        hunting_classes=tuple(HuntingClass(at, order, order) for at, order in enumerate(ORDERS) if order),
         destinations=(),
         decks=(),
     )
@@ -84,6 +103,28 @@ def make_numbers(market: Market, count: int, seed: int = 2) -> list[str]:
     tails = rng.integers(10**8, 10**9, count).tolist()
     places = rng.integers(0, len(market.codes), count).tolist()
     return [(market.codes[place] + str(tail))[:12] for place, tail in zip(places, tails, strict=True)]
+
+
+def make_quality(market: Market, at_ms: int, seed: int = 3) -> dict[str, Quality]:
+    """What is known of three vendors in four, and of each of those for five hundred codes."""
+    rng = numpy.random.default_rng(seed)
+    found: dict[str, Quality] = {}
+    for vendor, deck in enumerate(market.vendor_decks, start=1):
+        if vendor % 4 == 0:
+            continue
+        places = rng.choice(len(deck.keys), min(500, len(deck.keys)), replace=False)
+        codes = zip(*(part.tolist() for part in split_keys(deck.keys[places])), strict=True)
+        texts = [str(code).zfill(length) for code, length in codes]
+        for code in ("", *texts):
+            attempts = int(rng.integers(20, 400))
+            answered = int(attempts * rng.uniform(0.1, 0.7))
+            one = Quality(
+                side="vendor_code" if code else "vendor", peer_id=vendor, code=code, at_ms=at_ms, window_seconds=900,
+                attempts=attempts, answered=answered, effective=answered, effective_of=attempts,
+                talk_ms=answered * int(rng.integers(20_000, 300_000)), pdd_ms=attempts * 2_500, pdd_legs=attempts,
+            )  # fmt: skip
+            found[one.key] = one
+    return found
 
 
 class MarketDecks:
@@ -134,6 +175,11 @@ def _codes(rng: numpy.random.Generator, count: int) -> tuple[NDArray[Any], NDArr
     others = numpy.setdiff1d(numpy.arange(len(codes)), keep)
     chosen = numpy.sort(numpy.concatenate([keep, rng.choice(others, count - len(keep), replace=False)]))
     return codes[chosen], lengths[chosen]
+
+
+def _customer(at: int) -> Peer:
+    peer = _peer(CUSTOMER_ID + at, originator=True)
+    return msgspec.structs.replace(peer, deck_id=CUSTOMER_ID, host=f"127.0.0.{10 + at}/32", hunting_class_id=at)
 
 
 def _peer(peer_id: int, *, originator: bool) -> Peer:

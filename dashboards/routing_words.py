@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dashboards import formats
-from schemas.events import CallRouted, Candidate
+from schemas.events import CallRouted, Candidate, SortKey
 from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Refusal, Verdict
 
 _TOLD: Final = 3  # routes named in the first line; the others are counted
@@ -16,12 +16,15 @@ WHY: Final[Mapping[str, str]] = {
     Verdict.DISABLED: "the vendor or its entry in the route class is disabled",
     Verdict.BLOCKED_CODE: "its deck blocks this code",
     Verdict.NO_CODE: "its deck has no price for this number",
-    Verdict.OTHER_CURRENCY: "sells in another currency",
+    Verdict.OTHER_CURRENCY: "sells in a currency that no exchange rate is known of",
     Verdict.NO_PROFIT: "costs more than the profit rule allows",
     Verdict.OWN_COMPANY: "the caller's own company",
     Verdict.LIMIT: "its limit of calls is reached",
     Verdict.BLOCKED: "one of its rules blocks the call",
     Verdict.BAD_TRANSLATION: "its patterns make no number of this one",
+    Verdict.NOT_ACTIVE: "its entry in the route class is not active at this moment",
+    Verdict.CLASS_NOT_ACTIVE: "its route class is not active at this moment",
+    Verdict.OUTSIDE_TIMETABLE: "outside the timetable of its entry or route class",
 }
 REFUSED: Final[Mapping[str, str]] = {
     Refusal.UNAUTHORISED: "no enabled originator sends from this address with this number's first digits",
@@ -39,6 +42,17 @@ REFUSED: Final[Mapping[str, str]] = {
 def why_not(candidate: Candidate) -> str:
     """Why a vendor was not taken, with the rule of its that it was where the verdict does not say it."""
     return WHY.get(candidate.verdict, "") + (f": {candidate.detail}" if candidate.detail else "")
+
+
+def compared(candidate: Candidate) -> str:
+    """What the order compared of a vendor beside priority and cost, and the base class that it is from."""
+    parts = [f"{one.metric.replace('_', ' ')} {_value(one)}" for one in candidate.keys]
+    return ", ".join([*parts, *([f"by base class {candidate.route_class}"] if candidate.route_class else [])])
+
+
+def _value(key: SortKey) -> str:
+    sample = "" if key.sample is None or key.neutral == "no sample" else f" of {key.sample}"
+    return key.value + sample + (f" ({key.neutral})" if key.neutral else "")
 
 
 def answer_line(decision: CallRouted) -> str:

@@ -115,9 +115,9 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
         dialled = f"PJSIP/{route.vendor.tech_prefix}{sent.callee}@{route.vendor.endpoint}"
         found += [
             (f"ROUTE_{number}_DIAL", dialled),
-            (f"ROUTE_{number}_TIMEOUT", str(route.vendor.ring_seconds)),
+            (f"ROUTE_{number}_TIMEOUT", str(route.entry.ring_seconds or route.vendor.ring_seconds)),
             (f"ROUTE_{number}_FACTS", text),
-            *route_variables(number, route.vendor),
+            *route_variables(number, route.entry, route.vendor),
         ]
         if sent.caller:
             found.append((f"ROUTE_{number}_CALLER", sent.caller))
@@ -144,7 +144,7 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
 
 def limits_of_route(decision: Decision, route: Route) -> tuple[str, ...]:
     """The keys of the limits that a leg of this route counts in."""
-    class_id = decision.peer.route_class_id if decision.peer else 0
+    class_id = route.placed.route_class.route_class_id
     return route_limits(decision.snapshot, route.vendor, class_id, decision.inbound.callee)
 
 

@@ -1,6 +1,6 @@
 """What the dialplan is told about a hunt beside where to dial: limits, release rules, ring-back. Pure."""
 
-from router.snapshot.config import Peer
+from router.snapshot.config import Peer, RouteEntry
 from schemas.agi import CALL_RULES, HUNTSTOP, PDD, RINGBACK, RULES, SETUP_MS, route_variable
 
 
@@ -14,13 +14,13 @@ def call_variables(originator: Peer) -> list[tuple[str, str]]:
     return found
 
 
-def route_variables(number: int, vendor: Peer) -> list[tuple[str, str]]:
-    """What holds for one route, where it says anything."""
+def route_variables(number: int, entry: RouteEntry, vendor: Peer) -> list[tuple[str, str]]:
+    """What holds for one route, where it says anything: the route's own word before its vendor's."""
     found = []
-    if vendor.pdd_timeout_seconds:
-        found.append((route_variable(number, PDD), str(vendor.pdd_timeout_seconds)))
+    if pdd_seconds := entry.pdd_timeout_seconds or vendor.pdd_timeout_seconds:
+        found.append((route_variable(number, PDD), str(pdd_seconds)))
     if vendor.release_rules:
         found.append((route_variable(number, RULES), vendor.release_rules))
-    if vendor.huntstop:
+    if entry.huntstop or vendor.huntstop:
         found.append((route_variable(number, HUNTSTOP), "1"))
     return found

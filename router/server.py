@@ -19,7 +19,7 @@ from router.answer import Answer, Attempt, call_facts, routed_event, variables
 from router.disks import Disks
 from router.holder import SnapshotHolder
 from router.quality_reader import QualityReader
-from router.routing import Request, World, decide
+from router.routing import Request, World, decide, seed_of
 from router.settings import RouterSettings
 from router.shed import Shedder
 from router.spool import Spool
@@ -157,11 +157,11 @@ def read_request(request: AgiRequest) -> tuple[str, Request, int]:
         raise AgiError(f"arguments: {error!r}") from error
     if not 0 <= started_at_ms <= 4_102_444_800_000:
         raise AgiError(f"started_at {started_at[:40]!r}: must be a moment in unix seconds")
-    return (
-        call_id,
-        Request(endpoint[:64], remote_address[:64], callee[:256], caller[:256], *(text[:256] for text in more)),
-        started_at_ms,
+    caller_name, asserted, privacy = (text[:256] for text in (*more, "", "", "")[: len(AGI_OPTIONAL_ARGUMENTS)])
+    asked = Request(
+        endpoint[:64], remote_address[:64], callee[:256], caller[:256], seed_of(call_id), caller_name, asserted, privacy
     )
+    return call_id, asked, started_at_ms
 
 
 def run(settings: RouterSettings) -> None:

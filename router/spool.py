@@ -6,10 +6,10 @@ counted. A router killed by -9 loses the explanations of its last batch.
 """
 
 import contextlib
-import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -44,11 +44,13 @@ class Spool:
         self._path = path
         self._kafka = kafka
         self._limit = limit
-        self._queue: queue.Queue[Render | None] = queue.Queue(_QUEUE_LIMIT)
+        # No lock and no bell: a thread that is woken by each decision costs the sessions more than the decision does.
+        self._queue: deque[Render] = deque()
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
         self.dropped = 0
         self.waiting = 0
-        QUEUED.watch(_QUEUE_LIMIT, self._queue.qsize)
+        QUEUED.watch(_QUEUE_LIMIT, lambda: len(self._queue))
         SPOOLED.watch(limit, lambda: self.waiting)
 
     def start(self) -> None:
@@ -58,15 +60,15 @@ class Spool:
 
     def put(self, render: Render) -> None:
         """Hand a decision over; it is rendered in the thread. Never blocks: full, it is dropped and counted."""
-        try:
-            self._queue.put_nowait(render)
-        except queue.Full:
+        if len(self._queue) >= _QUEUE_LIMIT:
             QUEUED.lose()
             self._drop(1)
+        else:
+            self._queue.append(render)
 
     def stop(self, seconds: float = 5.0) -> None:
         """Write what is queued, send what can be sent at once, and end the thread."""
-        self._queue.put(None, timeout=seconds)
+        self._ending.set()
         self._thread.join(seconds)
 
     def _drop(self, count: int) -> None:
@@ -138,20 +140,14 @@ class Spool:
 
     def _take(self) -> tuple[bool, list[tuple[str, bytes]]]:
         """One batch from the queue. False: the spool is to end."""
+        if len(self._queue) < _BATCH:
+            self._ending.wait(_WAIT_SECONDS)
         batch: list[tuple[str, bytes]] = []
-        going_on = True
-        until = time.monotonic() + _WAIT_SECONDS
-        while len(batch) < _BATCH:
-            try:
-                render = self._queue.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                break
-            if render is None:
-                going_on = False
-                break
-            event = render()
+        while self._queue and len(batch) < _BATCH:
+            event = self._queue.popleft()()
             batch.append((event.call_id, encode_event(event)))
-        return going_on, batch
+            time.sleep(0)  # a session that is ready need not wait until this thread is made to give way
+        return not self._ending.is_set() or bool(self._queue), batch
 
     def _store(self, database: sqlite3.Connection | None, batch: list[tuple[str, bytes]]) -> None:
         """A batch into the file. A disk that takes none costs the explanation of these calls, and nothing else."""

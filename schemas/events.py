@@ -129,8 +129,24 @@ class CallEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     last_facts: Facts | None  # payable
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """One vendor as a decision saw it, taken (`position` from 1) or not (`verdict` says why)."""
+class SortKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """What an order compared of a vendor by one metric, in words; of quality with its sample.
+
+    `neutral` says why a figure did not count (no sample, small sample, stale): the assumed value stands in its place.
+    """
+
+    metric: Short
+    value: Short
+    sample: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    neutral: Short = ""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """One vendor as a decision saw it, taken (`position` from 1) or not (`verdict` says why).
+
+    `route_class` is the base class that its entry is from, empty for the originator's own. `keys`: what was compared
+    beside route priority and cost, in the order's order.
+    """
 
     vendor_company_id: RowId
     vendor_peer_id: RowId
@@ -144,6 +160,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     margin_e8: int | None  # customer's comparable price minus this cost
     verdict: Short  # a Verdict
     position: Annotated[int, msgspec.Meta(ge=0, le=32)]
+    route_class: Short = ""
+    keys: list[SortKey] = []
     detail: Text = ""  # which rule of the vendor's, where the verdict does not say it
     caller_sent: Short = ""  # of one in the hunt: the caller's number as it is sent; empty: anonymous
     callee_sent: Short = ""  # … and the dialled one, its tech prefix included

@@ -73,6 +73,9 @@ class Verdict(StrEnum):
     LIMIT = "LIMIT"
     BLOCKED = "BLOCKED"  # by a rule of this vendor's: a code, a zone, a pool
     BAD_TRANSLATION = "BAD TRANSLATION"  # its patterns make no number of this one
+    NOT_ACTIVE = "NOT ACTIVE"  # the entry: before its first moment, or after its last
+    CLASS_NOT_ACTIVE = "CLASS NOT ACTIVE"
+    OUTSIDE_TIMETABLE = "OUTSIDE TIMETABLE"  # of the class or of the entry
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is

@@ -9,9 +9,10 @@ from typing import Any
 
 from psycopg import sql
 
+from configuration.world.apply_classes import put_classes, put_entries, put_rates
 from configuration.world.countries import destinations
 from configuration.world.database import Connection
-from configuration.world.model import Account, Company, Peer, RouteClass, World
+from configuration.world.model import Account, Company, Peer, World
 from configuration.world.number_rules import put_number_rules, put_pools
 from configuration.world.release import put_release_table
 from configuration.world.tables import Tables
@@ -26,12 +27,12 @@ def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
     _put_packs(tables, world)
     for index, table in enumerate(world.release_tables):
         put_release_table(tables, f"release_tables[{index}]", table)
-    for index, route_class in enumerate(world.route_classes):
-        tables.put(f"route_classes[{index}]", "route_classes", {"name": route_class.name})
+    put_rates(tables, world)
+    put_classes(tables, world)
     for index, company in enumerate(world.companies):
         _put_company(tables, f"companies[{index}]", company)
     for index, route_class in enumerate(world.route_classes):
-        _put_entries(tables, f"route_classes[{index}]", route_class)
+        put_entries(tables, f"route_classes[{index}]", route_class)
     put_pools(tables, world)
     put_number_rules(tables, world)
     return tables.written, tables.errors
@@ -97,12 +98,15 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
     account_id = _account_of(tables, path, company_id, peer)
     pack_id = _needed(tables, path, "pack", "billing_packs", peer.pack)
     class_id = _needed(tables, path, "route_class", "route_classes", peer.route_class) if peer.route_class else None
+    hunting_id = (
+        _needed(tables, path, "hunting_class", "hunting_classes", peer.hunting_class) if peer.hunting_class else None
+    )
     node_ids = [_needed(tables, path, f"nodes[{at}]", "nodes", node) for at, node in enumerate(peer.nodes)]
     table = peer.release_table
     table_id = _needed(tables, path, "release_table", "release_tables", table) if table else None
     if account_id is None or pack_id is None or None in node_ids or (peer.route_class and class_id is None):
         return
-    if table and table_id is None:
+    if (table and table_id is None) or (peer.hunting_class and hunting_id is None):
         return
     deck_id = tables.id_of("decks", peer.deck)
     if deck_id is None:
@@ -110,11 +114,13 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
     same = ("name", "role", "enabled", "endpoint", "port", "tech_prefix", "max_concurrent", "max_cps")
     more = ("max_call_seconds", "profit", "minimum_margin", "ring_seconds", "allow_special", "codecs")
     hunt = ("huntstop", "pdd_timeout_seconds", "max_setup_seconds", "ringback")
+    ordered = ("priority", "minimum_margin_percent", "target_metric", "target_value")
     numbers = ("country_code", "national_prefix", "trusted", "anonymous")
-    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more + hunt + numbers}
+    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more + hunt + ordered + numbers}
     host = ipaddress.ip_interface(peer.host) if "/" in peer.host else ipaddress.ip_address(peer.host)
     values |= {"host": host, "company_id": company_id, "account_id": account_id, "pack_id": pack_id}
     values |= {"deck_id": deck_id, "route_class_id": class_id, "release_table_id": table_id}
+    values |= {"hunting_class_id": hunting_id}
     peer_id = tables.put(path, "peers", values, ("company_id", "role"))
     if peer_id is not None:
         _put_nodes(tables, path, peer_id, {node_id for node_id in node_ids if node_id is not None})
@@ -149,33 +155,3 @@ def _put_nodes(tables: Tables, path: str, peer_id: int, node_ids: set[int]) -> N
     for node_id in sorted(node_ids - there):
         tables.run(path, sql.SQL("INSERT INTO peer_nodes (peer_id, node_id) VALUES (%s, %s)"), (peer_id, node_id))
     tables.written += len(there ^ node_ids)
-
-
-def _put_entries(tables: Tables, path: str, route_class: RouteClass) -> None:
-    class_id = tables.id_of("route_classes", route_class.name)
-    if class_id is None:
-        return
-    wanted: dict[int, tuple[int, bool]] = {}
-    paths: dict[int, str] = {}
-    for index, entry in enumerate(route_class.entries):
-        peer_id = _needed(tables, f"{path}.entries[{index}]", "peer", "peers", entry.peer)
-        if peer_id is not None:
-            wanted[peer_id] = (entry.priority, entry.enabled)
-            paths[peer_id] = f"{path}.entries[{index}].peer {entry.peer!r}"
-    rows = tables.connection.execute(
-        "SELECT peer_id, priority, enabled FROM route_class_entries WHERE route_class_id = %s", (class_id,)
-    ).fetchall()
-    there = {peer_id: (priority, enabled) for peer_id, priority, enabled in rows}
-    for peer_id in sorted(there.keys() - wanted.keys()):
-        statement = sql.SQL("DELETE FROM route_class_entries WHERE route_class_id = %s AND peer_id = %s")
-        tables.run(path, statement, (class_id, peer_id))
-        tables.written += 1
-    for peer_id, (priority, enabled) in wanted.items():
-        if there.get(peer_id) != (priority, enabled):
-            statement = sql.SQL(
-                "INSERT INTO route_class_entries (route_class_id, peer_id, priority, enabled) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT (route_class_id, peer_id) DO UPDATE SET priority = excluded.priority,"
-                " enabled = excluded.enabled"
-            )
-            tables.run(paths[peer_id], statement, (class_id, peer_id, priority, enabled))
-            tables.written += 1

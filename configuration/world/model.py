@@ -14,69 +14,37 @@ Everything refers to everything by name. The seed makes the same models, so that
         peers: [{name: acme, role: originator, host: 192.0.2.10, pack: Retail 1/1, route_class: Standard}]
 """
 
-import ipaddress
 import re
 from collections import Counter
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import available_timezones
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
+from configuration.world.classes import Entry, ExchangeRate, HuntingClass, Ordered, RouteClass
 from configuration.world.number_model import Blocks, PeerNumbers
-from configuration.world.part import Country, Name, Part
-from configuration.world.part import text_of as _text
-from schemas.release import MAX_RULES, RANGES, Kind
+from configuration.world.parts import (
+    Amount,
+    Codecs,
+    Country,
+    Currency,
+    Digits,
+    Endpoint,
+    Host,
+    Margin,
+    Name,
+    NodeName,
+    Notation,
+    Part,
+    PeerName,
+    TimeZone,
+    Whole,
+)
+from configuration.world.release_model import ReleaseTable
 
-
-def _whole(value: Any) -> Any:
-    """True is not 1 here."""
-    if isinstance(value, bool | float):
-        raise ValueError("must be a whole number")
-    return value
-
-
-def _exact(value: Any) -> Any:
-    """Money is written as a decimal; a float has lost its exactness already."""
-    if isinstance(value, bool | float):
-        raise ValueError("must be a decimal number")
-    return value
-
-
-def _address(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("must be an IP address, as text")
-    try:
-        network = ipaddress.ip_network(value)
-    except ValueError as error:
-        raise ValueError(f"must be an IP address or a network (name servers are not asked): {error}") from error
-    if network.num_addresses == 1:
-        return str(network.network_address)
-    return str(network)
-
-
-def _time_zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError("must be a time zone of the IANA database, as Europe/Berlin")
-    return value
-
-
+__all__ = ["Account", "Company", "Entry", "Pack", "Part", "Peer", "RouteClass", "World"]
 _MAX_TWICE = 100
 _PEER_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-PeerName = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Host = Annotated[str, BeforeValidator(_address)]
-Digits = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[0-9]{0,8}$")]
-Notation = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}/[0-9]{1,4}(/[0-9]{1,4})?$")]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Amount = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, max_digits=18, decimal_places=6)]
-Margin = Annotated[Decimal, BeforeValidator(_exact), Field(ge=-1000, le=1000, max_digits=12, decimal_places=8)]
-Codecs = Annotated[
-    str,
-    StringConstraints(pattern=r"^(alaw|ulaw|g729|gsm|opus)(,(alaw|ulaw|g729|gsm|opus))*$"),
-]
 
 
 class Pack(Part):
@@ -88,7 +56,7 @@ class Pack(Part):
     connect_fee: Annotated[Amount, Field(le=1000)] = Decimal(0)
     rounding_decimals: Annotated[Whole, Field(ge=0, le=6)] = 6
     duration_rounding: Literal["up", "nearest", "none"] = "up"
-    time_zone: Annotated[str, BeforeValidator(_time_zone)] = "UTC"
+    time_zone: TimeZone = "UTC"
     allow_free_codes: bool = False
 
     @property
@@ -129,46 +97,7 @@ class Account(Part):
         return self
 
 
-class ReleaseRule(Part):
-    """What the end of a leg means. `of`: a Q.850 cause as `17`, a SIP code as `sip 404`, `no answer`, `no progress`."""
-
-    of: Annotated[
-        str, BeforeValidator(_text), StringConstraints(pattern=r"^([0-9]{1,3}|sip [0-9]{3}|no (answer|progress))$")
-    ]
-    action: Literal["continue", "stop"]
-    caller_cause: Annotated[Whole, Field(ge=1, le=127)] | None = None
-
-    @property
-    def key(self) -> tuple[Kind, int]:
-        """(kind, code)."""
-        if self.of.startswith("no "):
-            return ("no_answer" if self.of == "no answer" else "no_progress"), 0
-        return ("sip" if self.of.startswith("sip ") else "cause"), int(self.of.removeprefix("sip "))
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        kind, code = self.key
-        low, high = RANGES[kind]
-        if not low <= code <= high:
-            raise ValueError(f"of {self.of!r}: must be {low} to {high}")
-        return self
-
-
-class ReleaseTable(Part):
-    """Release rules by name, for terminators (what their codes mean) and originators (what they are told)."""
-
-    name: Name
-    rules: Annotated[tuple[ReleaseRule, ...], Field(max_length=MAX_RULES)] = ()
-
-    @model_validator(mode="after")
-    def _once(self) -> Self:
-        twice = sorted(of for of, times in Counter(rule.of for rule in self.rules).items() if times > 1)
-        if twice:
-            raise ValueError(f"rules: {twice[0]!r} is there twice")
-        return self
-
-
-class Peer(PeerNumbers):
+class Peer(Ordered, PeerNumbers):
     """A SIP party of a company. `account` may be left out where the company has one account of the kind; `deck` is the
     peer's name unless it is given, and `endpoint` the name after `c-` (originator) or `v-` (terminator)."""
 
@@ -214,6 +143,9 @@ class Peer(PeerNumbers):
         if (self.role == "originator") != (self.route_class is not None):
             needs = "needs" if self.role == "originator" else "has no"
             raise ValueError(f"route_class {self.route_class!r}: a peer that is {self.role} {needs} route class")
+        if self.role == "terminator" and (self.hunting_class is not None or self.target_metric is not None):
+            field = "hunting_class" if self.hunting_class is not None else "target_metric"
+            raise ValueError(f"{field} {getattr(self, field)!r}: a peer that is terminator has none")
         if self.role == "terminator" and "/" in self.host:
             raise ValueError(f"host {self.host!r}: a terminator is one address")
         other = {"terminator": ("huntstop", "pdd_timeout_seconds"), "originator": ("max_setup_seconds", "ringback")}
@@ -239,27 +171,15 @@ class Company(Part):
     peers: tuple[Peer, ...] = ()
 
 
-class Entry(Part):
-    """A terminator in a route class. Lower priorities are tried first."""
-
-    peer: PeerName
-    priority: Annotated[Whole, Field(ge=0, le=65_535)] = 1
-    enabled: bool = True
-
-
-class RouteClass(Part):
-    """Which terminators an originator's calls may go to. The entries are the whole list."""
-
-    name: Name
-    entries: tuple[Entry, ...] = ()
-
-
 class World(Part):
     """What a file holds. Names that it does not mention stay in the database as they are."""
 
     nodes: tuple[NodeName, ...] = ()
     packs: tuple[Pack, ...] = ()
     release_tables: tuple[ReleaseTable, ...] = ()
+    system_currency: Currency | None = None
+    exchange_rates: tuple[ExchangeRate, ...] = ()
+    hunting_classes: tuple[HuntingClass, ...] = ()
     route_classes: tuple[RouteClass, ...] = ()
     companies: tuple[Company, ...] = ()
     pools: tuple[Name, ...] = ()
@@ -270,6 +190,8 @@ class World(Part):
         named: list[tuple[str, str]] = [("nodes", name) for name in self.nodes]
         named += [("packs", pack.name) for pack in self.packs] + [("pools", name) for name in self.pools]
         named += [("release_tables", table.name) for table in self.release_tables]
+        named += [("exchange_rates", f"{rate.currency} from {rate.effective_from}") for rate in self.exchange_rates]
+        named += [("hunting_classes", hunting.name) for hunting in self.hunting_classes]
         named += [("route_classes", route_class.name) for route_class in self.route_classes]
         for route_class in self.route_classes:
             named += [(f"route_classes {route_class.name!r}: entries", entry.peer) for entry in route_class.entries]

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from configuration.world.part import Country, Name, Part, text_of
+from configuration.world.parts import Country, Name, Part
+from configuration.world.parts import as_text as text_of
 from tariffs.patterns import MOST_PATTERNS, PatternError, compile_pattern
 
 MOST_BLOCKS = 100_000

@@ -2,7 +2,7 @@
 
 from psycopg import sql
 
-from configuration.world.model import ReleaseTable
+from configuration.world.release_model import ReleaseTable
 from configuration.world.tables import Tables
 
 

@@ -22,6 +22,8 @@ _RULES: Final = {
     ),
     "accounts_currency_fkey": ("currency", "there is no such currency"),
     "billing_packs_currency_fkey": ("currency", "there is no such currency"),
+    "exchange_rates_currency_fkey": ("currency", "there is no such currency"),
+    "route_classes_base_cycle": ("base", "it falls back to this class again"),
 }
 
 
@@ -116,6 +118,7 @@ _KEYS: Final = {
     "billing_packs": "pack_id",
     "route_classes": "route_class_id",
     "number_pools": "pool_id",
+    "hunting_classes": "hunting_class_id",
 }
 
 

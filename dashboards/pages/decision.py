@@ -8,7 +8,7 @@ from dash import html
 from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
-from dashboards.routing_words import WHY, why_not
+from dashboards.routing_words import WHY, compared, why_not
 from schemas.events import CallRouted, Candidate
 from schemas.refusals import Verdict
 
@@ -42,6 +42,7 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
         column("cost", "Compared at", width=116, kind="number", headerTooltip="per minute, at the expected duration"),
         column("margin", "Margin /min", width=116, kind="number"),
         column("currency", "", width=58),
+        column("compared", "Compared by", width=200, flex=2, minWidth=120, tooltipField="compared"),
     ]
     rows = [
         {
@@ -56,6 +57,7 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
             "cost": formats.per_minute(one.comparable_cost_e8),
             "margin": formats.per_minute(one.margin_e8),
             "currency": one.currency,
+            "compared": compared(one),
         }
         for number, one in enumerate(decision.candidates)
     ]

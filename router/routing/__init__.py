@@ -2,14 +2,24 @@
 
 model.py     the values: what is asked, what is known, what is decided
 inbound.py   who calls, which number, at what price, and whether he may
-plan.py      how an originator uses his route class
+timetable.py when a class or a route is used
+plan.py      how an originator uses his route class and its bases, at a time
+order.py     the text of an order, read
+figures.py   quality as an order compares it
+draws.py     what is left to chance
+strategy.py  an originator's order, made ready for all his calls
+row.py       the row of the matrix that a decision reads
 choose.py    which vendors, in which order
+rank.py      any order, by one sort
+limit_keys.py the keys of limits
+words.py     what an order compared, for people
 explain.py   why each other was not taken, worked out when somebody wants to know
 decide.py    one after the other
 """
 
 from router.routing.decide import decide
+from router.routing.draws import seed_of
 from router.routing.explain import candidates
 from router.routing.model import Decision, Priced, Request, Route, World
 
-__all__ = ["Decision", "Priced", "Request", "Route", "World", "candidates", "decide"]
+__all__ = ["Decision", "Priced", "Request", "Route", "World", "candidates", "decide", "seed_of"]

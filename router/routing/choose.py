@@ -1,19 +1,29 @@
 """Which vendors a call may go to, in which order. Pure.
 
-A decision walks one row of the vendors' matrix, from the cheapest on. Vendors that may not be tried (another route
-class or priority, disabled, another currency, the originator's own company) are removed by one `translate`; the walk
-stops at the first cost above what profit control allows, since all behind it is dearer, and at the longest hunt.
+A decision walks one row of the vendors' matrix, from the cheapest on, tier by tier. Vendors that may not be tried
+(another tier, disabled, another currency, the originator's own company) are removed by one `translate`; the walk stops
+at the first cost above what profit control allows, since all behind it is dearer, and at the longest hunt. An order
+that is not by cost in a tier, and equal costs that another metric parts, are sorted by rank.py. The walks of a
+tier that stands in several matrices are merged.
 """
 
-from router.routing.model import Decision, Inbound, Priced, Request, Route, Sent, World
-from router.routing.numbers import sent_to, sent_to_most
-from router.routing.plan import plan_of
+from itertools import islice
+from operator import eq
+from typing import Final
+
+from router.routing.model import Decision, Inbound, Part, Priced, Request, Route, Sent, Strategy, World
+from router.routing.numbers import sent_to_most
+from router.routing.rank import rank
+from router.routing.row import Row, dearest
+from router.routing.strategy import strategy_of
 from router.snapshot.code_index import NO_CODE
 from router.snapshot.config import Peer
-from router.snapshot.prices import NO_COST, comparable_e8
+from router.snapshot.prices import NO_COST
 from router.snapshot.store import VendorMatrix
 from schemas.agi import MAX_ROUTES
 from schemas.refusals import Refusal
+
+_PPM: Final = 1_000_000
 
 
 def choose(
@@ -21,59 +31,97 @@ def choose(
 ) -> Decision:
     """The routes of a call whose caller's side is settled: `peer` and `price` are those of `inbound`."""
     code = world.snapshot.index.find(inbound.callee)
-    plan = plan_of(world.snapshot, peer)
-    income_e8 = int(comparable_e8(peer.pack, price.price_e8, expected_seconds, income=True))
-    most_cost_e8 = _most_cost_e8(peer, income_e8)
-    numbers, usual = world.snapshot.numbers, sent_to_most(inbound)
-    routes: list[Route] = []
-    dear = False  # whether a vendor that may be tried costs more than it may
+    strategy = strategy_of(world, peer, now_ms, expected_seconds)
+    income_e8 = strategy.terms.income_e8(price.price_e8)
+    most_cost_e8 = _most_cost_e8(peer, strategy, income_e8)
+    routes: tuple[Route, ...] = ()
+    refusal: Refusal | None = Refusal.NO_ROUTE
+    row = None
     if code != NO_CODE:
-        for group in plan.groups:
-            room = MAX_ROUTES - len(routes)
-            if not room:
+        row = Row(world, strategy, code, inbound.callee, request.seed, now_ms, inbound, sent_to_most(inbound))
+        routes = row.routes(_numbers(row, most_cost_e8))
+        refusal = None if routes else _why_none(row, most_cost_e8)
+    return Decision(world, request, inbound, refusal, routes, row, income_e8, most_cost_e8, strategy)
+
+
+def _numbers(row: Row, most_cost_e8: int) -> list[int]:
+    """The vendors to try, by number, MAX_ROUTES at most."""
+    strategy = row.strategy
+    if strategy.walks:
+        # One more than are tried, where there is a metric for equal costs: the last one may cost the same as the next.
+        found = _walk(row, most_cost_e8, MAX_ROUTES + strategy.ties)
+        if not strategy.ties or not _tied(row, found):
+            return found[:MAX_ROUTES]
+    ranked = rank(row, *row.affordable(most_cost_e8))
+    if row.has_rules:
+        return list(islice((number for number in ranked if not row.is_passed_over(number)), MAX_ROUTES))
+    return ranked[:MAX_ROUTES]
+
+
+def _walk(row: Row, most_cost_e8: int, wanted: int) -> list[int]:
+    """The first `wanted` vendors by tier, cost and number."""
+    found: list[int] = []
+    code, has_rules = row.code, row.has_rules
+    matrix: VendorMatrix | None = None
+    for parts, only in row.strategy.tiers:
+        if len(parts) > 1:
+            found += _merged(row, parts, most_cost_e8, wanted - len(found))
+        else:
+            of_part, removed = parts[0]
+            if of_part is not matrix:  # as a rule the one before, and the only one
+                matrix, first = of_part, of_part.first
+                cell, limit_e8, cost = code * len(matrix.vendors), dearest(matrix, most_cost_e8), matrix.cost
+                order = bytes(matrix.order[cell : cell + len(matrix.vendors)])
+            for vendor in order.translate(None, removed) if only < 0 else (only - first,):
+                if cost[cell + vendor] > limit_e8:
+                    break
+                if has_rules and row.is_passed_over(first + vendor):
+                    continue
+                found.append(first + vendor)
+                if len(found) == wanted:
+                    break
+        if len(found) == wanted:
+            break
+    return found
+
+
+def _merged(row: Row, parts: tuple[Part, ...], most_cost_e8: int, wanted: int) -> list[int]:
+    """The cheapest vendors of a tier that stands in several matrices."""
+    found: list[tuple[int, int]] = []
+    has_rules = row.has_rules
+    for matrix, removed in parts:
+        cell, limit_e8 = row.code * len(matrix.vendors), dearest(matrix, most_cost_e8)
+        left = wanted
+        for vendor in bytes(matrix.order[cell : cell + len(matrix.vendors)]).translate(None, removed):
+            cost_e8 = matrix.cost[cell + vendor]
+            if cost_e8 > limit_e8 or not left:
                 break
-            found: list[tuple[int, int, VendorMatrix, Sent]] = []  # cost, vendor among all, its matrix, its numbers
-            for matrix, removed in group.parts:
-                first = code * len(matrix.vendors)
-                order = bytes(matrix.order[first : first + len(matrix.vendors)]).translate(None, removed)
-                taken = 0
-                for vendor in order:
-                    cost_e8 = matrix.cost[first + vendor]
-                    if cost_e8 > most_cost_e8:
-                        dear = True
-                        break
-                    if taken == room:
-                        break
-                    terminator = matrix.vendors[vendor]
-                    sent = usual
-                    if sent is None or terminator.peer_id in numbers.ruled:
-                        sent = sent_to(numbers, inbound, terminator, now_ms)
-                    if sent is not None:
-                        taken += 1
-                        found.append((cost_e8, matrix.first + vendor, matrix, sent))
-            if len(group.parts) > 1:
-                found.sort(key=_by_cost)
-                del found[room:]
-            for cost_e8, vendor, matrix, sent in found:
-                price = price_of(matrix, code, vendor, inbound.callee)
-                routes.append(Route(world.snapshot.vendors[vendor], price, cost_e8, sent))
-    refusal = None if routes else (Refusal.NO_PROFITABLE_ROUTE if dear else Refusal.NO_ROUTE)
-    return Decision(world, request, inbound, refusal, tuple(routes), code, income_e8, most_cost_e8, plan, now_ms)
+            if not (has_rules and row.is_passed_over(matrix.first + vendor)):
+                found.append((cost_e8, matrix.first + vendor))
+                left -= 1
+    return [number for _, number in sorted(found)[:wanted]]
 
 
-def price_of(matrix: VendorMatrix, code: int, vendor: int, callee: str) -> Priced:
-    """What a vendor of the matrix (by its place among the snapshot's) has for the code of the callee; it must."""
-    vendor -= matrix.first
-    price_id, price_e8 = matrix.price(code, vendor)
-    return Priced(callee[: matrix.digits[code * len(matrix.vendors) + vendor]], price_id, price_e8)
+def _tied(row: Row, numbers: list[int]) -> bool:
+    """Whether two of these, neighbours in the walk, cost the same, so that the next metric decides."""
+    costs = [row.cost_e8(number) for number in numbers]
+    return any(map(eq, costs, costs[1:]))
 
 
-def _by_cost(found: tuple[int, int, VendorMatrix, Sent]) -> tuple[int, int]:
-    return found[:2]
+def _why_none(row: Row, most_cost_e8: int) -> Refusal:
+    priced = [number for number in row.strategy.plan.usable if row.price(number) is not None]
+    if not priced:
+        return Refusal.NO_ROUTE
+    good = [number for number in priced if row.cost_e8(number) <= most_cost_e8]
+    if not good:
+        return Refusal.NO_PROFITABLE_ROUTE
+    return Refusal.LIMIT if any(isinstance(row.sent(number), Sent) for number in good) else Refusal.NO_ROUTE
 
 
-def _most_cost_e8(peer: Peer, income_e8: int) -> int:
+def _most_cost_e8(peer: Peer, strategy: Strategy, income_e8: int) -> int:
     """The dearest comparable cost that the originator's profit rule allows."""
     if peer.profit == "allow_losses":
         return NO_COST - 1
-    return income_e8 - max(peer.minimum_margin_e8, 1 if peer.profit == "profit_only" else 0)
+    margin_e8 = -(-income_e8 * peer.minimum_margin_ppm // _PPM) if peer.minimum_margin_ppm else 0
+    least = 1 if peer.profit == "profit_only" else 0
+    return income_e8 - max(strategy.minimum_margin_e8, margin_e8, least)

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
+from numpy.typing import NDArray
 
-from router.snapshot.code_index import NO_CODE
-from router.snapshot.config import Peer, RouteEntry
+from router.routing.figures import Figure, Rules, Target
+from router.routing.order import Metric
+from router.snapshot.comparable import Terms
+from router.snapshot.config import Peer, RouteClass, RouteEntry
 from router.snapshot.prices import NO_COST
 from router.snapshot.store import Snapshot, VendorMatrix
 from schemas.quality import Quality
@@ -29,12 +32,13 @@ class World(NamedTuple):
 
 
 class Request(NamedTuple):
-    """An attempt as the dialplan asks: texts from the wire, not yet trusted."""
+    """An attempt as the dialplan asks: texts from the wire, not yet trusted. `seed` decides what is left to chance."""
 
     endpoint: str
     remote_address: str
     callee: str
     caller: str
+    seed: int = 0  # draws.seed_of the call's id
     caller_name: str = ""
     asserted: str = ""  # the header P-Asserted-Identity
     privacy: str = ""  # the header Privacy
@@ -61,28 +65,79 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
     withheld: bool = False
 
 
+class Placed(NamedTuple):
+    """A vendor's entry that counts, the class that it stands in, and how far that is from the originator's own."""
+
+    entry: RouteEntry
+    route_class: RouteClass
+    depth: int
+
+
 class Route(msgspec.Struct, frozen=True):
-    """A vendor to try, in hunt order."""
+    """A vendor to try, in hunt order, and the place in the route class that it comes from."""
 
     vendor: Peer
     price: Priced
     comparable_e8: int
+    placed: Placed
     sent: Sent
 
-
-class Group(NamedTuple):
-    """The vendors of one priority of a route class, as far as one originator may use them."""
-
-    priority: int
-    parts: tuple[tuple[VendorMatrix, bytes], ...]  # of each matrix: all its other vendors, for translate
+    @property
+    def entry(self) -> RouteEntry:
+        """What the route gives its calls."""
+        return self.placed.entry
 
 
 class Plan(NamedTuple):
-    """How an originator's company uses a route class: its groups in order, and why vendors are left out of them."""
+    """How an originator's company uses a route class and its bases, at moments from `from_ms` to before `until_ms`.
 
-    groups: tuple[Group, ...]
-    left_out: dict[int, Verdict]  # by vendor's place among the snapshot's
-    entries: dict[int, RouteEntry]
+    Vendors have numbers: their places in `vendors`, which are all the snapshot's.
+    """
+
+    vendors: tuple[Peer, ...]
+    placed: dict[int, Placed]
+    left_out: dict[int, Verdict]
+    usable: tuple[int, ...]  # the others, ascending
+    from_ms: int
+    until_ms: int
+
+
+Part = tuple[VendorMatrix, bytes]  # of a matrix that vendors stand in: all its other vendors, for translate
+
+
+class Tier(NamedTuple):
+    """Vendors that are equal by all that is the same for every call."""
+
+    parts: tuple[Part, ...]
+    only: int  # the vendor, where it is one; else -1
+
+
+class Strategy(msgspec.Struct, frozen=True, gc=False):
+    """See router/routing/strategy.py. Arrays are by the vendor's number."""
+
+    plan: Plan
+    order: tuple[Metric, ...]
+    rules: Rules
+    target: Target | None
+    figures: dict[str, dict[int, Figure]]  # of the metrics of a vendor's quality
+    tiers: tuple[Tier, ...]
+    rest: tuple[Metric, ...]  # what orders a tier
+    walks: bool  # the first of them is the cost, without a step
+    ties: bool  # and there are others, for equal costs
+    keys: tuple[Metric, ...]  # what any order is sorted by: `rest` with the cost behind, up to where nothing is equal
+    tier_of: NDArray[Any]
+    ranks: dict[str, NDArray[Any]]  # of the metrics that are the same for every call
+    shares: NDArray[Any]  # one by the portion of the traffic; infinite where there is none
+    salts: NDArray[Any]
+    code_prefixes: tuple[str, ...]  # of the keys of a vendor's quality by code
+    code_ranks: dict[str, dict[str, tuple[int, int]]]  # a cache, by metric and key: rank, and until when it holds
+    usable: NDArray[Any]
+    quality: Mapping[str, Quality]  # that it was made with
+    by_quality: bool
+    from_ms: int
+    until_ms: int
+    terms: Terms  # of the originator's pack
+    minimum_margin_e8: int  # in the comparable currency
 
 
 class Inbound(NamedTuple):
@@ -107,11 +162,15 @@ class Decision(msgspec.Struct, frozen=True):
     inbound: Inbound
     refusal: Refusal | None
     routes: tuple[Route, ...] = ()
-    matrix_code: int = NO_CODE  # in the index of the vendors' codes
+    row: Any = None  # the Row of the matrices that it read, where one has the number
     income_e8: int = 0  # the customer's comparable price
     most_cost_e8: int = NO_COST  # the dearest comparable cost that profit control allows
-    plan: Plan | None = None
-    now_ms: int = 0
+    strategy: Strategy | None = None
+
+    @property
+    def plan(self) -> Plan | None:
+        """Who stands where, where it came to that."""
+        return self.strategy.plan if self.strategy else None
 
     @property
     def snapshot(self) -> Snapshot:

@@ -80,12 +80,6 @@ def sent_to_most(inbound: Inbound) -> Sent | None:
     return None if inbound.withheld else Sent(inbound.callee, inbound.caller, inbound.caller_name)
 
 
-def sent_to(numbers: Numbers, inbound: Inbound, vendor: Peer, now_ms: int) -> Sent | None:
-    """What a terminator is sent, or None."""
-    sent = to_send(numbers, inbound, vendor, now_ms)
-    return sent if isinstance(sent, Sent) else None
-
-
 def to_send(numbers: Numbers, inbound: Inbound, vendor: Peer, now_ms: int) -> Sent | NotSent:
     """What a terminator is sent of a call, or why it is not sent."""
     withheld = inbound.withheld and vendor.trusted and bool(inbound.caller)

@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from numpy.typing import NDArray
 
 from router.snapshot.arrays import numpy_arrays, write_arrays
-from router.snapshot.config import Config, Pack, Peer
+from router.snapshot.config import PAR, Config, Pack, Peer, Rate
 from router.snapshot.manifest import ARRAYS, MANIFEST_VERSION, Filed, Manifest
 from router.snapshot.matrix import (
     BLOCK_ARRAYS,
@@ -33,7 +33,7 @@ from router.snapshot.matrix import (
     make_block,
     make_codes,
 )
-from router.snapshot.prices import PAR, Deck, Rate, deck_arrays, price_arrays
+from router.snapshot.prices import Deck, deck_arrays, price_arrays
 
 Integers = NDArray[Any]
 _BOUGHT_DECKS: Final = 16  # of a volume, by number: a thousand decks are not a thousand files to map
@@ -236,7 +236,8 @@ def _number_of(name: str) -> tuple[int, int]:
 
 def _notation(pack: Pack) -> str:
     """What of a pack makes the cost of a price."""
-    return f"{pack.minimum_seconds}/{pack.increment_seconds}/{pack.free_seconds}+{pack.connect_fee_micros}"
+    notation = f"{pack.minimum_seconds}/{pack.increment_seconds}/{pack.free_seconds}+{pack.connect_fee_micros}"
+    return f"{notation} {pack.rounding_decimals}{pack.duration_rounding}"
 
 
 def _digest(parts: Sequence[object]) -> str:

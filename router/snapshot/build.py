@@ -35,6 +35,7 @@ from router.snapshot.manifest import (
     write_pointer,
 )
 from router.snapshot.pools import write_pools
+from router.snapshot.rates import next_rate_ms, rates_at
 from router.snapshot.reader import read_config
 from schemas.connections import Postgres
 from sinks.parent import end_with_parent
@@ -129,11 +130,15 @@ class Builder:
     def _assemble(self, config: Config, at_ms: int) -> tuple[Config, str]:
         assert self._files is not None  # noqa: S101 (for the type checker: decks were read before)
         decks = DecksAt(self._files, dict(config.decks), at_ms)
+        rates = rates_at(config, at_ms)
         assembly = Assembly(
-            self._directory, decks, self._settings.expected_call_seconds, self._before, progress=self._making
+            self._directory, decks, self._settings.expected_call_seconds, self._before, rates, progress=self._making
         )
         self._before = assembly.run(config)
-        config = msgspec.structs.replace(config, taken_at_ms=at_ms, next_change_at_ms=decks.next_change_ms())
+        moments = [one for one in (decks.next_change_ms(), next_rate_ms(config, at_ms)) if one is not None]
+        config = msgspec.structs.replace(
+            config, taken_at_ms=at_ms, rates=rates, next_change_at_ms=min(moments, default=None)
+        )
         name = f"g{config.generation:012d}-{at_ms}"
         write_generation(self._directory, name, config, self._before)
         return config, name

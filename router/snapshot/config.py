@@ -7,7 +7,9 @@ import msgspec
 from router.snapshot.rules import NumberRules
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 3
+CONFIG_VERSION: Final = 4
+Rate = tuple[int, int]  # so many units of the comparable currency for so many of another
+PAR: Final[Rate] = (1, 1)
 
 
 class Pack(msgspec.Struct, frozen=True):
@@ -63,24 +65,62 @@ class Peer(msgspec.Struct, frozen=True):
     max_setup_seconds: int = 120
     ringback: Literal["pass", "generate"] = "pass"
     release_rules: str = ""  # as schemas/release.py encodes them
+    priority: int = 1  # of a terminator, in any route class; lower is tried first where the order asks for it
+    hunting_class_id: int = 0  # of an originator; 0: the order that stands for none
+    minimum_margin_ppm: int = 0  # of the customer's price, beside minimum_margin_e8: the higher one counts
+    target_metric: Literal["", "asr", "acd", "ner"] = ""
+    target_value_e2: int = 0  # percent, of acd seconds, in hundredths
 
 
 class RouteEntry(msgspec.Struct, frozen=True):
-    """A terminator in a route class; lower priorities are tried first."""
+    """A terminator in a route class, and what that route gives its calls; lower priorities are tried first.
+
+    Moments: 0 is none. `timetable` as routing.timetable reads it, in the class's time zone; empty: always.
+    """
 
     peer_id: int
     priority: int
     enabled: bool
+    active_from_ms: int = 0
+    active_until_ms: int = 0
+    timetable: str = ""
+    portion: int = 0  # percent of the traffic
     max_concurrent: int = 0  # 0: no limit
     max_cps: int = 0  # 0: no limit
+    pdd_timeout_seconds: int = 0  # 0: none
+    ring_seconds: int = 0  # 0: the vendor's
+    huntstop: bool = False
 
 
 class RouteClass(msgspec.Struct, frozen=True):
-    """A named list of terminators."""
+    """A named list of terminators, and the class that is fallen back to behind it."""
 
     route_class_id: int
     name: str
     entries: tuple[RouteEntry, ...]
+    base_class_id: int = 0  # 0: none
+    active_from_ms: int = 0
+    active_until_ms: int = 0
+    timetable: str = ""
+    time_zone: str = "UTC"
+
+
+class HuntingClass(msgspec.Struct, frozen=True):
+    """How routes are ordered: `order_by` as routing.order reads it."""
+
+    hunting_class_id: int
+    name: str
+    order_by: str
+    minimum_sample: int = 30
+    quality_max_age_seconds: int = 900
+
+
+class ExchangeRate(msgspec.Struct, frozen=True):
+    """What a currency is in the system's, from a moment on."""
+
+    currency: str
+    effective_ms: int
+    rate: Rate
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -101,17 +141,26 @@ class CodeLimit(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True):
-    """Everything but prices. `decks` are (deck_id, version) as they were read."""
+    """Everything but prices. `decks` are (deck_id, version) as they were read.
+
+    `rates`: what a currency is in the system's, in force at `taken_at_ms`, and the system's own; where it lacks one,
+    no rate is known. `exchange_rates` are those of all times.
+    """
 
     version: int
     generation: int
     taken_at_ms: int
-    next_change_at_ms: int | None  # when the next future price comes into force
+    next_change_at_ms: int | None  # when the next future price or exchange rate comes into force
     peers: tuple[Peer, ...]
     route_classes: tuple[RouteClass, ...]
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
     numbers: NumberRules = NumberRules()
+    hunting_classes: tuple[HuntingClass, ...] = ()
+    price_priorities: dict[int, int] = {}  # by price id, of those that are not 0
+    system_currency: str = ""
+    exchange_rates: tuple[ExchangeRate, ...] = ()
+    rates: dict[str, Rate] = {}
     code_limits: tuple[CodeLimit, ...] = ()
 
 

@@ -18,8 +18,8 @@ import numpy
 from numpy.typing import NDArray
 
 from router.snapshot.code_index import NO_CODE, build_arrays, distinct, parents_among, places_among, split_keys
-from router.snapshot.config import Pack
-from router.snapshot.prices import NO_COST, NO_VENDOR, PAR, Deck, Rate, comparable_e8
+from router.snapshot.config import PAR, Pack, Rate
+from router.snapshot.prices import NO_COST, NO_VENDOR, Deck, comparable_e8
 
 Integers = NDArray[Any]
 

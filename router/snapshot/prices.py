@@ -6,16 +6,13 @@ import numpy
 from numpy.typing import NDArray
 
 from router.snapshot.code_index import build_arrays, distinct, keys_of, split_keys
-from router.snapshot.config import Pack
-from tariffs.rating import billed_seconds
+from router.snapshot.comparable import terms_of
+from router.snapshot.config import PAR, Pack, Rate
 
 Integers = NDArray[Any]
 
 NO_COST: Final = 1 << 62  # no price; sorts behind every cost
 NO_VENDOR: Final = 255  # in the order: from here on no vendor has a price
-Rate = tuple[int, int]  # so many units of the comparable currency for so many of another
-PAR: Final[Rate] = (1, 1)
-_E8_PER_MICRO: Final = 100
 
 
 class RawDeck(NamedTuple):
@@ -75,25 +72,9 @@ def next_ms(moments_ms: Integers, now_ms: int) -> int | None:
 
 
 def comparable_e8(pack: Pack, price_e8: Any, expected_seconds: int, *, income: bool = False, rate: Rate = PAR) -> Any:
-    """Price per minute, in 10⁻⁸, of a call of the expected length under the pack: connect fee and increments included.
-
-    Works on an int or on an array of them. A cost is rounded up and an income down: no loss hides in the rounding.
-    With a rate, in the comparable currency, rounded the same way a second time.
-    """
-    billed = billed_seconds(expected_seconds, pack.minimum_seconds, pack.increment_seconds, pack.free_seconds)
-    if not billed:
-        return price_e8 * 0
-    cost = pack.connect_fee_micros * _E8_PER_MICRO * 60 + billed * price_e8
-    return _exchanged(cost // expected_seconds if income else -(-cost // expected_seconds), rate, income=income)
-
-
-def _exchanged(amount: Any, rate: Rate, *, income: bool) -> Any:
-    """The amount at a rate. Whole parts and the rest apart: an array's eight bytes do not overflow in between."""
-    ours, theirs = rate
-    if ours == theirs:
-        return amount
-    whole, rest = amount // theirs, amount % theirs
-    return whole * ours + (rest * ours // theirs if income else -(-rest * ours // theirs))
+    """The comparable price per minute, in 10⁻⁸, of an int or an array of them: see comparable.py."""
+    terms = terms_of(pack, expected_seconds, rate)
+    return terms.income_e8(price_e8) if income else terms.cost_e8(price_e8)
 
 
 def deck_arrays(deck: Deck) -> dict[str, Integers]:

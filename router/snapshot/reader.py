@@ -14,6 +14,8 @@ from router.snapshot.config import (
     CodeLimit,
     Config,
     Destination,
+    ExchangeRate,
+    HuntingClass,
     Pack,
     Peer,
     RouteClass,
@@ -35,7 +37,10 @@ _PEERS: Final = """
            coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
            (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id,
            country_code, national_prefix, trusted, anonymous,
-           huntstop, pdd_timeout_seconds, max_setup_seconds, ringback, release_table_id
+           huntstop, pdd_timeout_seconds, max_setup_seconds, ringback, release_table_id,
+           priority, coalesce(hunting_class_id, 0) AS hunting_class_id,
+           (minimum_margin_percent * 10000)::int AS minimum_margin_ppm,
+           coalesce(target_metric, '') AS target_metric, coalesce((target_value * 100)::int, 0) AS target_value_e2
     FROM peers JOIN companies USING (company_id)
     ORDER BY peer_id
 """
@@ -49,10 +54,28 @@ _PACKS: Final = """
     FROM billing_packs
 """
 _CLASSES: Final = """
-    SELECT route_class_id, name, peer_id, priority, enabled, max_concurrent, max_cps
-    FROM route_classes LEFT JOIN route_class_entries USING (route_class_id)
-    ORDER BY route_class_id, priority, peer_id
+    SELECT route_class_id, name, coalesce(base_class_id, 0) AS base_class_id, timetable, time_zone,
+           coalesce((extract(epoch FROM active_from) * 1000)::bigint, 0) AS active_from_ms,
+           coalesce((extract(epoch FROM active_until) * 1000)::bigint, 0) AS active_until_ms
+    FROM route_classes ORDER BY route_class_id
 """
+_ENTRIES: Final = """
+    SELECT route_class_id, peer_id, priority, enabled, timetable, portion, max_concurrent, max_cps, pdd_timeout_seconds,
+           ring_seconds, huntstop,
+           coalesce((extract(epoch FROM active_from) * 1000)::bigint, 0) AS active_from_ms,
+           coalesce((extract(epoch FROM active_until) * 1000)::bigint, 0) AS active_until_ms
+    FROM route_class_entries ORDER BY route_class_id, priority, peer_id
+"""
+_HUNTING: Final = """
+    SELECT hunting_class_id, name, order_by, minimum_sample, quality_max_age_seconds FROM hunting_classes
+    ORDER BY hunting_class_id
+"""
+_RATES: Final = """
+    SELECT currency, (extract(epoch FROM effective_from) * 1000)::bigint, rate
+    FROM exchange_rates ORDER BY currency, effective_from
+"""
+_PRIORITIES: Final = "SELECT price_id, priority FROM prices WHERE priority <> 0 LIMIT %s"
+_MOST_PRIORITIES: Final = 100_000
 _DESTINATIONS: Final = "SELECT destination_id, code, kind FROM destinations ORDER BY code"
 _CODE_LIMITS: Final = "SELECT peer_id, code, max_concurrent, max_cps FROM code_limits ORDER BY peer_id, code"
 _DECKS: Final = "SELECT deck_id, version FROM decks ORDER BY deck_id"
@@ -72,23 +95,26 @@ _PIECE_BYTES: Final = 4 << 20
 
 
 def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config:
-    """The small tables. `next_change_at_ms` is left empty: the prices tell."""
+    """The small tables. `next_change_at_ms` and `rates` are left empty: they are of the moment it is built for."""
     generation = connection.execute("SELECT generation FROM configuration_generation").fetchone()
-    classes: dict[int, tuple[str, list[RouteEntry]]] = {}
-    for class_id, name, *entry in connection.execute(_CLASSES):
-        entries = classes.setdefault(class_id, (name, []))[1]
-        if entry[0] is not None:
-            entries.append(RouteEntry(*entry))
+    system = connection.execute("SELECT currency FROM currencies WHERE is_system").fetchone()
     return Config(
         version=CONFIG_VERSION,
         generation=generation[0] if generation else 0,
         taken_at_ms=taken_at_ms,
         next_change_at_ms=None,
         peers=_read_peers(connection),
-        route_classes=tuple(RouteClass(key, name, tuple(entries)) for key, (name, entries) in classes.items()),
+        route_classes=_read_classes(connection),
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
         numbers=read_rules(connection, taken_at_ms),
+        hunting_classes=tuple(HuntingClass(*row) for row in connection.execute(_HUNTING)),
+        system_currency=system[0] if system else "",
+        price_priorities=_read_priorities(connection),
+        exchange_rates=tuple(
+            ExchangeRate(currency, effective_ms, rate.as_integer_ratio())
+            for currency, effective_ms, rate in connection.execute(_RATES)
+        ),
         code_limits=tuple(CodeLimit(*row) for row in connection.execute(_CODE_LIMITS)),
     )
 
@@ -149,3 +175,20 @@ def _read_peers(connection: psycopg.Connection[Any]) -> tuple[Peer, ...]:
             )
             for row in cursor.execute(_PEERS)
         )
+
+
+def _read_classes(connection: psycopg.Connection[Any]) -> tuple[RouteClass, ...]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        entries: dict[int, list[RouteEntry]] = {}
+        for row in cursor.execute(_ENTRIES):
+            entries.setdefault(row.pop("route_class_id"), []).append(RouteEntry(**row))
+        return tuple(
+            RouteClass(entries=tuple(entries.get(row["route_class_id"], ())), **row) for row in cursor.execute(_CLASSES)
+        )
+
+
+def _read_priorities(connection: psycopg.Connection[Any]) -> dict[int, int]:
+    found = dict(connection.execute(_PRIORITIES, (_MOST_PRIORITIES + 1,)).fetchall())
+    if len(found) > _MOST_PRIORITIES:
+        raise SnapshotError(f"prices with a priority: there are more than {_MOST_PRIORITIES}")
+    return found

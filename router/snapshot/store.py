@@ -83,7 +83,7 @@ class Snapshot:
     matrices: tuple[VendorMatrix, ...]  # one behind the other they have all vendors, in their order
     destinations: CodeIndex
     destination_of: Sequence[tuple[int, str]]  # by index of the code: (destination_id, kind)
-    plans: dict[tuple[int, int, str], Any]
+    plans: dict[Any, Any]
     numbers: Numbers
 
     def matrix_of(self, vendor: int) -> VendorMatrix:

@@ -2,20 +2,19 @@
 
 import itertools
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from slow_routing import oracle
 from snapshots import EXPECTED_SECONDS, NOW_MS, PACK, PriceRow, RawWorld, make_snapshot, peer
 
 from router.routing import Decision, Request, World, candidates, decide
 from router.snapshot.config import Destination, Peer
 from schemas.agi import MAX_ROUTES
 from schemas.refusals import Refusal
-from tariffs.rating import billed_seconds
 
 CUSTOMER = peer(1, originator=True)
 Decide = Callable[..., Decision]
@@ -215,12 +214,12 @@ deck_of = st.lists(
     st.tuples(codes, moments, st.none() | st.integers(0, 400)), max_size=14, unique_by=lambda row: row[:2]
 )
 packs = st.builds(
-    lambda notation, fee, currency, free: msgspec.structs.replace(
+    lambda notation, fee, currency, free, decimals: msgspec.structs.replace(
         PACK, minimum_seconds=notation[0], increment_seconds=notation[1], free_seconds=notation[2],
-        connect_fee_micros=fee, currency=currency, allow_free_codes=free,
+        connect_fee_micros=fee, currency=currency, allow_free_codes=free, rounding_decimals=decimals,
     ),
     st.sampled_from([(1, 1, 0), (30, 6, 0), (60, 60, 0), (1, 1, 200)]), st.sampled_from([0, 1]),
-    st.sampled_from(["USD", "USD", "USD", "EUR"]), st.booleans(),
+    st.sampled_from(["USD", "USD", "USD", "EUR"]), st.booleans(), st.sampled_from([6, 6, 5]),
 )  # fmt: skip
 
 
@@ -245,62 +244,6 @@ def worlds(draw: st.DrawFn) -> RawWorld:
         if draw(st.integers(0, 5))
     ]
     return RawWorld([customer, *vendors], prices, entries)
-
-
-def price_in_force(rows: list[PriceRow], number: str, now_ms: int, allow_free: bool) -> tuple[str, int | None] | None:
-    """The longest code with a row in force, and its newest price (None: blocked), by scanning all rows."""
-    for end in range(len(number), 0, -1):
-        begun = [row for row in rows if row[0] == number[:end] and row[1] <= now_ms]
-        if begun:
-            price = max(begun, key=lambda row: row[1])[2]
-            return number[:end], None if price == 0 and not allow_free else price
-    return None
-
-
-def per_minute(one: Peer, price_e8: int) -> Fraction:
-    """The exact price per minute of a call of the expected length."""
-    billed = billed_seconds(
-        EXPECTED_SECONDS, one.pack.minimum_seconds, one.pack.increment_seconds, one.pack.free_seconds
-    )
-    if not billed:
-        return Fraction(0)
-    return (Fraction(one.pack.connect_fee_micros * 100) + Fraction(billed * price_e8, 60)) * 60 / EXPECTED_SECONDS
-
-
-def oracle(world: RawWorld, number: str, now_ms: int) -> tuple[str, list[tuple[int, str]]]:
-    """(refusal or '', [(vendor, code) in order]) by the definitions, over the raw rows."""
-    customer = world.peers[0]
-    by_id = {one.peer_id: one for one in world.peers}
-    sold = price_in_force(list(world.prices[customer.deck_id]), number, now_ms, allow_free=True)
-    if sold is None:
-        return "NOT BILLABLE", []
-    if sold[1] is None:
-        return "BLOCKED", []
-    if sold[1] == 0 and not customer.pack.allow_free_codes:
-        return "NOT BILLABLE", []
-    income = int(per_minute(customer, sold[1]) // 1)
-    usable = []
-    for peer_id, priority, enabled in world.entries:
-        one = by_id[peer_id]
-        if (
-            not (enabled and one.enabled)
-            or one.company_id == customer.company_id
-            or one.pack.currency != customer.pack.currency
-        ):
-            continue
-        bought = price_in_force(list(world.prices[one.deck_id]), number, now_ms, one.pack.allow_free_codes)
-        if bought is not None and bought[1] is not None:
-            cost = -int(-per_minute(one, bought[1]) // 1)
-            usable.append((priority, cost, world.peers.index(one), peer_id, bought[0]))
-    if not usable:
-        return "NO ROUTE", []
-    margin = {
-        "allow_losses": -(10**30),
-        "no_losses": max(0, customer.minimum_margin_e8),
-        "profit_only": max(1, customer.minimum_margin_e8),
-    }[customer.profit]
-    routes = [(peer_id, code) for _, cost, _, peer_id, code in sorted(usable) if income - cost >= margin][:MAX_ROUTES]
-    return ("" if routes else "NO PROFITABLE ROUTE"), routes
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)

@@ -14,10 +14,13 @@ from router.snapshot.assemble import Assembly
 from router.snapshot.config import (
     CONFIG_VERSION,
     Account,
+    CodeLimit,
     Config,
     Destination,
+    HuntingClass,
     Pack,
     Peer,
+    Rate,
     RouteClass,
     RouteEntry,
 )
@@ -54,6 +57,11 @@ class RawWorld:
     prices: Mapping[int, Sequence[PriceRow]]  # by deck
     entries: Sequence[tuple[int, int, bool]]  # route class 1: peer_id, priority, enabled
     destinations: Sequence[Destination] = field(default_factory=list)
+    classes: Sequence[RouteClass] = ()  # in place of `entries`
+    hunting_classes: Sequence[HuntingClass] = ()
+    rates: Mapping[str, Rate] = field(default_factory=dict)
+    price_priorities: Mapping[int, int] = field(default_factory=dict)
+    code_limits: Sequence[CodeLimit] = ()
 
 
 def deck_of(prices: Sequence[PriceRow], deck_id: int) -> RawDeck:
@@ -90,7 +98,10 @@ def config_of(world: RawWorld, now_ms: int = NOW_MS) -> Config:
     """The configuration of a world."""
     return Config(
         version=CONFIG_VERSION, generation=1, taken_at_ms=now_ms, next_change_at_ms=None, peers=tuple(world.peers),
-        route_classes=(RouteClass(1, "all", tuple(RouteEntry(*entry) for entry in world.entries)),),
+        route_classes=tuple(world.classes)
+        or (RouteClass(1, "all", tuple(RouteEntry(*entry) for entry in world.entries)),),
+        hunting_classes=tuple(world.hunting_classes), rates=dict(world.rates),
+        price_priorities=dict(world.price_priorities), code_limits=tuple(world.code_limits),
         destinations=tuple(world.destinations), decks=tuple((deck_id, 1) for deck_id in world.prices),
     )  # fmt: skip
 
@@ -101,9 +112,8 @@ def make_snapshot(
     """Write and load the snapshot of a world at a moment."""
     config = config_of(world, now_ms)
     name = f"g{next(_numbers)}"
-    manifest = Assembly(directory, RawDecks(world.prices, now_ms), EXPECTED_SECONDS, most_vendors=most_vendors).run(
-        config
-    )
+    decks = RawDecks(world.prices, now_ms)
+    manifest = Assembly(directory, decks, EXPECTED_SECONDS, rates=world.rates, most_vendors=most_vendors).run(config)
     write_generation(directory, name, config, manifest)
     return store.load(directory, name, checked=True)
 

@@ -85,7 +85,9 @@ def test_what_is_loaded_is_there(world_dsn: str) -> None:
         ("Retail", 1, 1, 0, "0.000000", "UTC"),
         ("Wholesale", 30, 6, 0, "0.001000", "UTC"),
     ]
-    assert _rows(world_dsn, "SELECT name, priority FROM route_class_entries JOIN peers USING (peer_id) ORDER BY 1") == [
+    assert _rows(
+        world_dsn, "SELECT name, e.priority FROM route_class_entries e JOIN peers USING (peer_id) ORDER BY 1"
+    ) == [
         ("vendor-a", 2),
         ("vendor-b", 1),
     ]

@@ -1,0 +1,81 @@
+"""Puts vendors in any order: a key for each metric over all of them at once, and one sort. Pure."""
+
+from typing import Any, Final
+
+import numpy
+from numpy.typing import NDArray
+
+from router.routing import draws
+from router.routing.figures import NOTHING, Figure, figure_of, rank_of
+from router.routing.order import UNITS, Metric
+from router.routing.plan import NEVER_MS
+from router.routing.row import Row
+
+MAX_MEMO: Final = 20_000  # codes of vendors whose rank a strategy keeps
+
+
+def rank(row: Row, numbers: NDArray[Any], costs: NDArray[Any]) -> list[int]:
+    """These vendors, who cost so much, in the strategy's order: by tier, the metrics that are left, cost, number."""
+    strategy = row.strategy
+    keys = [_key(row, metric, numbers, costs) for metric in reversed(strategy.keys)]
+    if len(strategy.tiers) > 1:
+        keys.append(strategy.tier_of[numbers])
+    ranked: list[int] = numbers[numpy.lexsort(keys)].tolist()
+    return ranked
+
+
+def code_figure(row: Row, metric: Metric, number: int, code: str, now_ms: int) -> Figure:
+    """The figure of a vendor for its code as bought."""
+    strategy = row.strategy
+    quality = strategy.quality.get(strategy.code_prefixes[number] + code)
+    return figure_of(quality, metric.figure, now_ms, strategy.rules)
+
+
+def _key(row: Row, metric: Metric, numbers: NDArray[Any], costs: NDArray[Any]) -> NDArray[Any]:
+    strategy = row.strategy
+    if metric.name in strategy.ranks:
+        found: NDArray[Any] = strategy.ranks[metric.name][numbers]
+        return found
+    if metric.name == "cost":
+        return _rounded(costs, metric.step(UNITS["cost"])) if metric.step_e8 else costs
+    if metric.name == "random":
+        return draws.draws(strategy.salts[numbers], row.seed, draws.RANDOM)
+    if metric.name == "portion":
+        waits: NDArray[Any] = draws.waits(strategy.salts[numbers], row.seed) * strategy.shares[numbers]
+        return waits
+    if metric.name == "code_length":
+        return -_rounded(row.lengths(numbers), metric.step(1))
+    if metric.name == "price_priority":
+        return _rounded(row.price_priorities(numbers), metric.step(1))
+    return _code_key(row, metric, numbers)
+
+
+def _rounded(values: NDArray[Any], step: int) -> NDArray[Any]:
+    """The number of steps nearest to each value; half of one goes up. As figures.rounded."""
+    wide = values.astype(numpy.int64)
+    if step == 1:
+        return wide
+    found: NDArray[Any] = (2 * wide + step) // (2 * step) if step % 2 else (wide + step // 2) // step
+    return found
+
+
+def _code_key(row: Row, metric: Metric, numbers: NDArray[Any]) -> NDArray[Any]:
+    """By the vendors' quality for their codes. What was worked out once is kept with the strategy, while it holds."""
+    strategy, callee, now_ms = row.strategy, row.callee, row.now_ms
+    quality, prefixes, memo = strategy.quality, strategy.code_prefixes, strategy.code_ranks[metric.name]
+    nothing = rank_of(metric, NOTHING, None)
+    places = [nothing] * len(numbers)
+    for at, (number, length) in enumerate(zip(numbers.tolist(), row.lengths(numbers).tolist(), strict=True)):
+        key = prefixes[number] + callee[:length]
+        known = memo.get(key)
+        if known is not None and now_ms < known[1]:
+            places[at] = known[0]
+            continue
+        one = quality.get(key)
+        if one is not None:
+            figure = figure_of(one, metric.figure, now_ms, strategy.rules)
+            if len(memo) >= MAX_MEMO:
+                memo.clear()
+            places[at] = rank_of(metric, figure, None)
+            memo[key] = (places[at], figure.until_ms or NEVER_MS)
+    return numpy.array(places, dtype=numpy.int64)

@@ -1,0 +1,137 @@
+"""The row of the matrices that a decision reads: what each vendor costs for the number called, by which code. Pure."""
+
+from typing import Any, Final
+
+import msgspec
+import numpy
+from numpy.typing import NDArray
+
+from router.routing.limit_keys import code_key, peer_key, route_key
+from router.routing.limits import limits_of
+from router.routing.model import Inbound, Priced, Route, Sent, Strategy, World
+from router.routing.numbers import NotSent, to_send
+from router.snapshot.prices import NO_COST
+from router.snapshot.store import VendorMatrix
+
+_NARROW_NONE: Final = 2**31 - 1
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What all vendors have for one code of theirs, the longest for a number. Vendors are told by their numbers."""
+
+    world: World
+    strategy: Strategy
+    code: int
+    callee: str
+    seed: int
+    now_ms: int
+    inbound: Inbound
+    usual: Sent | None  # what every vendor without rules is sent; None where it depends on whom we trust
+    made: dict[int, Sent | NotSent] = msgspec.field(default_factory=dict)  # of the others, by number
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether any vendor that has a price may have to be passed over all the same."""
+        return bool(self.world.full or self.usual is None or self.world.snapshot.numbers.ruled)
+
+    def sent(self, number: int) -> Sent | NotSent:
+        """What a vendor is sent of the call, or why it is not sent."""
+        vendor, numbers = self.strategy.plan.vendors[number], self.world.snapshot.numbers
+        if self.usual is not None and vendor.peer_id not in numbers.ruled:
+            return self.usual
+        made = self.made.get(number)
+        if made is None:
+            made = self.made[number] = to_send(numbers, self.inbound, vendor, self.now_ms)
+        return made
+
+    def is_passed_over(self, number: int) -> bool:
+        """Whether a vendor has no room, or is not sent this call."""
+        return bool(self.world.full and self.is_full(number)) or not isinstance(self.sent(number), Sent)
+
+    def affordable(self, most_cost_e8: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The numbers of the vendors that may be tried and cost no more, and what they cost."""
+        matrices, usable = self.world.snapshot.matrices, self.strategy.usable
+        if len(matrices) == 1:
+            costs = self._cells(matrices[0], matrices[0].cost)
+            numbers = (usable & (costs <= dearest(matrices[0], most_cost_e8))).nonzero()[0]
+            return numbers, costs[numbers]
+        parts = [self._cells(matrix, matrix.cost) for matrix in matrices]
+        good = [part <= dearest(matrix, most_cost_e8) for matrix, part in zip(matrices, parts, strict=True)]
+        numbers = (usable & numpy.concatenate(good)).nonzero()[0]
+        return numbers, numpy.concatenate([part.astype(numpy.int64) for part in parts])[numbers]
+
+    def lengths(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """The number of digits of the codes by which these vendors, who have a price, cost what they do."""
+        parts = [self._cells(matrix, matrix.digits) for matrix in self.world.snapshot.matrices]
+        found: NDArray[Any] = (parts[0] if len(parts) == 1 else numpy.concatenate(parts))[numbers]
+        return found
+
+    def price_priority(self, number: int) -> int:
+        """The priority of a vendor's price."""
+        price = self.price(number)
+        return self.world.snapshot.config.price_priorities.get(price.price_id, 0) if price else 0
+
+    def price_priorities(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """The priorities of these vendors' prices; as a rule no price has one."""
+        if not self.world.snapshot.config.price_priorities:
+            return numpy.zeros(len(numbers), dtype=numpy.int64)
+        return numpy.array([self.price_priority(number) for number in numbers.tolist()], dtype=numpy.int64)
+
+    def cost_e8(self, number: int) -> int:
+        """What a vendor with a price costs."""
+        matrix = self.world.snapshot.matrix_of(number)
+        return matrix.cost[self.code * len(matrix.vendors) + number - matrix.first]
+
+    def price(self, number: int) -> Priced | None:
+        """The vendor's price."""
+        matrix = self.world.snapshot.matrix_of(number)
+        at = number - matrix.first
+        digits = matrix.digits[self.code * len(matrix.vendors) + at]
+        if not digits:
+            return None
+        price_id, price_e8 = matrix.price(self.code, at)
+        return Priced(self.callee[:digits], price_id, price_e8) if price_e8 >= 0 else None
+
+    def routes(self, numbers: list[int]) -> tuple[Route, ...]:
+        """The routes of these vendors, who have a price. Half of a decision's time is spent here."""
+        snapshot, code, callee, plan = self.world.snapshot, self.code, self.callee, self.strategy.plan
+        vendors, placed = plan.vendors, plan.placed
+        matrix = snapshot.matrices[0]
+        usual, ruled = self.usual, snapshot.numbers.ruled
+        found = []
+        for number in numbers:
+            at = number - matrix.first
+            if not 0 <= at < len(matrix.vendors):
+                matrix = snapshot.matrix_of(number)
+                at = number - matrix.first
+            cell = code * len(matrix.vendors) + at
+            price_id, price_e8 = matrix.price(code, at)
+            price = Priced(callee[: matrix.digits[cell]], price_id, price_e8)
+            sent = usual if usual is not None and not ruled else self.sent(number)
+            if isinstance(sent, Sent):  # always so: the others were passed over
+                found.append(Route(vendors[number], price, matrix.cost[cell], placed[number], sent))
+        return tuple(found)
+
+    def is_blocked(self, number: int) -> bool:
+        """Whether a vendor without a price has none because its deck blocks the code."""
+        matrix = self.world.snapshot.matrix_of(number)
+        return matrix.digits[self.code * len(matrix.vendors) + number - matrix.first] != 0
+
+    def is_full(self, number: int) -> bool:
+        """Whether a limit of the vendor, of the route, or of the vendor's code has no room."""
+        full, placed = self.world.full, self.strategy.plan.placed[number]
+        peer_id = placed.entry.peer_id
+        if peer_key(peer_id) in full or route_key(placed.route_class.route_class_id, peer_id) in full:
+            return True
+        code = limits_of(self.world.snapshot).of_code(peer_id, self.callee)
+        return code is not None and code_key(peer_id, code.code) in full
+
+    def _cells(self, matrix: VendorMatrix, values: Any) -> NDArray[Any]:
+        width = len(matrix.vendors)
+        return numpy.asarray(values[self.code * width : (self.code + 1) * width])
+
+
+def dearest(matrix: VendorMatrix, most_cost_e8: int) -> int:
+    """`most_cost_e8`, but below what stands for no price in this matrix."""
+    narrow = isinstance(matrix.cost, memoryview) and matrix.cost.itemsize == 4
+    return min(most_cost_e8, (_NARROW_NONE if narrow else NO_COST) - 1)
