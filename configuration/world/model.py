@@ -25,6 +25,7 @@ from configuration.world.classes import Entry, ExchangeRate, HuntingClass, Order
 from configuration.world.code_limits import CodeLimit, twice
 from configuration.world.controls import OriginationControl, TerminationControl
 from configuration.world.lookups import DidBlock, Looked, LookupService, MobileNetwork
+from configuration.world.number_model import Blocks, PeerNumbers
 from configuration.world.parts import (
     Amount,
     Codecs,
@@ -99,7 +100,7 @@ class Account(Part):
         return self
 
 
-class Peer(Ordered, Looked):
+class Peer(Ordered, PeerNumbers, Looked):
     """A SIP party of a company. `account` may be left out where the company has one account of the kind; `deck` is the
     peer's name unless it is given, and `endpoint` the name after `c-` (originator) or `v-` (terminator)."""
 
@@ -160,6 +161,9 @@ class Peer(Ordered, Looked):
             raise ValueError(f"nodes {list(self.nodes)}: one of them is named twice")
         if code := twice(self.code_limits):
             raise ValueError(f"code_limits: code {code!r} is there twice")
+        if self.role == "terminator" and (self.country_code or self.anonymous != "allow"):
+            field = "country_code" if self.country_code else "anonymous"
+            raise ValueError(f"{field} {getattr(self, field)!r}: only an originator has one")
         return self
 
 
@@ -189,11 +193,13 @@ class World(Part):
     companies: tuple[Company, ...] = ()
     termination_controls: tuple[TerminationControl, ...] = ()
     origination_controls: tuple[OriginationControl, ...] = ()
+    pools: tuple[Name, ...] = ()
+    blocks: Blocks | None = None  # of all calls
 
     @model_validator(mode="after")
     def _once(self, _info: ValidationInfo) -> Self:
         named: list[tuple[str, str]] = [("nodes", name) for name in self.nodes]
-        named += [("packs", pack.name) for pack in self.packs]
+        named += [("packs", pack.name) for pack in self.packs] + [("pools", name) for name in self.pools]
         named += [("release_tables", table.name) for table in self.release_tables]
         named += [("lookups", lookup.name) for lookup in self.lookups]
         named += [("mobile_networks", network.mccmnc) for network in self.mobile_networks]
