@@ -36,6 +36,7 @@ REFUSED: Final[Mapping[str, str]] = {
     Refusal.NOT_BILLABLE: "the originator's deck has no price for this number",
     Refusal.NO_PROFITABLE_ROUTE: "every vendor costs more than the profit rule allows",
     Refusal.LIMIT: "a limit of calls is reached",
+    Refusal.LOOKUP_FAILED: "the look-up of the number failed, and this look-up refuses then",
 }
 
 

@@ -8,6 +8,7 @@ from router.routing import Decision, Priced, Route, candidates
 from router.routing.limits import route_limits
 from router.snapshot.config import Pack
 from schemas.agi import (
+    ATTESTATION,
     CALL_FACTS,
     DECISION,
     DEFAULT_STOP_CAUSES,
@@ -112,7 +113,9 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
     for number, (route, text) in enumerate(zip(answer.decision.routes, texts, strict=True), start=1):
         # Built from the gateway's own prefix and checked digits only: nothing from the wire reaches Dial.
         sent = route.sent
-        dialled = f"PJSIP/{route.vendor.tech_prefix}{sent.callee}@{route.vendor.endpoint}"
+        ported = answer.decision.inbound.routing_number if route.vendor.send_routing_number else ""
+        number_sent = f"{route.vendor.tech_prefix}{sent.callee}" + (f";npdi;rn=+{ported}" if ported else "")
+        dialled = f"PJSIP/{number_sent}@{route.vendor.endpoint}"
         found += [
             (f"ROUTE_{number}_DIAL", dialled),
             (f"ROUTE_{number}_TIMEOUT", str(route.entry.ring_seconds or route.vendor.ring_seconds)),
@@ -130,6 +133,8 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
             found.append((f"ROUTE_{number}_LIMITS", "&".join(keys)))
     if limited:
         found.append((LIMITED, "1"))
+    if answer.decision.inbound.attestation:
+        found.append((ATTESTATION, answer.decision.inbound.attestation))
     return [
         *found,
         *(call_variables(answer.decision.peer) if answer.decision.peer else ()),
@@ -186,4 +191,7 @@ def routed_event(answer: Answer, attempt: Attempt) -> CallRouted:
         candidates=candidates(decision),
         detail=decision.inbound.detail if answer.refusal is decision.refusal else "",
         withheld=decision.inbound.withheld,
+        routing_number=decision.inbound.routing_number,
+        lookup=request.dip.words[:64] if request.dip else "",
+        attestation=decision.inbound.attestation,
     )

@@ -19,8 +19,9 @@ from router.answer import Answer, Attempt, call_facts, routed_event, variables
 from router.disks import Disks
 from router.full_limits import FullLimits
 from router.holder import SnapshotHolder
+from router.lookups import Lookups
 from router.quality_reader import QualityReader
-from router.routing import Decision, Request, World, decide, seed_of
+from router.routing import Decision, Request, World, decide, lookup_of, seed_of
 from router.settings import RouterSettings
 from router.shed import Shedder
 from router.spool import Spool
@@ -44,6 +45,7 @@ class Router:
         self._admission = Admission(settings)
         self._disks = Disks(settings, self._admission.low_disks)
         self._full = FullLimits(self._admission.full_limits)
+        self._lookups = Lookups(settings.lookup_tokens)
         self._snapshots = SnapshotHolder(settings.snapshot)
         self._quality = QualityReader(settings.kafka)
         self._spool = Spool(settings.spool, settings.kafka, settings.spool_limit)
@@ -82,6 +84,7 @@ class Router:
             task.cancel()
         results = await asyncio.gather(*background, return_exceptions=True)
         await self._admission.close()
+        await self._lookups.close()
         await asyncio.to_thread(self._quality.stop)
         await asyncio.to_thread(self._spool.stop)
         for result in results:
@@ -116,8 +119,13 @@ class Router:
         await request.command("NOOP streamco")
 
     async def look_up(self, asked: Request) -> Request:
-        """What others have to be asked before the decision, each within its own time; nobody is."""
-        return asked
+        """What others have to be asked before the decision, within their own time. As a rule it is nobody."""
+        snapshot = self._snapshots.current
+        wanted = lookup_of(snapshot, asked) if snapshot is not None else None
+        if snapshot is None or wanted is None:
+            return asked
+        lookup, number = wanted
+        return asked._replace(dip=await self._lookups.ask(lookup, snapshot.config.lookups.mobile_networks, number))
 
     def _decide(self, world: World, asked: Request) -> Decision:
         now_ms, seconds = time.time_ns() // 1_000_000, self._settings.snapshot.expected_call_seconds

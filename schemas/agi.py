@@ -31,6 +31,7 @@ STOP_CAUSES: Final = "STOP_CAUSES"  # Q.850 causes after which the hunt stops, j
 CALL_RULES: Final = "CALL_RULES"  # the customer's release rules (schemas/release.py), where he has any
 SETUP_MS: Final = "SETUP_MS"  # longest set-up of the call, over all legs, in milliseconds
 RINGBACK: Final = "RINGBACK"  # an option of Dial: "r", ring-back of our own until the answer; not set: the vendor's
+ATTESTATION: Final = "ATTESTATION"  # A, B or C where we vouch for the caller id outward: header Attestation-Info
 ROUTES: Final = "ROUTES"  # how many routes
 PDD: Final = "PDD"  # of a route: seconds without a sign of life after which it is given up
 RULES: Final = "RULES"  # of a route: its vendor's release rules

@@ -196,6 +196,9 @@ class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     candidates: list[Candidate]
     detail: Text = ""  # what made the refusal: the rule that blocks, what is wrong with the number
     withheld: bool = False  # the caller does not want to be shown
+    routing_number: Digits = ""  # what vendors' codes are matched on, where that is not the callee
+    lookup: Short = ""  # what a look-up came to, in words
+    attestation: Literal["", "A", "B", "C"] = ""  # what we vouch for outward
 
 
 class ActiveChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):

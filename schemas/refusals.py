@@ -25,6 +25,7 @@ class Refusal(StrEnum):
     NODE_SILENT = "NODE SILENT"  # prepaid, and nobody on the node could cut the call when its money ends
     NODE_DISK_FULL = "NODE DISK FULL"  # nearly: what is left is for the journal of the calls in progress
     ROUTER_DISK_FULL = "ROUTER DISK FULL"
+    LOOKUP_FAILED = "LOOKUP FAILED"  # and its originator asked not to route then
 
 
 class Ending(StrEnum):
@@ -56,6 +57,7 @@ REFUSAL_CAUSE: Final[dict[Refusal, int]] = {
     Refusal.NODE_SILENT: 34,
     Refusal.NODE_DISK_FULL: 34,
     Refusal.ROUTER_DISK_FULL: 34,
+    Refusal.LOOKUP_FAILED: 34,
 }
 
 

@@ -31,7 +31,7 @@ class LookupService(Part):
     url: Url
     answer_field: FieldName
     codes: Annotated[tuple[Code, ...], Field(max_length=1000)] = ()
-    timeout_ms: Annotated[Whole, Field(ge=10, le=1500)] = 300
+    timeout_ms: Annotated[Whole, Field(ge=10, le=800)] = 300
     cache_seconds: Annotated[Whole, Field(ge=0, le=604_800)] = 3600
     max_parallel: Annotated[Whole, Field(ge=1, le=1000)] = 50
     when_failed: Literal["route", "refuse"] = "route"
@@ -69,6 +69,8 @@ class Looked(Part):
             of = "terminator" if name == "send_routing_number" else "originator"
             if role != of and getattr(self, name) != field.default:
                 raise ValueError(f"{name} {getattr(self, name)!r}: is for peers that are {of}")
+        if self.verification != "ignore" and not getattr(self, "trusted", True):
+            raise ValueError(f"verification {self.verification!r}: of a peer that is trusted, for anybody can write it")
         if self.least_attestation and self.verification != "require":
             raise ValueError(f"least_attestation {self.least_attestation!r}: goes with verification require")
         return self

@@ -4,16 +4,15 @@ Sources: RFC 8224 (Identity), RFC 8588 (attestation A full, B partial, C gateway
 header Attestation-Info, by which the element that signs is told the level).
 """
 
-from typing import Final, NamedTuple
+import re
+from typing import Final, Literal, NamedTuple
 
 from router.snapshot.config import Peer
 
-# What verifies says it in its own words: Asterisk's STIR_SHAKEN(n,verify_result), and a `verstat` parameter.
-_RESULTS: Final = {
-    "verification passed": "passed", "tn-validation-passed": "passed",
-    "signature failed": "failed", "verification mismatch": "failed", "tn-validation-failed": "failed",
-    "verification not present": "none", "no-tn-validation": "none", "": "none",
-}  # fmt: skip
+_VERSTAT: Final = re.compile(r";verstat=([A-Za-z0-9-]{1,40})", re.ASCII | re.IGNORECASE)
+_RESULTS: Final = {"tn-validation-passed": "passed", "tn-validation-failed": "failed", "no-tn-validation": "none"}
+Level = Literal["", "A", "B", "C"]
+_LEVEL_BEHIND: Final[dict[str, Level]] = {"-a": "A", "-b": "B", "-c": "C"}
 LEVELS: Final = ("A", "B", "C")
 
 
@@ -21,20 +20,25 @@ class Verified(NamedTuple):
     """`result` is passed, failed or none; `level` A, B, C or nothing: a level counts only where the check passed."""
 
     result: str
-    level: str
+    level: Level
 
 
-def read_verification(text: str) -> Verified:
-    """`RESULT/LEVEL` as the dialplan passes it. A verstat's own level comes behind it, as TN-Validation-Passed-A.
+NOT_SIGNED: Final = Verified("none", "")
 
-    A result in words that are not known here is a failed one: deny by default.
+
+def verified_of(*texts: str) -> Verified:
+    """What the first of these says that says anything: headers, or numbers with their parameters, from the wire.
+
+    `verstat=TN-Validation-Passed`, perhaps with a level behind it as `-A`. A result in words that are not known here is
+    a failed one: deny by default. Believe it of an originator that is trusted, for anybody can write it.
     """
-    words, _, level = text.partition("/")
-    words, level = words.strip().lower(), level.strip().upper()
-    if words[-2:] in ("-a", "-b", "-c") and words.startswith("tn-validation-"):
-        words, level = words[:-2], words[-1].upper()
-    result = _RESULTS.get(words, "failed")
-    return Verified(result, level if result == "passed" and level in LEVELS else "")
+    found = next((match for match in map(_VERSTAT.search, texts) if match), None)
+    if found is None:
+        return NOT_SIGNED
+    words = found[1].lower()
+    level = _LEVEL_BEHIND.get(words[-2:], "")
+    result = _RESULTS.get(words[:-2] if level else words, "failed")
+    return Verified(result, level if result == "passed" else "")
 
 
 def refuse_why(peer: Peer, verified: Verified) -> str:
@@ -50,7 +54,7 @@ def refuse_why(peer: Peer, verified: Verified) -> str:
     return ""
 
 
-def vouched(peer: Peer, verified: Verified) -> str:
+def vouched(peer: Peer, verified: Verified) -> Level:
     """The level that goes out with this originator's calls: A, B, C, or nothing."""
     return verified.level if peer.attestation == "pass" else peer.attestation
 

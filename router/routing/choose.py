@@ -30,7 +30,8 @@ def choose(
     world: World, request: Request, inbound: Inbound, peer: Peer, price: Priced, now_ms: int, expected_seconds: int
 ) -> Decision:
     """The routes of a call whose caller's side is settled: `peer` and `price` are those of `inbound`."""
-    code = world.snapshot.index.find(inbound.callee)
+    routing_number = inbound.routing_number or inbound.callee
+    code = world.snapshot.index.find(routing_number)
     strategy = strategy_of(world, peer, now_ms, expected_seconds)
     income_e8 = strategy.terms.income_e8(price.price_e8)
     most_cost_e8 = _most_cost_e8(peer, strategy, income_e8)
@@ -38,7 +39,7 @@ def choose(
     refusal: Refusal | None = Refusal.NO_ROUTE
     row = None
     if code != NO_CODE:
-        row = Row(world, strategy, code, inbound.callee, request.seed, now_ms, inbound, sent_to_most(inbound))
+        row = Row(world, strategy, code, routing_number, request.seed, now_ms, inbound, sent_to_most(inbound))
         routes = row.routes(_numbers(row, most_cost_e8))
         refusal = None if routes else _why_none(row, most_cost_e8)
     return Decision(world, request, inbound, refusal, routes, row, income_e8, most_cost_e8, strategy)

@@ -2,12 +2,17 @@
 
 from typing import Final
 
+import msgspec
+
 from router.identify import identify
+from router.routing.attestation import NOT_SIGNED, Level, refuse_why, verified_of, vouched
 from router.routing.model import Inbound, Priced, Request
 from router.routing.numbers import callee_of, caller_of, stopped_by
+from router.routing.portability import FAILED, Ported, must_ask, take_apart
 from router.snapshot.blocks import MOST_DETAIL
 from router.snapshot.code_index import NO_CODE
 from router.snapshot.config import Peer
+from router.snapshot.lookups import Lookup
 from router.snapshot.store import Snapshot
 from schemas.refusals import Refusal
 from tariffs.numbers import NumberError
@@ -17,6 +22,13 @@ SPECIAL_KINDS: Final = frozenset(("premium", "emergency", "short"))
 
 def look_inbound(snapshot: Snapshot, request: Request, now_ms: int) -> Inbound:
     """Who calls and what is known of his call, as far as it was looked at before a refusal."""
+    ported: Ported | None = None
+    said_caller = request.caller
+    if ";" in said_caller:
+        request = request._replace(caller=take_apart(said_caller).dialled)
+    if ";" in request.callee:
+        ported = take_apart(request.callee)
+        request = request._replace(callee=ported.dialled)
     peer, refusal = identify(snapshot, request.remote_address, request.callee)
     caller = caller_of(snapshot.numbers, request, peer)
     if peer is None or refusal is not None:
@@ -25,15 +37,63 @@ def look_inbound(snapshot: Snapshot, request: Request, now_ms: int) -> Inbound:
         callee = callee_of(snapshot.numbers, request, peer)
     except NumberError as error:
         return Inbound(Refusal.BAD_NUMBER, peer, caller.number, detail=str(error)[:MOST_DETAIL])
+    if did := snapshot.config.lookups.did(callee):
+        peer = msgspec.structs.replace(peer, route_class_id=-did)
+    routing_number = _routing_number(request, peer, ported)
     place = snapshot.destinations.find(callee)
     destination_id, kind = snapshot.destination_of[place] if place != NO_CODE else (0, "other")
-    price, refusal = _customer_price(snapshot, peer, callee)
+    by_routing = routing_number and peer.rate_by == "routing"
+    price, refusal = _customer_price(snapshot, peer, routing_number if by_routing else callee)
     if price is not None and kind in SPECIAL_KINDS and not _may_call_special(snapshot, peer, price, place):
         refusal = Refusal.BLOCKED
-    detail = stopped_by(snapshot.numbers, peer, caller, callee, destination_id, now_ms)
-    if detail:
+    attestation: Level = ""
+    if detail := stopped_by(snapshot.numbers, peer, caller, callee, destination_id, now_ms):
         refusal = Refusal.BLOCKED
-    return Inbound(refusal, peer, caller.number, callee, destination_id, price, caller.name, caller.withheld, detail)
+    elif peer.verification != "ignore" or peer.attestation:
+        verified = verified_of(request.asserted, said_caller) if peer.trusted else NOT_SIGNED
+        attestation = vouched(peer, verified)
+        if detail := refuse_why(peer, verified):
+            refusal = Refusal.BLOCKED
+    if refusal is None and _lookup_refuses(snapshot, peer, request):
+        refusal, detail = Refusal.LOOKUP_FAILED, request.dip.words if request.dip else ""
+    return Inbound(
+        refusal, peer, caller.number, callee, destination_id, price, caller.name, caller.withheld, detail,
+        routing_number, attestation,
+    )  # fmt: skip
+
+
+def lookup_of(snapshot: Snapshot, request: Request) -> tuple[Lookup, str] | None:
+    """The look-up that has to be asked before this attempt is decided, and the number; None: there is none."""
+    rules = snapshot.config.lookups
+    if not rules.lookups:
+        return None
+    ported = take_apart(request.callee)
+    request = request._replace(callee=ported.dialled)
+    peer, refusal = identify(snapshot, request.remote_address, request.callee)
+    if peer is None or refusal is not None:
+        return None
+    lookup = rules.lookups.get(peer.lookup_id)
+    if lookup is None:
+        return None
+    try:
+        callee = callee_of(snapshot.numbers, request, peer)
+    except NumberError:
+        return None
+    asked = must_ask(peer, lookup, callee, dipped=ported.dipped) and not rules.did(callee)
+    return (lookup, callee) if asked else None
+
+
+def _routing_number(request: Request, peer: Peer, ported: Ported | None) -> str:
+    """The number that vendors' codes are matched on; empty where it is the number called."""
+    if request.dip is not None:
+        return request.dip.routing_number
+    return ported.routing_number if ported is not None and peer.trust_lrn else ""
+
+
+def _lookup_refuses(snapshot: Snapshot, peer: Peer, request: Request) -> bool:
+    lookup = snapshot.config.lookups.lookups.get(peer.lookup_id)
+    failed = request.dip is not None and request.dip.outcome in FAILED
+    return failed and lookup is not None and lookup.when_failed == "refuse"
 
 
 def _customer_price(snapshot: Snapshot, peer: Peer, callee: str) -> tuple[Priced | None, Refusal | None]:

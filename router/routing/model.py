@@ -7,8 +7,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from numpy.typing import NDArray
 
+from router.routing.attestation import Level
 from router.routing.figures import Figure, Rules, Target
 from router.routing.order import Metric
+from router.routing.portability import Dip
 from router.snapshot.comparable import Terms
 from router.snapshot.config import Peer, RouteClass, RouteEntry
 from router.snapshot.prices import NO_COST
@@ -42,6 +44,7 @@ class Request(NamedTuple):
     caller_name: str = ""
     asserted: str = ""  # the header P-Asserted-Identity
     privacy: str = ""  # the header Privacy
+    dip: Dip | None = None  # what a look-up came to, where one was asked
 
 
 # Of these a decision makes a score: structs, for a named tuple costs three times as much to make.
@@ -152,6 +155,8 @@ class Inbound(NamedTuple):
     caller_name: str = ""  # safe to pass on, or nothing
     withheld: bool = False  # the caller does not want to be shown
     detail: str = ""  # what made the refusal: which rule blocks, what is wrong with the number
+    routing_number: str = ""  # what vendors' codes are matched on, where that is not the callee
+    attestation: Level = ""  # what we vouch for outward: A, B, C, or nothing
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -13,6 +13,8 @@ from router.snapshot.lookups import Lookup
 _GLOBAL: Final = re.compile(r"\+([0-9]{3,15})", re.ASCII)
 _LOCAL: Final = re.compile(r"[0-9]{3,15}", re.ASCII)
 _CONTEXT: Final = re.compile(r"\+([0-9]{1,5})", re.ASCII)
+_PARAMETER: Final = r"[A-Za-z-]{1,32}(=[0-9A-Za-z+.-]{0,64})?"
+_PARAMETERS: Final = re.compile(f"{_PARAMETER}(;{_PARAMETER}){{0,7}}", re.ASCII)
 MOST_DIGITS: Final = 15
 
 Outcome = Literal[
@@ -37,6 +39,11 @@ class Dip(NamedTuple):
     cached: bool = False
     micros: int = 0
 
+    @property
+    def words(self) -> str:
+        """For people: `NPAC: found 12015550000 (cached)`."""
+        return f"{self.lookup}: {self.outcome} {self.routing_number}".rstrip() + (" (cached)" if self.cached else "")
+
 
 class Ported(NamedTuple):
     """The user part of a URI: the number as dialled, the digits of `rn` or nothing, and whether `npdi` is there."""
@@ -47,9 +54,12 @@ class Ported(NamedTuple):
 
 
 def take_apart(user: str) -> Ported:
-    """The parts of a URI's user part. An `rn` that is no number, or is there twice, is none: nothing is repaired."""
+    """The parts of a URI's user part. An `rn` that is no number, or is there twice, is none: nothing is repaired.
+
+    What stands behind the semicolon and is no list of parameters leaves the text whole: then it is no number either.
+    """
     dialled, semicolon, rest = user.partition(";")
-    if not semicolon:
+    if not semicolon or _PARAMETERS.fullmatch(rest) is None:
         return Ported(user, "", dipped=False)
     values: dict[str, list[str]] = {}
     for parameter in rest.split(";"):

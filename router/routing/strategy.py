@@ -34,7 +34,8 @@ _NO_CLASS: Final = HuntingClass(0, "", DEFAULT_ORDER)
 def strategy_of(world: World, peer: Peer, now_ms: int, expected_seconds: int) -> Strategy:
     """The strategy that holds at `now_ms` with this quality, from the snapshot's cache."""
     plans = world.snapshot.plans
-    found: Strategy | None = plans.get(peer.peer_id)
+    mine = (peer.peer_id, peer.route_class_id)  # his class is another where the number leads inward
+    found: Strategy | None = plans.get(mine)
     if found is not None and _holds(found, world, now_ms):
         return found
     # Originators of one company, class and order differ in their terms alone, unless one has a target of his own.
@@ -46,7 +47,7 @@ def strategy_of(world: World, peer: Peer, now_ms: int, expected_seconds: int) ->
         if not peer.target_metric:
             plans[key] = shared
     rate = world.snapshot.config.rates.get(pack.currency, PAR)
-    found = plans[peer.peer_id] = msgspec.structs.replace(
+    found = plans[mine] = msgspec.structs.replace(
         shared,
         terms=terms_of(pack, expected_seconds, rate),
         minimum_margin_e8=exchanged(peer.minimum_margin_e8, rate, up=True),

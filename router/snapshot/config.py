@@ -75,8 +75,8 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     trust_lrn: bool = False
     rate_by: Literal["dialled", "routing"] = "dialled"
     verification: Literal["ignore", "refuse_failed", "require"] = "ignore"
-    least_attestation: str = ""
-    attestation: str = ""
+    least_attestation: Literal["", "A", "B", "C"] = ""
+    attestation: Literal["", "A", "B", "C", "pass"] = ""
     send_routing_number: bool = False
 
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from router.snapshot.arrays import map_arrays
 from router.snapshot.code_index import CodeIndex, build_arrays, sort_codes
-from router.snapshot.config import Config, Peer, RouteClass
+from router.snapshot.config import Config, Peer, RouteClass, RouteEntry
 from router.snapshot.errors import SnapshotError
 from router.snapshot.manifest import ARRAYS, Manifest, read_config_of, read_manifest, read_pointer
 from router.snapshot.matrix import BLOCK_ARRAYS, WORD_BITS
 from router.snapshot.numbers import Numbers, load_numbers
 
+INWARD: Final = "inward"  # the class of numbers that lead to a terminator of ours
 _INDEX: Final = ("codes", "lengths", "parents", "starts", "owners")
 _BELOW: Final = tuple((1 << bit) - 1 for bit in range(WORD_BITS))
 
@@ -109,7 +110,7 @@ def load(directory: Path, name: str, *, checked: bool = False) -> Snapshot:
         originators=tuple(peer for peer in config.peers if peer.originator),
         by_address=by_address,
         by_network=by_network,
-        classes={route_class.route_class_id: route_class for route_class in config.route_classes},
+        classes=_classes(config),
         decks=_customer_decks(manifest, arrays),
         index=index,
         vendors=vendors,
@@ -124,6 +125,14 @@ def load(directory: Path, name: str, *, checked: bool = False) -> Snapshot:
 def newest(directory: Path, now_ms: int) -> str:
     """The name of the generation in force, or an empty text. Raises SnapshotError for a pointer that cannot be read."""
     return read_pointer(directory).at(now_ms)
+
+
+def _classes(config: Config) -> dict[int, RouteClass]:
+    """The route classes by id, and one of its own for each terminator that numbers lead to: minus its peer's id."""
+    found = {route_class.route_class_id: route_class for route_class in config.route_classes}
+    for peer_id in set(config.lookups.dids.values()):
+        found[-peer_id] = RouteClass(-peer_id, INWARD, (RouteEntry(peer_id, 1, enabled=True),))
+    return found
 
 
 def _by_host(config: Config) -> tuple[dict[Address, tuple[Peer, ...]], tuple[tuple[Network, Peer], ...]]:

@@ -9,7 +9,7 @@ CREATE TABLE lookups (
     url            text NOT NULL CHECK (url ~ '^https?://[!-~]+$' AND url ~ '^[^{}]*\{number\}[^{}]*$' AND length(url) <= 512),
     answer_field   text NOT NULL CHECK (answer_field ~ '^[A-Za-z0-9_]{1,32}(\.[A-Za-z0-9_]{1,32}){0,4}$'),
     codes          text[] NOT NULL DEFAULT '{}',   -- only numbers under these codes are asked; none: all
-    timeout_ms     int NOT NULL DEFAULT 300 CHECK (timeout_ms BETWEEN 10 AND 1500),
+    timeout_ms     int NOT NULL DEFAULT 300 CHECK (timeout_ms BETWEEN 10 AND 800),
     cache_seconds  int NOT NULL DEFAULT 3600 CHECK (cache_seconds BETWEEN 0 AND 604800),
     max_parallel   int NOT NULL DEFAULT 50 CHECK (max_parallel BETWEEN 1 AND 1000),
     when_failed    text NOT NULL DEFAULT 'route' CHECK (when_failed IN ('route', 'refuse')),
@@ -38,7 +38,7 @@ END $$;
 CREATE TRIGGER dids_lead_to_terminators BEFORE INSERT OR UPDATE ON dids FOR EACH ROW EXECUTE FUNCTION check_did();
 
 -- trust_lrn: rn= and npdi of this originator's requests are believed. rate_by: which number his price is looked up for.
--- verification: what is asked of the caller id's signature, as Asterisk or the peer's own element has verified it.
+-- verification: what is asked of the caller id's signature, as the element of a trusted peer has verified it (verstat).
 -- attestation: what we vouch for on the outgoing leg (RFC 8588); 'pass': what was verified.
 -- send_routing_number: a terminator that wants ;rn= and ;npdi.
 ALTER TABLE peers
@@ -54,6 +54,7 @@ ALTER TABLE peers
                                 AND least_attestation = '' AND attestation = '')
     ),
     ADD CONSTRAINT peers_routing_number_role CHECK (role = 'terminator' OR NOT send_routing_number),
+    ADD CONSTRAINT peers_verification_trusted CHECK (trusted OR verification = 'ignore'),
     ADD CONSTRAINT peers_attestation_asked CHECK (least_attestation = '' OR verification = 'require');
 
 DO $$

@@ -20,7 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.Response]]
 def lookup(**changes: Any) -> Lookup:
     values: dict[str, Any] = {
         "lookup_id": 1, "name": "npac", "kind": "lrn", "url": "http://127.0.0.1:1/{number}", "answer_field": "lrn",
-        "codes": (), "timeout_ms": 1500, "cache_seconds": 60, "max_parallel": 4, "when_failed": "route", **changes,
+        "codes": (), "timeout_ms": 800, "cache_seconds": 60, "max_parallel": 4, "when_failed": "route", **changes,
     }  # fmt: skip
     return Lookup(**values)
 

@@ -24,7 +24,7 @@ companies:
     accounts: [{name: C, kind: customer, currency: USD}, {name: V, kind: vendor, currency: USD}]
     peers:
       - {name: acme, role: originator, host: 192.0.2.10, pack: P, route_class: All, lookup: NPAC, rate_by: routing,
-         trust_lrn: true, verification: require, least_attestation: B, attestation: pass}
+         trust_lrn: true, trusted: true, verification: require, least_attestation: B, attestation: pass}
       - {name: our-pbx, role: terminator, host: 192.0.2.20, pack: P, send_routing_number: true}
 """
 
@@ -71,6 +71,7 @@ def test_a_change_moves_the_generation(postgres_dsn: str, tmp_path: Path) -> Non
         ("{number}\", answer_field: data", "x\", answer_field: data", r"lookups\[0\].url"),
         ("send_routing_number: true", "trust_lrn: true", "trust_lrn True: is for peers that are originator"),
         ("verification: require", "verification: ignore", "goes with verification require"),
+        ("trusted: true, ", "", "of a peer that is trusted"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_named(postgres_dsn: str, tmp_path: Path, was: str, becomes: str, error: str) -> None:
