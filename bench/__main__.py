@@ -18,6 +18,7 @@ ROWS: Final = {
     "P4": "bench.p4_rating",
     "P5": "bench.p5_stream",
     "P6": "bench.p6_freshness",
+    "P8": "bench.p8_deck_live",
     "P10": "bench.p10_memory",
     "NUMBERS": "bench.numbers",
     "CHAIN": "bench.chain",

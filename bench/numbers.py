@@ -66,7 +66,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
 
 def _rules(plain: store.Snapshot, numbers: NumberSet) -> dict[str, Numbers]:
     customer = CUSTOMER_ID
-    vendors = [peer.peer_id for peer in plain.matrix.vendors]
+    vendors = [peer.peer_id for peer in plain.vendors]
     inward = tuple(Translation(customer, "callee", pattern, "+") for pattern in ("^011", "^0011", "^810"))
     outward = tuple(
         Translation(vendor, field, "^", "+")

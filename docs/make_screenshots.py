@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/images from a running stack: three pages, dark and light, each under 300 kB.
+"""Takes the pictures of docs/images from a running stack: four pages, dark and light, each under 300 kB.
 
     STREAMCO_LOGIN=admin STREAMCO_PASSWORD=… .venv/bin/python docs/make_screenshots.py [FOLDER]
 
@@ -44,6 +44,10 @@ def main() -> int:
                 page.wait_for_selector(".card-value, .ag-row, .lanes", timeout=20_000)
                 page.wait_for_timeout(SETTLE_MS)
                 _take(page, folder / f"{name}-{scheme}.png")
+            page.click("#check-now")
+            page.wait_for_selector("#call-candidates .ag-row", timeout=20_000)
+            page.wait_for_timeout(SETTLE_MS)
+            _take(page, folder / f"check-{scheme}.png")
         browser.close()
     return 0
 

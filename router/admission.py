@@ -9,6 +9,7 @@ import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from router.answer import Answer
+from router.full_limits import STATEMENT, Full, full_of
 from router.overload import Line
 from router.routing import Decision
 from router.routing.limits import call_limits
@@ -85,6 +86,12 @@ class Admission:
         async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
             cursor = await connection.execute("SELECT name FROM nodes WHERE disk_low_since IS NOT NULL")
             return frozenset(row[0] for row in await cursor.fetchall())
+
+    async def full_limits(self) -> Full:
+        """The vendors' limits without room, by node. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
+        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
+            cursor = await connection.execute(STATEMENT)
+            return full_of(await cursor.fetchall())
 
     async def ask(self, decision: Decision, facts: Facts, call_id: str, started_at_ms: int) -> Answer:
         """The answer to a routed call: admitted with its longest length, or refused. Never raises for the database."""

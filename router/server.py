@@ -17,14 +17,16 @@ from router.admission import Admission
 from router.agi import AgiApplication, AgiError, AgiRequest
 from router.answer import Answer, Attempt, call_facts, routed_event, variables
 from router.disks import Disks
+from router.full_limits import FullLimits
 from router.holder import SnapshotHolder
 from router.quality_reader import QualityReader
-from router.routing import Request, World, decide, seed_of
+from router.routing import Decision, Request, World, decide, seed_of
 from router.settings import RouterSettings
 from router.shed import Shedder
 from router.spool import Spool
 from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, AGI_SCRIPT
 from schemas.ids import IdError, check_call_id, node_of
+from schemas.refusals import Refusal
 from sinks.beat import send_beat
 
 log = structlog.get_logger(__name__)
@@ -41,6 +43,7 @@ class Router:
         self._settings = settings
         self._admission = Admission(settings)
         self._disks = Disks(settings, self._admission.low_disks)
+        self._full = FullLimits(self._admission.full_limits)
         self._snapshots = SnapshotHolder(settings.snapshot)
         self._quality = QualityReader(settings.kafka)
         self._spool = Spool(settings.spool, settings.kafka, settings.spool_limit)
@@ -69,7 +72,7 @@ class Router:
         log.info("router listens", host=settings.host, port=settings.port)
         background = [
             asyncio.create_task(work)
-            for work in (self._snapshots.run(), self._disks.run(), self._beat(application, shedder))
+            for work in (self._snapshots.run(), self._disks.run(), self._full.run(), self._beat(application, shedder))
         ]
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -116,6 +119,10 @@ class Router:
         """What others have to be asked before the decision, each within its own time; nobody is."""
         return asked
 
+    def _decide(self, world: World, asked: Request) -> Decision:
+        now_ms, seconds = time.time_ns() // 1_000_000, self._settings.snapshot.expected_call_seconds
+        return decide(world, asked, now_ms, expected_seconds=seconds)
+
     async def route(self, request: AgiRequest) -> None:
         """One call: decide, admit, answer by variables, and let the decision be known."""
         call_id, asked, started_at_ms = read_request(request)
@@ -125,12 +132,10 @@ class Router:
             # No DECISION is set: the dialplan refuses the call as ROUTER UNAVAILABLE and journals it.
             raise AgiError("no snapshot yet")
         before_ns = time.perf_counter_ns()
-        decision = decide(
-            World(snapshot, self._quality.current),
-            asked,
-            time.time_ns() // 1_000_000,
-            expected_seconds=self._settings.snapshot.expected_call_seconds,
-        )
+        decision = self._decide(World(snapshot, self._quality.current, self._full.of(node_of(call_id))), asked)
+        if decision.refusal is Refusal.LIMIT:
+            # Which are full was known a second ago: before nothing is tried, Asterisk has the word.
+            decision = self._decide(World(snapshot, self._quality.current), asked)
         micros = (time.perf_counter_ns() - before_ns) // 1000
         facts = call_facts(decision)
         refusal = decision.refusal or self._disks.refusal(node_of(call_id))

@@ -76,6 +76,7 @@ class Verdict(StrEnum):
     NOT_ACTIVE = "NOT ACTIVE"  # the entry: before its first moment, or after its last
     CLASS_NOT_ACTIVE = "CLASS NOT ACTIVE"
     OUTSIDE_TIMETABLE = "OUTSIDE TIMETABLE"  # of the class or of the entry
+    BLOCKED_BY_CONTROL = "BLOCKED BY CONTROL"  # a controller found its quality too bad
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is

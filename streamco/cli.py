@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 from streamco.audit_cli import audit
+from streamco.controls_cli import controls
 from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
@@ -70,6 +71,7 @@ def commands() -> None:
 
 
 commands.add_command(audit)
+commands.add_command(controls)
 commands.add_command(dead_letters)
 commands.add_command(metrics)
 commands.add_command(load_pool)

@@ -1,7 +1,8 @@
 """Writes a World into PostgreSQL: by name, in an order in which everything finds what it refers to, idempotent.
 
-Only what differs is written. Nothing is deleted but entries of route classes and nodes of peers that the world lists
-anew. Accounts keep company, kind and currency, packs their currency, peers their role: money refers to them.
+Only what differs is written. Nothing is deleted but entries of route classes, nodes and code limits of peers that the
+world lists anew. Accounts keep company, kind and currency, packs their currency, peers their role: money refers to
+them.
 """
 
 import ipaddress
@@ -10,6 +11,8 @@ from typing import Any
 from psycopg import sql
 
 from configuration.world.apply_classes import put_classes, put_entries, put_rates
+from configuration.world.code_limits import put_code_limits
+from configuration.world.controls import put_controls
 from configuration.world.countries import destinations
 from configuration.world.database import Connection
 from configuration.world.model import Account, Company, Peer, World
@@ -35,6 +38,7 @@ def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
         put_entries(tables, f"route_classes[{index}]", route_class)
     put_pools(tables, world)
     put_number_rules(tables, world)
+    put_controls(tables, world.termination_controls, world.origination_controls)
     return tables.written, tables.errors
 
 
@@ -124,6 +128,7 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
     peer_id = tables.put(path, "peers", values, ("company_id", "role"))
     if peer_id is not None:
         _put_nodes(tables, path, peer_id, {node_id for node_id in node_ids if node_id is not None})
+        put_code_limits(tables, path, peer_id, peer.code_limits)
 
 
 def _account_of(tables: Tables, path: str, company_id: int, peer: Peer) -> int | None:

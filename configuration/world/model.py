@@ -22,6 +22,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, model_validator
 
 from configuration.world.classes import Entry, ExchangeRate, HuntingClass, Ordered, RouteClass
+from configuration.world.code_limits import CodeLimit, twice
+from configuration.world.controls import OriginationControl, TerminationControl
 from configuration.world.number_model import Blocks, PeerNumbers
 from configuration.world.parts import (
     Amount,
@@ -115,6 +117,7 @@ class Peer(Ordered, PeerNumbers):
     nodes: tuple[NodeName, ...] = ()
     max_concurrent: Annotated[Whole, Field(ge=0, le=100_000)] = 0
     max_cps: Annotated[Whole, Field(ge=0, le=10_000)] = 0
+    code_limits: tuple[CodeLimit, ...] = ()
     max_call_seconds: Annotated[Whole, Field(ge=1, le=86_400)] = 14_400
     profit: Literal["profit_only", "no_losses", "allow_losses"] = "no_losses"
     minimum_margin: Margin = Decimal(0)
@@ -158,6 +161,8 @@ class Peer(Ordered, PeerNumbers):
         if self.role == "terminator" and (self.country_code or self.anonymous != "allow"):
             field = "country_code" if self.country_code else "anonymous"
             raise ValueError(f"{field} {getattr(self, field)!r}: only an originator has one")
+        if code := twice(self.code_limits):
+            raise ValueError(f"code_limits: code {code!r} is there twice")
         return self
 
 
@@ -184,6 +189,8 @@ class World(Part):
     companies: tuple[Company, ...] = ()
     pools: tuple[Name, ...] = ()
     blocks: Blocks | None = None  # of all calls
+    termination_controls: tuple[TerminationControl, ...] = ()
+    origination_controls: tuple[OriginationControl, ...] = ()
 
     @model_validator(mode="after")
     def _once(self, _info: ValidationInfo) -> Self:
@@ -199,6 +206,8 @@ class World(Part):
         named += [("accounts", account.name) for company in self.companies for account in company.accounts]
         peers = [peer for company in self.companies for peer in company.peers]
         named += [("peers", peer.name) for peer in peers] + [("endpoints", peer.endpoint) for peer in peers]
+        named += [("termination_controls", control.name) for control in self.termination_controls]
+        named += [("origination_controls", control.name) for control in self.origination_controls]
         twice = sorted(
             f"{what}: {name!r} is there twice" for (what, name), times in Counter(named).items() if times > 1
         )

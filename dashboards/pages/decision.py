@@ -15,6 +15,9 @@ from schemas.refusals import Verdict
 _TAKEN: Final = {"taken": "params.value === 'TAKEN'", "dim": "params.value !== 'TAKEN'"}
 
 
+_COMPARED: Final = "per minute of a call of the expected length, in the system's currency where rates are known"
+
+
 def decided(decision: CallRouted) -> str:
     """When, on which configuration, how fast; what was sold and held, or why it was refused."""
     when = moment(decision.routed_at_ms)
@@ -39,9 +42,9 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
         column("priority", "Priority", width=84, kind="number"),
         column("code", "Code", width=96, kind="number"),
         column("price", "Price /min", width=110, kind="number"),
-        column("cost", "Compared at", width=116, kind="number", headerTooltip="per minute, at the expected duration"),
-        column("margin", "Margin /min", width=116, kind="number"),
         column("currency", "", width=58),
+        column("cost", "Compared at", width=116, kind="number", headerTooltip=_COMPARED),
+        column("margin", "Margin /min", width=116, kind="number", headerTooltip=_COMPARED),
         column("compared", "Compared by", width=200, flex=2, minWidth=120, tooltipField="compared"),
     ]
     rows = [

@@ -69,7 +69,9 @@ def _verdict(
     sent = row.sent(number)
     if not isinstance(sent, Sent):
         return sent.verdict, sent.detail
-    return (Verdict.LIMIT if decision.world.full and row.is_full(number) else Verdict.SURPLUS), ""
+    if not decision.world.full or not row.is_full(number):
+        return Verdict.SURPLUS, ""
+    return Verdict.BLOCKED_BY_CONTROL if row.is_held(number) else Verdict.LIMIT, ""
 
 
 def _candidate_order(candidate: Candidate) -> tuple[bool, int, int, int, str]:

@@ -6,7 +6,7 @@ import msgspec
 import numpy
 from numpy.typing import NDArray
 
-from router.routing.limit_keys import code_key, peer_key, route_key
+from router.routing.limit_keys import code_key, held_key, peer_key, route_key
 from router.routing.limits import limits_of
 from router.routing.model import Inbound, Priced, Route, Sent, Strategy, World
 from router.routing.numbers import NotSent, to_send
@@ -124,7 +124,15 @@ class Row(msgspec.Struct, frozen=True):
         if peer_key(peer_id) in full or route_key(placed.route_class.route_class_id, peer_id) in full:
             return True
         code = limits_of(self.world.snapshot).of_code(peer_id, self.callee)
-        return code is not None and code_key(peer_id, code.code) in full
+        return (code is not None and code_key(peer_id, code.code) in full) or self.is_held(number)
+
+    def is_held(self, number: int) -> bool:
+        """Whether a controller blocks the vendor, or its code."""
+        if not self.world.snapshot.config.control_blocks:
+            return False
+        full, peer_id = self.world.full, self.strategy.plan.placed[number].entry.peer_id
+        price = self.price(number)
+        return held_key(peer_id) in full or (price is not None and held_key(peer_id, price.code) in full)
 
     def _cells(self, matrix: VendorMatrix, values: Any) -> NDArray[Any]:
         width = len(matrix.vendors)

@@ -12,7 +12,7 @@ Rate = tuple[int, int]  # so many units of the comparable currency for so many o
 PAR: Final[Rate] = (1, 1)
 
 
-class Pack(msgspec.Struct, frozen=True):
+class Pack(msgspec.Struct, frozen=True, gc=False):
     """A billing pack: how a duration becomes money."""
 
     pack_id: int
@@ -26,7 +26,7 @@ class Pack(msgspec.Struct, frozen=True):
     allow_free_codes: bool
 
 
-class Account(msgspec.Struct, frozen=True):
+class Account(msgspec.Struct, frozen=True, gc=False):
     """An account, without its balance: that is asked at admission."""
 
     account_id: int
@@ -34,7 +34,7 @@ class Account(msgspec.Struct, frozen=True):
     allow_when_database_away: bool
 
 
-class Peer(msgspec.Struct, frozen=True):
+class Peer(msgspec.Struct, frozen=True, gc=False):
     """An originator or a terminator. `enabled` only if its company is, too. `host` may be a network."""
 
     peer_id: int
@@ -72,7 +72,7 @@ class Peer(msgspec.Struct, frozen=True):
     target_value_e2: int = 0  # percent, of acd seconds, in hundredths
 
 
-class RouteEntry(msgspec.Struct, frozen=True):
+class RouteEntry(msgspec.Struct, frozen=True, gc=False):
     """A terminator in a route class, and what that route gives its calls; lower priorities are tried first.
 
     Moments: 0 is none. `timetable` as routing.timetable reads it, in the class's time zone; empty: always.
@@ -92,7 +92,7 @@ class RouteEntry(msgspec.Struct, frozen=True):
     huntstop: bool = False
 
 
-class RouteClass(msgspec.Struct, frozen=True):
+class RouteClass(msgspec.Struct, frozen=True, gc=False):
     """A named list of terminators, and the class that is fallen back to behind it."""
 
     route_class_id: int
@@ -105,7 +105,7 @@ class RouteClass(msgspec.Struct, frozen=True):
     time_zone: str = "UTC"
 
 
-class HuntingClass(msgspec.Struct, frozen=True):
+class HuntingClass(msgspec.Struct, frozen=True, gc=False):
     """How routes are ordered: `order_by` as routing.order reads it."""
 
     hunting_class_id: int
@@ -115,7 +115,7 @@ class HuntingClass(msgspec.Struct, frozen=True):
     quality_max_age_seconds: int = 900
 
 
-class ExchangeRate(msgspec.Struct, frozen=True):
+class ExchangeRate(msgspec.Struct, frozen=True, gc=False):
     """What a currency is in the system's, from a moment on."""
 
     currency: str
@@ -123,7 +123,7 @@ class ExchangeRate(msgspec.Struct, frozen=True):
     rate: Rate
 
 
-class Destination(msgspec.Struct, frozen=True):
+class Destination(msgspec.Struct, frozen=True, gc=False):
     """What a code is, for the kinds that need leave."""
 
     destination_id: int
@@ -131,7 +131,7 @@ class Destination(msgspec.Struct, frozen=True):
     kind: str
 
 
-class CodeLimit(msgspec.Struct, frozen=True):
+class CodeLimit(msgspec.Struct, frozen=True, gc=False):
     """What a peer may carry of the numbers that begin with a code, where that is the longest of his; 0: no limit."""
 
     peer_id: int
@@ -140,7 +140,19 @@ class CodeLimit(msgspec.Struct, frozen=True):
     max_cps: int
 
 
-class Config(msgspec.Struct, frozen=True):
+class ControlBlock(msgspec.Struct, frozen=True, gc=False):
+    """What a controller holds in force against a peer, or one code of a vendor; until its moment, 0: until released."""
+
+    action_id: str
+    control: str
+    peer_id: int
+    code: str
+    action: Literal["block", "demote", "cap"]
+    cap_concurrent: int
+    until_ms: int
+
+
+class Config(msgspec.Struct, frozen=True, gc=False):
     """Everything but prices. `decks` are (deck_id, version) as they were read.
 
     `rates`: what a currency is in the system's, in force at `taken_at_ms`, and the system's own; where it lacks one,
@@ -162,6 +174,4 @@ class Config(msgspec.Struct, frozen=True):
     exchange_rates: tuple[ExchangeRate, ...] = ()
     rates: dict[str, Rate] = {}
     code_limits: tuple[CodeLimit, ...] = ()
-
-
-CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)
+    control_blocks: tuple[ControlBlock, ...] = ()

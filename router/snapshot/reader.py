@@ -13,6 +13,7 @@ from router.snapshot.config import (
     Account,
     CodeLimit,
     Config,
+    ControlBlock,
     Destination,
     ExchangeRate,
     HuntingClass,
@@ -77,6 +78,11 @@ _RATES: Final = """
 _PRIORITIES: Final = "SELECT price_id, priority FROM prices WHERE priority <> 0 LIMIT %s"
 _MOST_PRIORITIES: Final = 100_000
 _DESTINATIONS: Final = "SELECT destination_id, code, kind FROM destinations ORDER BY code"
+_CONTROL_BLOCKS: Final = """
+    SELECT action_id, control, peer_id, code, action, coalesce(cap_concurrent, 0),
+           coalesce((extract(epoch FROM until) * 1000)::bigint, 0)
+    FROM control_actions WHERE released_at IS NULL AND (until IS NULL OR until > now()) ORDER BY since, action_id
+"""
 _CODE_LIMITS: Final = "SELECT peer_id, code, max_concurrent, max_cps FROM code_limits ORDER BY peer_id, code"
 _DECKS: Final = "SELECT deck_id, version FROM decks ORDER BY deck_id"
 _PRICES: Final = """
@@ -116,6 +122,7 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
             for currency, effective_ms, rate in connection.execute(_RATES)
         ),
         code_limits=tuple(CodeLimit(*row) for row in connection.execute(_CODE_LIMITS)),
+        control_blocks=tuple(ControlBlock(*row) for row in connection.execute(_CONTROL_BLOCKS)),
     )
 
 

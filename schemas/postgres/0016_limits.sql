@@ -97,9 +97,6 @@ DECLARE
     covered int := first_seconds;
     by_money boolean;
     is_prepaid boolean;
-    counter limit_counters;
-    seconds bigint[] := '{}';
-    in_seconds int[] := '{}';
 BEGIN
     SELECT balance + credit_limit - held, hold, payment = 'prepaid' INTO free, by_money, is_prepaid
     FROM account_balances JOIN accounts USING (account_id)
@@ -147,35 +144,32 @@ BEGIN
         SELECT NULL, 0, 86400, 0, 0 INTO free, held_amount, covered, the_price, the_fee;
     END IF;
     FOR place IN 1 .. cardinality(the_keys) LOOP  -- sorted by whoever asks: everybody locks in one order
-        SELECT * INTO counter FROM limit_counters WHERE limit_key = the_keys[place] FOR NO KEY UPDATE;
-        IF NOT FOUND THEN
+        LOOP
+            -- Nodes' clocks differ a little: a call from an earlier second counts in the newest. A counter far in the future
+            -- is the trace of a clock that was wrong, and starts anew.
+            UPDATE limit_counters
+            SET concurrent = concurrent + 1,
+                second = CASE WHEN second NOT BETWEEN this_second AND this_second + 5 THEN this_second ELSE second END,
+                in_second = CASE WHEN second NOT BETWEEN this_second AND this_second + 5 THEN 1 ELSE in_second + 1 END
+            WHERE limit_key = the_keys[place]
+              AND (concurrent_limits[place] = 0 OR concurrent < concurrent_limits[place])
+              AND (cps_limits[place] = 0 OR in_second < cps_limits[place]
+                   OR second NOT BETWEEN this_second AND this_second + 5);
+            EXIT WHEN FOUND;
             INSERT INTO limit_counters (limit_key) VALUES (the_keys[place]) ON CONFLICT DO NOTHING;
-            SELECT * INTO counter FROM limit_counters WHERE limit_key = the_keys[place] FOR NO KEY UPDATE;
-        END IF;
-        -- Nodes' clocks differ a little: a call from an earlier second counts in the newest. A counter far in the future is
-        -- the trace of a clock that was wrong, and starts anew.
-        IF this_second > counter.second OR counter.second > this_second + 5 THEN
-            counter.second := this_second;
-            counter.in_second := 0;
-        END IF;
-        IF (concurrent_limits[place] > 0 AND counter.concurrent >= concurrent_limits[place])
-           OR (cps_limits[place] > 0 AND counter.in_second >= cps_limits[place]) THEN
-            outcome := 'LIMIT';
-            RETURN;
-        END IF;
-        seconds := seconds || counter.second;
-        in_seconds := in_seconds || counter.in_second;
+            IF NOT FOUND THEN  -- it was there, and is full
+                UPDATE limit_counters SET concurrent = concurrent - 1, in_second = in_second - 1
+                WHERE limit_key = ANY (the_keys[:place - 1]);
+                outcome := 'LIMIT';
+                RETURN;
+            END IF;
+        END LOOP;
     END LOOP;
     UPDATE account_balances SET held = held + held_amount WHERE account_id = the_account AND held_amount > 0;
     INSERT INTO holds (call_id, node, peer_id, account_id, amount, covered_seconds, quantum_seconds, price, connect_fee,
                        minimum_seconds, increment_seconds, rounding_decimals, admitted_at, expires_at, limit_keys)
     VALUES (the_call, the_node, the_peer, the_account, held_amount, covered, further_seconds, the_price, the_fee,
             the_minimum, the_increment, the_decimals, call_start, expires, the_keys);
-    FOR place IN 1 .. cardinality(the_keys) LOOP
-        UPDATE limit_counters
-        SET concurrent = concurrent + 1, second = seconds[place], in_second = in_seconds[place] + 1
-        WHERE limit_key = the_keys[place];
-    END LOOP;
     outcome := 'ADMITTED';
 END $$;
 
@@ -400,8 +394,10 @@ BEGIN
         )
     ), wanted AS (
         SELECT limits.limit_key, nullif(max_concurrent, 0) AS concurrent_limit, nullif(max_cps, 0) AS cps_limit,
-               -- What is not reported may be as it was.
-               coalesce(concurrent, own.concurrent_held, 0) AS concurrent, coalesce(cps, own.cps_held, 0) AS cps,
+               -- What is not reported may be as it was. Of a node that was forgotten all has lapsed but the calls that go on.
+               CASE WHEN own.node IS NULL THEN coalesce(reported.used, 0)
+                    ELSE coalesce(concurrent, own.concurrent_held, 0) END AS concurrent,
+               CASE WHEN own.node IS NULL THEN 0 ELSE coalesce(cps, own.cps_held, 0) END AS cps,
                coalesce(reported.used, 0) AS used,
                coalesce(reported.concurrent_wanted, 0) AS concurrent_wanted,
                coalesce(reported.cps_wanted, 0) AS cps_wanted, coalesce(reported.refused, 0) AS refused

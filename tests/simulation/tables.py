@@ -186,6 +186,8 @@ class Tables:
             if second > counter.second or counter.second > second + 5:
                 counter = counter._replace(second=second, in_second=0)
             if (0 < most_calls <= counter.concurrent) or (0 < most_cps <= counter.in_second):
+                for other, one in counted.items():
+                    self.counters[other] = one._replace(concurrent=one.concurrent - 1, in_second=one.in_second - 1)
                 return "LIMIT", free if account.by_money else None, hold.amount_micros
             counted[key] = counter._replace(concurrent=counter.concurrent + 1, in_second=counter.in_second + 1)
         self.hold_more(hold.account_id, hold.amount_micros)

@@ -3,13 +3,19 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from click.testing import CliRunner
+from made_traffic import Try, insert, make_call
 
 from configuration.world import load, load_deck
+from dashboards import users
+from dashboards.api_tokens import user_of_token
+from schemas.connections import ClickHouse
+from schemas.events import decode_event
 from streamco.cli import commands
 
 pytestmark = pytest.mark.servers
@@ -48,21 +54,9 @@ def test_the_answer_comes_in_words_then_in_figures(tmp_path: Path, loaded: str) 
     assert "Sold at 0.029000 USD a minute (code 447), route class Standard." in done.stdout
     assert "+447700900123 (asked) → 447700900123 (billed as)" in done.stdout
     head, row = lines[-2:]
-    assert head.split() == [
-        "route",
-        "vendor",
-        "verdict",
-        "prio",
-        "code",
-        "price",
-        "compared",
-        "at",
-        "margin",
-        "cur",
-        "why",
-    ]
+    assert " ".join(head.split()) == ("route vendor verdict prio code price cur compared at margin why compared by")
     # 0.0205 a minute and a connect fee of 0.001 over the expected 180 s: 0.0625 / 3.
-    assert row.split()[:8] == ["1", "voicebridge", "TAKEN", "1", "447", "0.020500", "0.020833", "0.008167"]
+    assert row.split()[:8] == ["1", "voicebridge", "TAKEN", "1", "447", "0.020500", "USD", "0.020833"]
 
 
 def test_another_moment_has_the_prices_of_that_moment(tmp_path: Path, loaded: str) -> None:
@@ -79,7 +73,7 @@ def test_the_json_has_the_names_of_a_stored_decision(tmp_path: Path, loaded: str
 
     answer = json.loads(ask(tmp_path, loaded, "--json", "--node", "ast1").stdout)
     assert set(answer["decision"]) == {*CallRouted.__struct_fields__, "type"}
-    assert set(answer["decision"]["candidates"][0]) == set(Candidate.__struct_fields__)
+    assert set(answer["decision"]["candidates"][0]) <= set(Candidate.__struct_fields__)
     assert (answer["decision"]["call_id"], answer["decision"]["node"], answer["identified"]) == ("", "ast1", "acme")
 
 
@@ -124,3 +118,49 @@ def test_without_a_database_it_says_so(tmp_path: Path) -> None:
     done = run(tmp_path, "postgresql://127.0.0.1:1999/none", "why", "ast1-1-1")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "must be NODE-EPOCH-SECONDS.SEQUENCE" in done.stderr
+
+
+def test_why_shows_the_stored_decision(tmp_path: Path, postgres_dsn: str, clickhouse: ClickHouse) -> None:
+    call = make_call(1, 1_795_000_000_000, [Try(11, "ANSWER", 16, 200, talk_ms=61_000)])
+    insert(clickhouse, [call])
+    environment = {
+        "STREAMCO_HOME": str(tmp_path / "home"),
+        "STREAMCO_POSTGRES_DSN": postgres_dsn,
+        "STREAMCO_CLICKHOUSE_URL": clickhouse.url,
+        "STREAMCO_CLICKHOUSE_USER": clickhouse.user,
+        "STREAMCO_CLICKHOUSE_PASSWORD": clickhouse.password.get_secret_value(),
+        "STREAMCO_CLICKHOUSE_DATABASE": clickhouse.database,
+    }
+    shown = CliRunner().invoke(commands, ["why", call.call_id], env=environment)
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout.startswith("Goes to danube at 0.020110 USD. 2 vendors not taken: 2 no profit.")
+    assert "configuration 7" in shown.stdout
+    as_json = CliRunner().invoke(commands, ["why", "--json", call.call_id], env=environment)
+    assert decode_event(as_json.stdout.encode()) == call.decision
+    missing = CliRunner().invoke(commands, ["why", "sim1-1795000000-1795000000.999"], env=environment)
+    assert (missing.exit_code, "no decision is stored" in missing.stderr) == (1, True)
+
+
+def test_a_token_is_given_shown_once_and_ended(tmp_path: Path, postgres_dsn: str) -> None:
+    environment = {"STREAMCO_HOME": str(tmp_path / "home"), "STREAMCO_POSTGRES_DSN": postgres_dsn}
+    with psycopg.connect(postgres_dsn) as connection:
+        users.add_user(connection, "noc", "correct horse battery", "noc")
+    made = CliRunner().invoke(commands, ["api-token", "noc", "monitoring", "--days", "7"], env=environment)
+    token = made.stdout.split()[1]
+    with psycopg.connect(postgres_dsn) as connection:
+        found = user_of_token(connection, token, datetime.now(UTC))
+        assert found is not None
+        assert found.login == "noc"
+        assert user_of_token(connection, token, datetime.now(UTC) + timedelta(days=8)) is None
+        stored = connection.execute("SELECT token_hash::text FROM api_tokens").fetchall()
+        assert token not in str(stored)
+    for arguments, said in (
+        (["nobody", "x"], "login 'nobody': there is no such user"),
+        (["noc", "x", "--end"], "has no token of that name"),
+        (["noc", "a\nb"], "must be 1 to 64 characters"),
+    ):
+        refused = CliRunner().invoke(commands, ["api-token", *arguments], env=environment)
+        assert (refused.exit_code, said in refused.stderr) == (1, True), refused.stderr
+    assert CliRunner().invoke(commands, ["api-token", "noc", "monitoring", "--end"], env=environment).exit_code == 0
+    with psycopg.connect(postgres_dsn) as connection:
+        assert user_of_token(connection, token, datetime.now(UTC)) is None

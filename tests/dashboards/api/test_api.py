@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from check_world import load_check_world
 from flask.testing import FlaskClient
+from made_traffic import Try, insert, make_call
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
@@ -20,7 +21,7 @@ from dashboards.web import Web
 from router.check import CheckSettings
 from router.settings import SnapshotSettings
 from schemas.connections import ClickHouse, Kafka, Postgres
-from schemas.events import CallRouted
+from schemas.events import CallRouted, decode_event
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -31,17 +32,21 @@ CALL = "ast1-1795609861-1795609900.1"
 class Api:
     """The API as a client sees it."""
 
-    def __init__(self, postgres: Postgres, directory: Path, per_minute: int = 1000) -> None:
+    def __init__(
+        self, postgres: Postgres, directory: Path, per_minute: int = 1000, clickhouse: ClickHouse | None = None
+    ) -> None:
         self.dsn = postgres.dsn.get_secret_value()
         self.directory = directory
         self.now = NOW
+        live = SnapshotSettings(postgres=postgres, directory=directory / "live")
         settings = DashboardsSettings(
-            postgres=postgres, kafka=Kafka(bootstrap="127.0.0.1:9"), clickhouse=ClickHouse(url="http://127.0.0.1:9"),
-            secret_key=SecretStr("k" * 32), api_requests_per_minute=per_minute,
-            check=CheckSettings(
-                live=SnapshotSettings(postgres=postgres, directory=directory / "live"), directory=directory / "check"
-            ),
-        )  # fmt: skip
+            postgres=postgres,
+            kafka=Kafka(bootstrap="127.0.0.1:9"),
+            clickhouse=clickhouse or ClickHouse(url="http://127.0.0.1:9"),
+            secret_key=SecretStr("k" * 32),
+            api_requests_per_minute=per_minute,
+            check=CheckSettings(live=live, directory=directory / "check"),
+        )
         self.web = Web(settings, lambda: self.now)
         self.client: FlaskClient = self.web.server.test_client()
         with psycopg.connect(self.dsn) as connection:
@@ -220,7 +225,7 @@ def test_the_document_describes_what_is_there(api: Api) -> None:
     assert {"200", "401", "403", "422", "429", "503"} <= set(asked["responses"])
     schemas = document["components"]["schemas"]
     assert set(schemas["Checked"]["properties"]) == {
-        "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "steps", "decision",
+        "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "quality", "limits", "steps", "decision",
     }  # fmt: skip
     assert {"CallRouted", "Candidate", "Problem"} <= set(schemas)
     references = set(_references(document))
@@ -239,3 +244,14 @@ def _references(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for one in value:
             yield from _references(one)
+
+
+def test_a_stored_decision_comes_whole(postgres: Postgres, clickhouse: ClickHouse, tmp_path: Path) -> None:
+    load_check_world(postgres.dsn.get_secret_value(), tmp_path)
+    call = make_call(1, 1_795_000_000_000, [Try(11, "ANSWER", 16, 200, talk_ms=61_000)])
+    insert(clickhouse, [call])
+    api = Api(postgres, tmp_path, clickhouse=clickhouse)
+    answer = api.get(f"decisions/{call.call_id}")
+    assert answer.status_code == 200, answer.text
+    assert decode_event(answer.data) == call.decision
+    problem(api.get("decisions/sim1-1795000000-1795000000.999"), 404)

@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
     # What was shown at all: a run in which nothing is ever refused or granted shows nothing.
     seen: ClassVar[Counter[str]] = Counter()
 
-    @initialize(limit=st.integers(1, 7), cps=st.sampled_from([0, 0, 1, 2, 5]))
+    @initialize(limit=st.integers(1, 5), cps=st.sampled_from([0, 0, 1, 2, 5]))
     def begin(self, limit: int, cps: int) -> None:
         self.limit, self.cps = limit, cps
         self.now = 1_000_000.0
@@ -99,6 +99,10 @@ class Machine(RuleBasedStateMachine):
             )
         self.nodes = {node: Fake(self.agent(node), NodeLimits(lambda: self.now)) for node in NODES}
         self.plan: list[tuple[str, str]] = []
+        for _ in range(3):
+            self.pass_time(1.0)
+            for node in NODES:
+                self.round_of(node, 1_000)
 
     def agent(self, node: str) -> Limits:
         agent_settings = AgentSettings(
@@ -211,18 +215,18 @@ class Machine(RuleBasedStateMachine):
         node.limits.clear()
         node.calls, node.knows = [], False
 
-    @rule()
-    def demand_moves(self) -> None:
+    @rule(wanting=NODE)
+    def demand_moves(self, wanting: str) -> None:
         """Nobody but one node wants anything any more: in a few rounds it has all of it, and no call too many."""
-        alone = self.nodes["ast1"]
+        alone = self.nodes[wanting]
         for name in NODES:
             while self.nodes[name].calls:
                 self.end_call(name)
-        for _ in range(8 + 2 * self.limit):
+        for _ in range(8 + self.limit):
             self.pass_time(1.0)
             for name in NODES:
                 self.round_of(name, 1_000)
-            self.begin_call("ast1")
+            self.begin_call(wanting)
         if not self.cps:
             assert len(alone.calls) == self.limit
         self.seen["moved"] += 1
@@ -244,7 +248,11 @@ def machine(postgres_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return function(*arguments)
 
     async def gathered(*coroutines: Any) -> list[Any]:
-        return [await one for one in coroutines]
+        try:
+            return [await one for one in coroutines]
+        finally:
+            for one in coroutines:
+                one.close()
 
     monkeypatch.setattr("router.agent.limits.asyncio", SimpleNamespace(to_thread=at_once, gather=gathered))
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
@@ -266,7 +274,7 @@ def test_nodes_together_never_have_more_than_the_limit(machine: type[Machine]) -
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
-            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
-    assert min(Machine.seen[what] for what in (*NODES, "refused", "moved")) > 0
+    assert all(Machine.seen[what] for what in (*NODES, "refused", "moved")), Machine.seen
