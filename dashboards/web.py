@@ -19,9 +19,10 @@ from dashboards.api.routes import add_api
 from dashboards.audits import AuditStore
 from dashboards.auth import add_auth, now_utc
 from dashboards.checks import Checks
+from dashboards.controls import ControlStore
 from dashboards.live import LiveReader, LiveStore
 from dashboards.names import NameStore
-from dashboards.pages import audit, call, calls, check, wall
+from dashboards.pages import audit, call, calls, check, controls, wall
 from dashboards.pages.shared import Sources
 from dashboards.queries import Queries
 from dashboards.settings import DashboardsSettings
@@ -36,7 +37,13 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_LINKS: Final = (("/", "Wall"), ("/calls", "Active calls"), (check.PATH, "Check routing"), ("/audit", "Audit"))
+_LINKS: Final = (
+    ("/", "Wall"),
+    ("/calls", "Active calls"),
+    (check.PATH, "Check routing"),
+    ("/controls", "Controls"),
+    ("/audit", "Audit"),
+)
 
 
 def clock_ms() -> int:
@@ -53,7 +60,15 @@ class Web:
         postgres, queries = settings.postgres, Queries(settings.clickhouse, clock)
         self._quality = QualityReader(settings.kafka)
         checks = Checks(settings.check, lambda: self._quality.current, lambda: int(clock().timestamp() * 1000))
-        self.sources = Sources(queries, NameStore(postgres), self.store, AuditStore(postgres), clock, checks)
+        self.sources = Sources(
+            queries,
+            NameStore(postgres),
+            self.store,
+            AuditStore(postgres),
+            clock,
+            ControlStore(postgres),
+            checks,
+        )
         self.server, limiter = _flask(settings, clock)
         add_api(self.server, limiter, checks, queries, settings.api_requests_per_minute)
         self.dash = _dash(self.server, self.sources)
@@ -111,7 +126,7 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
         compress=False,
     )
     app.layout = _shell
-    pages = {"wall": wall, "calls": calls, "call": call, "check": check, "audit": audit}
+    pages = {"wall": wall, "calls": calls, "call": call, "check": check, "controls": controls, "audit": audit}
     for page in pages.values():
         page.add_callbacks(app, sources)
 
@@ -119,6 +134,8 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
     def show(path: str) -> tuple[Any, str]:
         if path == "/calls":
             return calls.layout(), path
+        if path == "/controls":
+            return controls.layout(), path
         if path == check.PATH:
             return check.layout(), path
         if path == "/audit":

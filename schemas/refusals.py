@@ -71,9 +71,12 @@ class Verdict(StrEnum):
     NO_PROFIT = "NO PROFIT"
     OWN_COMPANY = "OWN COMPANY"  # never back to the originator's company
     LIMIT = "LIMIT"
+    BLOCKED = "BLOCKED"  # by a rule of this vendor's: a code, a zone, a pool
+    BAD_TRANSLATION = "BAD TRANSLATION"  # its patterns make no number of this one
     NOT_ACTIVE = "NOT ACTIVE"  # the entry: before its first moment, or after its last
     CLASS_NOT_ACTIVE = "CLASS NOT ACTIVE"
     OUTSIDE_TIMETABLE = "OUTSIDE TIMETABLE"  # of the class or of the entry
+    BLOCKED_BY_CONTROL = "BLOCKED BY CONTROL"  # a controller found its quality too bad
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is

@@ -9,3 +9,4 @@ MIGRATIONS: Final = 7361000
 WORLD: Final = 7361002  # one change of the whole world at a time
 AUDITOR: Final = 7361003  # held as long as the auditor works
 DEAD_LETTERS: Final = 7361004  # of the limit that all workers share
+CONTROLLER: Final = 7361018  # held as long as the controller works

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streams.settings import StreamsSettings
 
 _ROUTER_CONNECTIONS = 8
-STREAM_ROLES = ("billing", "cdrs", "live", "quality")
+STREAM_ROLES = ("billing", "cdrs", "live", "quality", "control")
 
 
 def _secret(value: SecretStr | None, name: str) -> SecretStr:
@@ -148,7 +148,7 @@ def stream_workers(settings: Settings) -> dict[str, str]:
     """The component name of each stream worker, and what it is: ROLE, or ROLE-N from the second of a role on.
 
     The first of each role keep their names whatever the numbers are: streams-1 billing, streams-2 cdrs, streams-3 live,
-    streams-4 quality.
+    streams-4 quality, streams-5 control.
     """
     further = [f"billing-{number}" for number in range(1, settings.billing_workers)]
     further += [f"cdrs-{number}" for number in range(1, settings.cdrs_workers)]
@@ -173,6 +173,7 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
             "clickhouse": clickhouse(settings),
             "data_directory": places.streams / which,
             "beat": places.beat(names[which]),
+            "control_webhook": settings.control_webhook,
             "quality_window_seconds": settings.quality_window_seconds,
         }
     )

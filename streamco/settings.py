@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     # Quality (ASR, NER, ACD, PDD) that routes are ordered by: that of the legs that ended in so many last seconds.
     quality_window_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
 
+    # Where it is told, by a POST of JSON, what controllers have done; the address may hold a secret.
+    control_webhook: Annotated[SecretStr, Field(min_length=8, max_length=2_000)] | None = None
+
     # With less than that free on a disk that we write to, it counts as nearly full, and new calls are refused.
     disk_reserve_megabytes: Annotated[int, Field(ge=64, le=1 << 30)] = 1024
     audit_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
@@ -116,6 +119,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("control_webhook")
+    @classmethod
+    def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("must be an http or https address")
+        return value
 
     @field_validator("home")
     @classmethod
@@ -199,7 +209,7 @@ def _message(values: Mapping[str, Any], error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "string_pattern_mismatch":
         rule = f"must be of the form {error['ctx']['pattern']}"
-    secret = any(word in name for word in ("password", "secret", "dsn"))
+    secret = any(word in name for word in ("password", "secret", "dsn", "webhook"))
     shown = "" if secret else f" {str(values.get(name))[:100]!r}"
     return f"{PREFIX}{name.upper()}{shown}: {rule}"
 

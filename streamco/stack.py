@@ -21,6 +21,13 @@ from streamco.supervisor.supervisor import Supervisor
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _STORES: Final = ("postgres", "kafka", "clickhouse")
+_NEEDED_BY_ROLE: Final = {
+    "billing": ("kafka", "postgres"),
+    "cdrs": _STORES,
+    "live": ("kafka",),
+    "quality": ("kafka",),
+    "control": ("kafka", "postgres"),
+}
 
 
 @dataclass(frozen=True)
@@ -109,9 +116,7 @@ def processes(settings: Settings, listener: socket.socket | None = None) -> list
     for node in settings.nodes:
         ours.append(_own(settings, f"node-agent-{node}", ("node-agent", node), needs=("kafka",)))
     for name, which in rooms.stream_workers(settings).items():
-        needs = {"billing": ("kafka", "postgres"), "cdrs": _STORES, "live": ("kafka",), "quality": ("kafka",)}[
-            which.partition("-")[0]
-        ]
+        needs = _NEEDED_BY_ROLE[which.partition("-")[0]]
         ours.append(_own(settings, name, ("streams", which), needs=needs))
     ours.append(_own(settings, "auditor", ("auditor",), needs=_STORES))
     ours.append(

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
 
-Role = Literal["billing", "cdrs", "live", "quality"]
+Role = Literal["billing", "cdrs", "live", "quality", "control"]
 
 
 class StreamsSettings(Frozen):
@@ -19,6 +19,7 @@ class StreamsSettings(Frozen):
     `send_seconds`: what Kafka has not acknowledged by then ends the worker.
     `standstill_seconds`: a worker with a partition that has messages and no progress for so long ends itself.
     `quality_window_seconds`: quality is that of the legs that ended in so many last seconds.
+    `control_webhook`: where it is told what controllers have done; it may hold a secret.
     `asleep_seconds`: a worker that finds that it did not run for so long ends itself: others have its partitions.
     """
 
@@ -36,5 +37,6 @@ class StreamsSettings(Frozen):
     send_seconds: Annotated[float, Field(gt=0, le=600)] = 60.0
     commit_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
     standstill_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    control_webhook: SecretStr | None = None
     quality_window_seconds: Annotated[int, Field(ge=60, le=3600)] = 900
     asleep_seconds: Annotated[float, Field(gt=0, le=3600)] = 6.0

@@ -17,6 +17,7 @@ from sinks.beat import send_beat
 from streams.app import make_app
 from streams.billing import add_billing
 from streams.cdrs import add_cdrs
+from streams.control import run_control
 from streams.folds.standstill import Partition
 from streams.live import add_live
 from streams.quality import run_quality
@@ -32,7 +33,10 @@ READ: Final[dict[Role, set[str]]] = {
     "live": {CALLS.name, NODES.name},
 }
 # Those that keep no more than a window: they read the log without a group, and have nothing that could stand still.
-_PLAIN: Final[dict[Role, Callable[[StreamsSettings, Callable[[float], bool]], None]]] = {"quality": run_quality}
+_PLAIN: Final[dict[Role, Callable[[StreamsSettings, Callable[[float], bool]], None]]] = {
+    "quality": run_quality,
+    "control": run_control,
+}
 
 
 class _Seldom(logging.Filter):

@@ -1,12 +1,14 @@
 """Reads a deck's CSV file row by row, in bounded memory: every fault with its row, column, value and rule. No database.
 
-The header names the columns `code`, `price` and, if there are any, `effective_from`, in any order. A price is per
-minute, with a decimal point and at most eight decimals, or the word `blocked`. A moment is an ISO date or time; without
-an offset it is in the time zone of the peer's pack; without a moment a price has always been in force.
+The header names the columns `code`, `price` and, if there are any, `effective_from` and `priority`, in any order. A
+price is per minute, with a decimal point and at most eight decimals, or the word `blocked`. A moment is an ISO date or
+time; without an offset it is in the time zone of the peer's pack; without a moment a price has always been in force. A
+priority is 0 to 255; without one it is 0.
 """
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,17 +17,22 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TextIO
 from zoneinfo import ZoneInfo
 
+from configuration.world.deck_plain import plain_blocks
 from configuration.world.errors import WorldError
 from configuration.world.pricing import ALWAYS
 
 MAX_ROWS: Final = 2_000_000
 MAX_ERRORS: Final = 100
 MAX_LINE_CHARACTERS: Final = 1_000
+MAX_PRIORITY: Final = 255
+NULL: Final = "\\N"
+_ROWS_OF_BLOCK: Final = 2_000
 
-_COLUMNS: Final = ("code", "price", "effective_from")
+_COLUMNS: Final = ("code", "price", "effective_from", "priority")
 _NEEDED: Final = ("code", "price")
 _CODE: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 _PRICE: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,8})?", re.ASCII)
+_PRIORITY: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 _FORMULA: Final = re.compile(r"[=@\t]|[+-][^0-9]")
 _ENCODINGS: Final = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _FIRST_YEAR, _LAST_YEAR = 1970, 2099
@@ -38,6 +45,7 @@ class DeckRow(NamedTuple):
     code: str
     price: str | None
     effective_from: str
+    priority: int = 0
 
 
 class DeckRules(NamedTuple):
@@ -61,12 +69,46 @@ class DeckFile:
         self._rules = rules
         self._moment = lru_cache(maxsize=1024)(lambda text: _moment(text, ZoneInfo(rules.time_zone)))
 
-    def rows(self) -> Iterator[DeckRow]:
-        """The good rows. Raises WorldError where the file as a whole cannot be read."""
+    def has_priorities(self) -> bool:
+        """Whether the header names priorities. Of a file that cannot be read: no."""
+        try:
+            with self.path.open("rb") as file, _text(file) as text:
+                return "priority" in _header(self.path, _lines(text))
+        except (OSError, UnicodeError, WorldError):
+            return False
+
+    def blocks(self) -> Iterator[bytes]:
+        """The good rows as COPY reads them: line, code, price, effective_from, and priority where the header names it.
+
+        Plain rows pass in blocks; from the first that are not the usual way reads on, and tells what is wrong.
+        """
+        next_byte = 0
+        try:
+            for block in plain_blocks(self.path, allow_free=self._rules.allow_free_codes, moment_of=self._moment):
+                if self.rows_read + block.rows > MAX_ROWS:
+                    break
+                self.rows_read += block.rows
+                next_byte = block.next_byte
+                yield block.text
+        except OSError as error:
+            raise WorldError([f"{self.path}: {error.strerror or error}"]) from error
+        rows, priorities = self.rows(next_byte), self.has_priorities()
+        while some := list(itertools.islice(rows, _ROWS_OF_BLOCK)):
+            yield "".join(
+                f"{row.line}\t{row.code}\t{NULL if row.price is None else row.price}\t{row.effective_from}"
+                + (f"\t{row.priority}\n" if priorities else "\n")
+                for row in some
+            ).encode()
+
+    def rows(self, next_byte: int = 0) -> Iterator[DeckRow]:
+        """The good rows, from a byte on where those before it were read. Raises WorldError: the file cannot be read."""
         try:
             with self.path.open("rb") as file, _text(file) as text:
                 lines = _lines(text)
                 columns = _header(self.path, lines)
+                if next_byte:
+                    text.seek(next_byte)
+                    lines = _lines(text, self.rows_read + 1)
                 yield from self._rows(lines, columns)
         except OSError as error:
             raise WorldError([f"{self.path}: {error.strerror or error}"]) from error
@@ -105,7 +147,11 @@ class DeckFile:
         code = cells["code"]
         if _CODE.fullmatch(code) is None:
             raise _RowError("code", code, "must be 1 to 15 digits 0 to 9")
-        return DeckRow(number, code, self._price(cells["price"]), self._moment(cells.get("effective_from", "")))
+        priority = cells.get("priority") or "0"
+        if _PRIORITY.fullmatch(priority) is None or int(priority) > MAX_PRIORITY:
+            raise _RowError("priority", priority, f"must be a whole number from 0 to {MAX_PRIORITY}")
+        moment = self._moment(cells.get("effective_from", ""))
+        return DeckRow(number, code, self._price(cells["price"]), moment, int(priority))
 
     def _price(self, text: str) -> str | None:
         if text.lower() == "blocked":
@@ -147,9 +193,8 @@ def _text(file: BinaryIO) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
 
 
-def _lines(text: TextIO) -> Iterator[tuple[int, str]]:
+def _lines(text: TextIO, number: int = 0) -> Iterator[tuple[int, str]]:
     """Numbered lines, of which each is read in pieces of bounded length: the rest of a longer one is dropped."""
-    number = 0
     end = ""
     while line := text.readline(MAX_LINE_CHARACTERS + 1):
         if line == "\n" and end == "\r":  # the bound fell between the two: they end one line, not two

@@ -4,18 +4,18 @@ Rows come by COPY into a table of the transaction's own; what only the whole fil
 there, so that memory stays bounded. A row that is as it was keeps its price_id; a second load changes nothing.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from configuration.world.database import Connection, changing
-from configuration.world.deck_file import MAX_ERRORS, DeckFile, DeckRow, DeckRules
+from configuration.world.deck_file import MAX_ERRORS, DeckFile, DeckRules
 from configuration.world.errors import WorldError
 
 _STAGE: Final = """
     CREATE TEMPORARY TABLE deck_load (
-        line int NOT NULL, code text NOT NULL, effective_from timestamptz NOT NULL, price numeric(18,8)
+        line int NOT NULL, code text COLLATE "C" NOT NULL, effective_from timestamptz NOT NULL, price numeric(18,8),
+        priority smallint NOT NULL DEFAULT 0
     ) ON COMMIT DROP
 """
 _TWICE: Final = """
@@ -26,7 +26,7 @@ _TWICE: Final = """
 _GONE: Final = """
     FROM prices WHERE deck_id = %(deck)s AND NOT EXISTS (
         SELECT FROM deck_load WHERE deck_load.code = prices.code AND deck_load.effective_from = prices.effective_from
-        AND deck_load.price IS NOT DISTINCT FROM prices.price
+        AND deck_load.price IS NOT DISTINCT FROM prices.price AND deck_load.priority = prices.priority
     )
 """
 _NEW: Final = """
@@ -36,7 +36,8 @@ _NEW: Final = """
     )
 """
 _INSERT: Final = (
-    "INSERT INTO prices (deck_id, code, effective_from, price) SELECT %(deck)s, code, effective_from, price"
+    "INSERT INTO prices (deck_id, code, effective_from, price, priority)"
+    " SELECT %(deck)s, code, effective_from, price, priority"
 )
 
 
@@ -89,22 +90,12 @@ def _deck_of(connection: Connection, peer: str) -> tuple[int, str, DeckRules]:
 
 def _stage(connection: Connection, file: DeckFile) -> None:
     connection.execute(_STAGE)
-    statement = "COPY deck_load (line, code, effective_from, price) FROM STDIN"
+    priority = ", priority" if file.has_priorities() else ""
+    statement = f"COPY deck_load (line, code, price, effective_from{priority}) FROM STDIN".encode()
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for block in _blocks(file.rows()):
+        for block in file.blocks():
             copy.write(block)
     connection.execute("ANALYZE deck_load")
-
-
-def _blocks(rows: Iterator[DeckRow]) -> Iterator[str]:
-    lines: list[str] = []
-    for row in rows:
-        price = "\\N" if row.price is None else row.price
-        lines.append(f"{row.line}\t{row.code}\t{row.effective_from}\t{price}\n")
-        if len(lines) == 2_000:
-            yield "".join(lines)
-            lines.clear()
-    yield "".join(lines)
 
 
 def _replace(connection: Connection, deck_id: int) -> tuple[int, int]:

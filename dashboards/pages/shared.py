@@ -11,6 +11,7 @@ from dash import dcc, html
 from dashboards import formats
 from dashboards.audits import AuditStore
 from dashboards.checks import Checks
+from dashboards.controls import ControlStore
 from dashboards.live import LiveStore, LiveView
 from dashboards.names import NameStore
 from dashboards.queries import Queries
@@ -30,6 +31,7 @@ class Sources:
     live: LiveStore
     audits: AuditStore
     clock: Callable[[], datetime]
+    controls: ControlStore
     checks: Checks
 
     def now_ms(self) -> int:

@@ -11,6 +11,7 @@ from dash import Dash, Input, Output, dcc, html, no_update
 from dashboards import formats
 from dashboards.figures import MIN_SAMPLE, Figure, Kind, Sums, by_name, lost_calls, read_sums, state_of, total
 from dashboards.live import LiveView
+from dashboards.pages import controls
 from dashboards.pages.audit import disk_words, wall_word
 from dashboards.pages.judgement import summary
 from dashboards.pages.shared import (
@@ -139,7 +140,8 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
         words = summary(named, now, before)
         if audited is not None:  # money before quality; that it has not run yet comes last
             words = [audited, *words] if audited.state == "red" else [*words, audited]
-        words = [*disk_words(audits), *words]
+        held = controls.wall_word(sources.controls.state())
+        words = [*disk_words(audits), *([held] if held else []), *words]
         cards = figure_cards(now, before, attempts, minutes, view, now_ms)
         lines = [rows(named[dimension], dimension, now) for dimension in DIMENSIONS]
         text = "ended in the window, against the same an hour ago"

@@ -2,6 +2,7 @@
 
 model.py     the values: what is asked, what is known, what is decided
 inbound.py   who calls, which number, at what price, and whether he may
+controls.py  what controllers hold in force
 timetable.py when a class or a route is used
 plan.py      how an originator uses his route class and its bases, at a time
 order.py     the text of an order, read

@@ -1,6 +1,7 @@
 """One decision, from the wire's texts to the ordered routes. Pure."""
 
 from router.routing.choose import choose
+from router.routing.controls import controls_of, hold_caller, hold_vendors, move_back
 from router.routing.inbound import look_inbound
 from router.routing.model import Decision, Request, World
 
@@ -10,7 +11,10 @@ def decide(world: World, request: Request, now_ms: int, *, expected_seconds: int
 
     `expected_seconds` must be what the snapshot's costs were made comparable at.
     """
-    inbound = look_inbound(world.snapshot, request)
+    controls = controls_of(world.snapshot, now_ms)
+    world = hold_vendors(controls, world)
+    inbound = hold_caller(controls, look_inbound(world.snapshot, request, now_ms))
     if inbound.refusal is not None or inbound.peer is None or inbound.price is None:
         return Decision(world, request, inbound, inbound.refusal)
-    return choose(world, request, inbound, inbound.peer, inbound.price, now_ms, expected_seconds)
+    decision = choose(world, request, inbound, inbound.peer, inbound.price, now_ms, expected_seconds)
+    return move_back(controls, decision)

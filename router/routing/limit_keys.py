@@ -1,5 +1,6 @@
 """The keys of limits: what World.full holds, and what counts the calls. Pure.
 
+What a controller blocks has a key of its own, of the vendor or of its code as bought: there is no room either.
 One of a peer (customer or vendor), one of a route (a vendor in the route class that its entry stands in), one of a
 vendor's code as bought.
 """
@@ -18,3 +19,8 @@ def route_key(route_class_id: int, peer_id: int) -> str:
 def code_key(peer_id: int, code: str) -> str:
     """The key of the limits of a peer's code."""
     return f"c{peer_id}-{code}"
+
+
+def held_key(peer_id: int, code: str = "") -> str:
+    """The key of a vendor, or of one of its codes as bought, that a controller blocks."""
+    return f"b{peer_id}-{code}"

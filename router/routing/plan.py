@@ -15,6 +15,7 @@ from router.snapshot.store import Snapshot
 from schemas.refusals import Verdict
 
 NEVER_MS: Final = 1 << 62
+_NUMBERS: Final = "numbers"  # in the snapshot's cache
 _AWAY: Final = frozenset((Verdict.NOT_ACTIVE, Verdict.CLASS_NOT_ACTIVE, Verdict.OUTSIDE_TIMETABLE))
 
 
@@ -41,7 +42,7 @@ def class_chain(snapshot: Snapshot, route_class_id: int) -> Iterator[RouteClass]
 
 
 def _make_plan(snapshot: Snapshot, peer: Peer, now_ms: int) -> Plan:
-    number_of = {vendor.peer_id: number for number, vendor in enumerate(snapshot.vendors)}
+    number_of = _numbers(snapshot)
     placed: dict[int, Placed] = {}
     left_out: dict[int, Verdict] = {}
     until_ms = NEVER_MS
@@ -63,6 +64,14 @@ def _make_plan(snapshot: Snapshot, peer: Peer, now_ms: int) -> Plan:
                 left_out[number] = verdict
     usable = tuple(number for number in sorted(placed) if number not in left_out)
     return Plan(snapshot.vendors, placed, left_out, usable, now_ms, until_ms)
+
+
+def _numbers(snapshot: Snapshot) -> dict[int, int]:
+    """The number of each vendor, once for a snapshot."""
+    found: dict[int, int] | None = snapshot.plans.get(_NUMBERS)
+    if found is None:
+        found = snapshot.plans[_NUMBERS] = {vendor.peer_id: at for at, vendor in enumerate(snapshot.vendors)}
+    return found
 
 
 def _away(one: RouteClass | RouteEntry, route_class: RouteClass, now_ms: int) -> tuple[Verdict | None, int]:

@@ -8,6 +8,7 @@ tiers along the row of the matrix that is sorted by cost already; or anything el
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 import numpy
 from numpy.typing import NDArray
 
@@ -24,6 +25,8 @@ from schemas.quality import Quality
 
 _ALL_VENDORS: Final = frozenset(range(NO_VENDOR + 1))
 _PRIORITIES: Final = frozenset(("peer_priority", "route_priority"))
+_SALTS: Final = "salts"  # in the snapshot's cache
+_PREFIXES: Final = "code prefixes"
 _COST: Final = Metric("cost")
 _NO_CLASS: Final = HuntingClass(0, "", DEFAULT_ORDER)
 
@@ -32,13 +35,29 @@ def strategy_of(world: World, peer: Peer, now_ms: int, expected_seconds: int) ->
     """The strategy that holds at `now_ms` with this quality, from the snapshot's cache."""
     plans = world.snapshot.plans
     found: Strategy | None = plans.get(peer.peer_id)
-    if (
-        found is None
-        or not found.from_ms <= now_ms < found.until_ms
-        or (found.by_quality and found.quality is not world.quality)
-    ):
-        found = plans[peer.peer_id] = make_strategy(world, peer, now_ms, expected_seconds)
+    if found is not None and _holds(found, world, now_ms):
+        return found
+    # Originators of one company, class and order differ in their terms alone, unless one has a target of his own.
+    pack = peer.pack
+    key = ("order", peer.route_class_id, peer.company_id, pack.currency, peer.hunting_class_id)
+    shared: Strategy | None = None if peer.target_metric else plans.get(key)
+    if shared is None or not _holds(shared, world, now_ms):
+        shared = make_strategy(world, peer, now_ms, expected_seconds)
+        if not peer.target_metric:
+            plans[key] = shared
+    rate = world.snapshot.config.rates.get(pack.currency, PAR)
+    found = plans[peer.peer_id] = msgspec.structs.replace(
+        shared,
+        terms=terms_of(pack, expected_seconds, rate),
+        minimum_margin_e8=exchanged(peer.minimum_margin_e8, rate, up=True),
+    )
     return found
+
+
+def _holds(strategy: Strategy, world: World, now_ms: int) -> bool:
+    return strategy.from_ms <= now_ms < strategy.until_ms and not (
+        strategy.by_quality and strategy.quality is not world.quality
+    )
 
 
 def make_strategy(world: World, peer: Peer, now_ms: int, expected_seconds: int) -> Strategy:
@@ -80,8 +99,8 @@ def make_strategy(world: World, peer: Peer, now_ms: int, expected_seconds: int) 
         tier_of=tier_of,
         ranks={name: _by_number(plan, by_number) for name, by_number in ranks.items()},
         shares=_shares(plan),
-        salts=draws.salts([vendor.peer_id for vendor in plan.vendors]),
-        code_prefixes=tuple(vendor_key(vendor.peer_id, by_code=True) for vendor in plan.vendors),
+        salts=_salts(snapshot),
+        code_prefixes=_code_prefixes(snapshot),
         code_ranks={metric.name: {} for metric in order if metric.by_code},
         usable=numpy.isin(numpy.arange(len(plan.vendors)), plan.usable),
         quality=world.quality,
@@ -145,6 +164,21 @@ def _sorted_by(rest: tuple[Metric, ...]) -> tuple[Metric, ...]:
     return rest if _COST in rest else (*rest, _COST)
 
 
+def _salts(snapshot: Snapshot) -> NDArray[Any]:
+    """What stands for the vendors in draws, once for a snapshot."""
+    if _SALTS not in snapshot.plans:
+        snapshot.plans[_SALTS] = draws.salts([vendor.peer_id for vendor in snapshot.vendors])
+    found: NDArray[Any] = snapshot.plans[_SALTS]
+    return found
+
+
+def _code_prefixes(snapshot: Snapshot) -> tuple[str, ...]:
+    if _PREFIXES not in snapshot.plans:
+        snapshot.plans[_PREFIXES] = tuple(vendor_key(vendor.peer_id, by_code=True) for vendor in snapshot.vendors)
+    found: tuple[str, ...] = snapshot.plans[_PREFIXES]
+    return found
+
+
 def _shares(plan: Plan) -> NDArray[Any]:
     shares = numpy.full(len(plan.vendors), numpy.inf)
     for number, one in plan.placed.items():
@@ -157,6 +191,8 @@ def _parts(snapshot: Snapshot, numbers: list[int]) -> tuple[Part, ...]:
     found: dict[int, tuple[VendorMatrix, set[int]]] = {}
     for number in numbers:
         matrix = snapshot.matrix_of(number)
+        if len(numbers) == 1:
+            return ((matrix, b""),)  # it is looked at alone
         found.setdefault(matrix.first, (matrix, set()))[1].add(number - matrix.first)
     return tuple((matrix, bytes(sorted(_ALL_VENDORS - members))) for matrix, members in found.values())
 

@@ -124,8 +124,9 @@ def _longest(points: Integers, codes: Integers, lengths: Integers, below: Intege
     for length in sorted(set(lengths.tolist())):  # ascending, so that longer ones overwrite
         members = numpy.flatnonzero(lengths == length)
         of_length = codes[members]
-        heads = points // _POWERS[_WIDTH - length]
+        asked = numpy.flatnonzero(below > length)
+        heads = points[asked] // _POWERS[_WIDTH - length]
         near = numpy.minimum(numpy.searchsorted(of_length, heads), len(members) - 1)
-        hit = (of_length[near] == heads) & (below > length)
-        found[hit] = members[near[hit]]
+        hit = of_length[near] == heads
+        found[asked[hit]] = members[near[hit]]
     return found

@@ -4,14 +4,15 @@ from typing import Final, Literal
 
 import msgspec
 
+from router.snapshot.rules import NumberRules
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 3
+CONFIG_VERSION: Final = 4
 Rate = tuple[int, int]  # so many units of the comparable currency for so many of another
 PAR: Final[Rate] = (1, 1)
 
 
-class Pack(msgspec.Struct, frozen=True):
+class Pack(msgspec.Struct, frozen=True, gc=False):
     """A billing pack: how a duration becomes money."""
 
     pack_id: int
@@ -25,7 +26,7 @@ class Pack(msgspec.Struct, frozen=True):
     allow_free_codes: bool
 
 
-class Account(msgspec.Struct, frozen=True):
+class Account(msgspec.Struct, frozen=True, gc=False):
     """An account, without its balance: that is asked at admission."""
 
     account_id: int
@@ -33,7 +34,7 @@ class Account(msgspec.Struct, frozen=True):
     allow_when_database_away: bool
 
 
-class Peer(msgspec.Struct, frozen=True):
+class Peer(msgspec.Struct, frozen=True, gc=False):
     """An originator or a terminator. `enabled` only if its company is, too. `host` may be a network."""
 
     peer_id: int
@@ -55,6 +56,10 @@ class Peer(msgspec.Struct, frozen=True):
     minimum_margin_e8: int
     ring_seconds: int
     allow_special: bool
+    country_code: str = ""  # of an originator whose national numbers are understood
+    national_prefix: str = ""
+    trusted: bool = False  # its word on callers is believed; callers who withhold their numbers are named to it
+    anonymous: Literal["allow", "refuse"] = "allow"  # callers without a number, or who withhold it
     huntstop: bool = False
     pdd_timeout_seconds: int = 0  # 0: none
     max_setup_seconds: int = 120
@@ -67,7 +72,7 @@ class Peer(msgspec.Struct, frozen=True):
     target_value_e2: int = 0  # percent, of acd seconds, in hundredths
 
 
-class RouteEntry(msgspec.Struct, frozen=True):
+class RouteEntry(msgspec.Struct, frozen=True, gc=False):
     """A terminator in a route class, and what that route gives its calls; lower priorities are tried first.
 
     Moments: 0 is none. `timetable` as routing.timetable reads it, in the class's time zone; empty: always.
@@ -87,7 +92,7 @@ class RouteEntry(msgspec.Struct, frozen=True):
     huntstop: bool = False
 
 
-class RouteClass(msgspec.Struct, frozen=True):
+class RouteClass(msgspec.Struct, frozen=True, gc=False):
     """A named list of terminators, and the class that is fallen back to behind it."""
 
     route_class_id: int
@@ -100,7 +105,7 @@ class RouteClass(msgspec.Struct, frozen=True):
     time_zone: str = "UTC"
 
 
-class HuntingClass(msgspec.Struct, frozen=True):
+class HuntingClass(msgspec.Struct, frozen=True, gc=False):
     """How routes are ordered: `order_by` as routing.order reads it."""
 
     hunting_class_id: int
@@ -110,7 +115,7 @@ class HuntingClass(msgspec.Struct, frozen=True):
     quality_max_age_seconds: int = 900
 
 
-class ExchangeRate(msgspec.Struct, frozen=True):
+class ExchangeRate(msgspec.Struct, frozen=True, gc=False):
     """What a currency is in the system's, from a moment on."""
 
     currency: str
@@ -118,7 +123,7 @@ class ExchangeRate(msgspec.Struct, frozen=True):
     rate: Rate
 
 
-class Destination(msgspec.Struct, frozen=True):
+class Destination(msgspec.Struct, frozen=True, gc=False):
     """What a code is, for the kinds that need leave."""
 
     destination_id: int
@@ -126,7 +131,7 @@ class Destination(msgspec.Struct, frozen=True):
     kind: str
 
 
-class CodeLimit(msgspec.Struct, frozen=True):
+class CodeLimit(msgspec.Struct, frozen=True, gc=False):
     """What a peer may carry of the numbers that begin with a code, where that is the longest of his; 0: no limit."""
 
     peer_id: int
@@ -135,7 +140,19 @@ class CodeLimit(msgspec.Struct, frozen=True):
     max_cps: int
 
 
-class Config(msgspec.Struct, frozen=True):
+class ControlBlock(msgspec.Struct, frozen=True, gc=False):
+    """What a controller holds in force against a peer, or one code of a vendor; until its moment, 0: until released."""
+
+    action_id: str
+    control: str
+    peer_id: int
+    code: str
+    action: Literal["block", "demote", "cap"]
+    cap_concurrent: int
+    until_ms: int
+
+
+class Config(msgspec.Struct, frozen=True, gc=False):
     """Everything but prices. `decks` are (deck_id, version) as they were read.
 
     `rates`: what a currency is in the system's, in force at `taken_at_ms`, and the system's own; where it lacks one,
@@ -150,12 +167,11 @@ class Config(msgspec.Struct, frozen=True):
     route_classes: tuple[RouteClass, ...]
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
+    numbers: NumberRules = NumberRules()
     hunting_classes: tuple[HuntingClass, ...] = ()
     price_priorities: dict[int, int] = {}  # by price id, of those that are not 0
     system_currency: str = ""
     exchange_rates: tuple[ExchangeRate, ...] = ()
     rates: dict[str, Rate] = {}
     code_limits: tuple[CodeLimit, ...] = ()
-
-
-CONFIG_DECODER: Final = msgspec.msgpack.Decoder(Config)
+    control_blocks: tuple[ControlBlock, ...] = ()

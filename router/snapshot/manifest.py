@@ -13,6 +13,7 @@ import msgspec
 
 from router.snapshot.config import Config
 from router.snapshot.errors import SnapshotError
+from router.snapshot.pieces import decode_config, encode_config
 
 MANIFEST_VERSION: Final = 1
 ARRAYS: Final = "arrays"
@@ -84,7 +85,7 @@ def write_generation(directory: Path, name: str, config: Config, manifest: Manif
     part = directory / f"{name}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    (part / _CONFIG).write_bytes(msgspec.msgpack.encode(config))
+    (part / _CONFIG).write_bytes(encode_config(config))
     (part / _MANIFEST).write_bytes(msgspec.msgpack.encode(manifest))
     shutil.rmtree(directory / name, ignore_errors=True)
     part.rename(directory / name)
@@ -101,9 +102,9 @@ def read_manifest(directory: Path, name: str) -> Manifest:
     return manifest
 
 
-def config_bytes(directory: Path, name: str) -> bytes:
-    """The configuration of a generation, not decoded."""
-    return (directory / name / _CONFIG).read_bytes()
+def read_config_of(directory: Path, name: str) -> Config:
+    """The configuration of a generation. Raises as read_manifest does."""
+    return decode_config((directory / name / _CONFIG).read_bytes())
 
 
 def generations(directory: Path) -> list[str]:

@@ -118,7 +118,7 @@ def change_block(
     for at, column in made.items():
         values = column.cost if wide else numpy.minimum(column.cost, none).astype(numpy.int32)
         if in_place and old.cost.dtype == cost.dtype:
-            stale |= old.cost[source, at] != values
+            stale |= cost[:, at] != values
         else:
             stale[:] = True
         cost[:, at] = values
@@ -171,13 +171,13 @@ def _sources(codes: Codes, same: Integers, old_codes: Codes) -> Integers:
 def _rows(
     old: Integers, source: Integers, kept: dict[int, int], width: int, dtype: numpy.dtype[Any], nothing: int
 ) -> Integers:
-    """The rows of the matrix before, with the columns that stay each at its place; what is new is `nothing`."""
+    """The rows of the matrix before, with the columns that stay each at its place; a row that is new is `nothing`."""
     if not kept or not len(old):
         return numpy.full((len(source), width), nothing, dtype=dtype)
     rows = old[source].astype(dtype, copy=False)
     rows[source == _NONE] = nothing
-    if len(kept) == old.shape[1] == width and all(at == column for at, column in kept.items()):
-        return rows
+    if old.shape[1] == width and all(at == column for at, column in kept.items()):
+        return rows  # what does not stay is as it was, for the caller to replace
     placed = numpy.full((len(source), width), nothing, dtype=dtype)
     placed[:, list(kept)] = rows[:, list(kept.values())]
     return placed

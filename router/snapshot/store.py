@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from router.snapshot.arrays import map_arrays
 from router.snapshot.code_index import CodeIndex, build_arrays, sort_codes
-from router.snapshot.config import CONFIG_DECODER, CONFIG_VERSION, Config, Peer, RouteClass
+from router.snapshot.config import Config, Peer, RouteClass
 from router.snapshot.errors import SnapshotError
-from router.snapshot.manifest import ARRAYS, Manifest, config_bytes, read_manifest, read_pointer
+from router.snapshot.manifest import ARRAYS, Manifest, read_config_of, read_manifest, read_pointer
 from router.snapshot.matrix import BLOCK_ARRAYS, WORD_BITS
+from router.snapshot.numbers import Numbers, load_numbers
 
 _INDEX: Final = ("codes", "lengths", "parents", "starts", "owners")
 _BELOW: Final = tuple((1 << bit) - 1 for bit in range(WORD_BITS))
@@ -83,6 +84,7 @@ class Snapshot:
     destinations: CodeIndex
     destination_of: Sequence[tuple[int, str]]  # by index of the code: (destination_id, kind)
     plans: dict[Any, Any]
+    numbers: Numbers
 
     def matrix_of(self, vendor: int) -> VendorMatrix:
         """The matrix of a vendor, given by its place in `vendors`: all matrices but the last are equally wide."""
@@ -95,9 +97,7 @@ def load(directory: Path, name: str, *, checked: bool = False) -> Snapshot:
     Raises SnapshotError for one that is damaged or of another version, OSError for one that is gone.
     """
     manifest = read_manifest(directory, name)
-    config = CONFIG_DECODER.decode(config_bytes(directory, name))
-    if config.version != CONFIG_VERSION:
-        raise SnapshotError(f"snapshot {name} has version {config.version}: this program reads {CONFIG_VERSION}")
+    config = read_config_of(directory, name)
     by_address, by_network = _by_host(config)
     arrays = {file: map_arrays(directory / ARRAYS / file, checked=checked) for file in manifest.files()}
     codes = arrays[manifest.codes.file]
@@ -117,6 +117,7 @@ def load(directory: Path, name: str, *, checked: bool = False) -> Snapshot:
         destinations=_destinations(config),
         destination_of=_destination_values(config),
         plans={},
+        numbers=load_numbers(directory, config.numbers),
     )
 
 

@@ -7,6 +7,7 @@ an ASR. Pure: the window (window.py) adds up, streams/quality.py publishes.
 from typing import Final, NamedTuple
 
 from schemas.events import CallEnded, LegEnded
+from schemas.facts import Facts
 from schemas.ids import make_leg_id
 from schemas.quality import Quality, Side
 from streams.folds.window import Sums, Window
@@ -63,13 +64,17 @@ def keys_of(event: LegEnded | CallEnded) -> list[Key]:
     if event.estimated or event.facts is None:
         return []
     if isinstance(event, LegEnded):
-        peer_id = event.facts.vendor_peer_id
-        if not peer_id or not was_sent(event):
-            return []
-        by_code = [Key("vendor_code", peer_id, event.facts.code)] if event.facts.code else []
-        return [Key("vendor", peer_id), *by_code]
+        return vendor_keys(event.facts) if was_sent(event) else []
     admitted = not event.reason or event.answered_at_ms is not None
     return [Key("customer", event.facts.customer_peer_id)] if admitted and event.facts.customer_peer_id else []
+
+
+def vendor_keys(facts: Facts) -> list[Key]:
+    """The vendor of an outbound leg, and his code as bought."""
+    if not facts.vendor_peer_id:
+        return []
+    by_code = [Key("vendor_code", facts.vendor_peer_id, facts.code)] if facts.code else []
+    return [Key("vendor", facts.vendor_peer_id), *by_code]
 
 
 def was_sent(leg: LegEnded) -> bool:

@@ -64,6 +64,10 @@ class Window(Generic[Key]):
             self.lost += self._drop_old()
         return True
 
+    def has(self, leg_id: str, at_ms: int) -> bool:
+        """Whether a leg of that moment has been counted, and is of the window still."""
+        return leg_id in self._seen.get(at_ms // BUCKET_MS, ())
+
     def expire(self, now_ms: int) -> None:
         """Take away what is older than the window. A clock that goes back brings nothing back."""
         first = now_ms // BUCKET_MS - self._buckets_kept + 1

@@ -20,10 +20,13 @@ CHANGES = """
     UPDATE peers SET release_table_id = 902 WHERE name = 'sipp-vendor-1';
     UPDATE peers SET huntstop = true WHERE name = 'sipp-vendor-4';
     UPDATE peers SET ring_seconds = 10, pdd_timeout_seconds = 3 WHERE name = 'sipp-vendor-5';
+    UPDATE route_class_entries SET pdd_timeout_seconds = 4 FROM peers
+        WHERE peers.peer_id = route_class_entries.peer_id AND peers.name = 'sipp-vendor-5';
     UPDATE peers SET max_setup_seconds = 2 WHERE name IN ('sipp-customer-1', 'sipp-customer-4');
     UPDATE peers SET ringback = 'generate' WHERE name = 'sipp-customer-4';
 """
 BACK = """
+    UPDATE route_class_entries SET pdd_timeout_seconds = 0;
     UPDATE peers SET release_table_id = NULL, huntstop = false, pdd_timeout_seconds = 0, max_setup_seconds = 120,
         ringback = 'pass' WHERE name LIKE 'sipp-%';
     UPDATE peers SET ring_seconds = 2 WHERE name = 'sipp-vendor-5';
@@ -49,7 +52,7 @@ def called(own_line: Line) -> Iterator[dict[str, Seen]]:
     with psycopg.connect(own_line.dsn, autocommit=True) as connection:
         try:
             connection.execute(CHANGES.encode())
-            until(lambda: said(own_line, "999270000010").get("ROUTE_1_PDD") == "3", "the router knows the new rules")
+            until(lambda: said(own_line, "999270000010").get("ROUTE_1_PDD") == "4", "the router knows the new rules")
             placed = {
                 name: own_line.call(f"configured-{at}", number, ANY_END, host)
                 for at, (name, (number, host, *_)) in enumerate(CALLS.items())

@@ -194,7 +194,7 @@ def test_data_survives_and_up_down_status_logs_work(demo: Demo, home: Home) -> N
         assert shown.returncode == 0
         names = [line.split()[0] for line in shown.stdout.splitlines()]
         agents = [f"node-agent-{node}" for node in ("sim1", "sim2", "ast1")]
-        streams = ["streams-1", "streams-2", "streams-3", "streams-4"]
+        streams = ["streams-1", "streams-2", "streams-3", "streams-4", "streams-5"]
         assert names == ["postgres", "kafka", "clickhouse", "router", *agents, *streams, "auditor", "dashboards"]
         again = json.loads(home.run("audit", "--json", "--settle", "20", **nodes).stdout)
         assert (again["ok"], again["legs"], again["money"]) == (True, report["legs"], report["money"])

@@ -100,23 +100,24 @@ def test_the_first_worker_of_each_role_keeps_its_name_and_further_ones_come_afte
     home = {"STREAMCO_HOME": str(tmp_path)}
     assert rooms.stream_workers(read_settings(home)) == {
         "streams-1": "billing", "streams-2": "cdrs", "streams-3": "live", "streams-4": "quality",
+        "streams-5": "control",
     }  # fmt: skip
     settings = with_secrets(read_settings({**home, "STREAMCO_BILLING_WORKERS": "3", "STREAMCO_CDRS_WORKERS": "2"}))
     workers = rooms.stream_workers(settings)
     assert workers == {
         "streams-1": "billing", "streams-2": "cdrs", "streams-3": "live", "streams-4": "quality",
-        "streams-5": "billing-1", "streams-6": "billing-2", "streams-7": "cdrs-1",
+        "streams-5": "control", "streams-6": "billing-1", "streams-7": "billing-2", "streams-8": "cdrs-1",
     }  # fmt: skip
     made = {name: rooms.streams(settings, which) for name, which in workers.items()}
     # Each its own place in the group, its own directory, and the beat that the supervisor asks for.
-    assert len({(one.role, one.instance) for one in made.values()}) == 7
-    assert len({one.data_directory for one in made.values()}) == 7
+    assert len({(one.role, one.instance) for one in made.values()}) == 8
+    assert len({one.data_directory for one in made.values()}) == 8
     assert {name: one.beat for name, one in made.items()} == {name: tmp_path / "run" / f"{name}.beat" for name in made}
     components = {one.name: one for one in stack.processes(settings) if one.name.startswith("streams-")}
     assert {name: one.argv[-2:] for name, one in components.items()} == {
         name: ("streams", which) for name, which in workers.items()
     }
-    assert components["streams-7"].needs == components["streams-2"].needs == ("postgres", "kafka", "clickhouse")
+    assert components["streams-8"].needs == components["streams-2"].needs == ("postgres", "kafka", "clickhouse")
     with pytest.raises(SettingsError, match="billing-3"):
         rooms.streams(settings, "billing-3")
 

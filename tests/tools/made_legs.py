@@ -33,6 +33,11 @@ class Parties(NamedTuple):
 def insert_parties(dsn: str) -> Parties:
     """Companies, accounts, peers and destinations of made_traffic; balances at zero."""
     insert_names(dsn)
+    return insert_peers(dsn)
+
+
+def insert_peers(dsn: str) -> Parties:
+    """The accounts and peers alone: the companies are there."""
     accounts: dict[int, int] = {}
     with psycopg.connect(dsn) as connection:
 

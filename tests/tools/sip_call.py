@@ -1,5 +1,6 @@
 """One SIP call as a test sees it: what SIPp received, and what the node's journal says."""
 
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
 from schemas.journal import JournalEvent, decode_line
 
 _WAIT_SECONDS: Final = 30.0
+_REFUSAL: Final = r"^SIP/2\.0 [3-6]"
 
 
 @dataclass
@@ -40,9 +42,11 @@ class Placed:
         return found
 
     @property
-    def whole(self) -> str:
-        """Every message of the call, sent and received."""
-        return (self.directory / f"{self.name}.whole").read_text(errors="replace")
+    def reasons(self) -> list[str]:
+        """The Reason headers of the final refusals that it received."""
+        whole = (self.directory / f"{self.name}.whole").read_text(errors="replace")
+        refusals = [text for text in re.split(r"^-{20,}", whole, flags=re.M) if re.search(_REFUSAL, text, re.M)]
+        return [reason for text in refusals for reason in re.findall(r"^Reason: (.*?)\r?$", text, re.M)]
 
     def said(self) -> str:
         """What SIPp complained of."""

@@ -40,6 +40,7 @@ def made(tmp_path: Path) -> Made:
         prices: Mapping[int, Mapping[str, int | None]] | None = None,
         customer: Mapping[str, Any] | None = None,
         full: frozenset[str] = frozenset(),
+        price_priorities: Mapping[int, int] | None = None,
     ) -> World:
         decks = {1: {"44": 2_000_000}, **{number: {"44": price} for number, price in PRICES.items()}, **(prices or {})}
         peers = [
@@ -53,6 +54,7 @@ def made(tmp_path: Path) -> Made:
         world = RawWorld(
             peers, {deck: [(code, 0, price) for code, price in rows.items()] for deck, rows in decks.items()}, [],
             classes=[RouteClass(1, "all", listed)], hunting_classes=[HuntingClass(1, "by hand", order)],
+            price_priorities=price_priorities or {},
             code_limits=[CodeLimit(13, "4477", 5, 0), CodeLimit(14, "4479", 5, 0)],
         )  # fmt: skip
         return World(make_snapshot(tmp_path, world), {one.key: one for one in quality}, full)
@@ -97,6 +99,15 @@ def test_the_longer_code_first(made: Made) -> None:
     prices: dict[int, dict[str, int | None]] = {13: {"4477": 1_500_000}, 14: {"447": 1_600_000}}
     assert taken(made("code_length, cost", prices=prices)) == [13, 14, 11, 12]
     assert [len(route.price.code) for route in decided(made("code_length, cost", prices=prices)).routes] == [4, 3, 2, 2]
+
+
+def test_priorities_of_prices(made: Made) -> None:
+    # Of these decks the one price is row 0: its id is the deck's number and that.
+    priorities = {1_100_000: 2, 1_300_000: 1, 1_400_000: 255}
+    assert taken(made("price_priority, cost", price_priorities=priorities)) == [12, 13, 11, 14]
+    assert taken(made("price_priority/2, cost", price_priorities=priorities)) == [12, 11, 13, 14]
+    world = made("price_priority, cost", price_priorities=priorities)
+    assert [one.keys[0].value for one in candidates(decided(world))] == ["0", "1", "2", "255"]
 
 
 @pytest.mark.parametrize(
