@@ -99,7 +99,9 @@ def candidate_lines(decision: CallRouted) -> Iterator[str]:
         )
         for one in decision.candidates
     ]
-    yield from table(_COLUMNS, rows)
+    # The last column is there where something was compared beside priority and cost.
+    width = len(_COLUMNS) if any(row[-1] for row in rows) else len(_COLUMNS) - 1
+    yield from table(_COLUMNS[:width], [row[:width] for row in rows])
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -44,8 +44,9 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
         column("currency", "", width=58),
         column("cost", "Compared at", width=116, kind="number", headerTooltip=_COMPARED),
         column("margin", "Margin /min", width=116, kind="number", headerTooltip=_COMPARED),
-        column("compared", "Compared by", width=200, flex=2, minWidth=120, tooltipField="compared"),
     ]
+    if any(compared(one) for one in decision.candidates):
+        columns.append(column("compared", "Compared by", width=200, flex=2, minWidth=120, tooltipField="compared"))
     rows = [
         {
             "id": str(number),
