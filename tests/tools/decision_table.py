@@ -5,13 +5,14 @@ A world is loaded into a real PostgreSQL by the product's own loaders, and its s
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import psycopg
 import yaml
 from pydantic import SecretStr
@@ -25,6 +26,7 @@ from router.routing.limit_keys import code_key, peer_key, route_key
 from router.settings import SnapshotSettings
 from router.snapshot import store
 from router.snapshot.build import Builder
+from router.snapshot.config import ControlBlock
 from schemas.connections import Postgres
 from schemas.events import Candidate
 from schemas.quality import Quality
@@ -35,6 +37,7 @@ _CASE_FIELDS: Final = frozenset(
     {
         "shows", "from", "address", "identified", "callee", "caller", "at", "routes", "refused", "not_taken", "others",
         "sold", "sold_code", "billed_as", "codes", "prices", "costs", "margins", "quality", "full",
+        "held", "held_until",
     }
 )  # fmt: skip
 _FILE_FIELDS: Final = frozenset({"about", "at", "expected_seconds", "world", "prices", "cases"})
@@ -135,9 +138,24 @@ class TableWorld:
         """The core's decision on a case."""
         row = case.row
         at_ms = read_at(row.get("at", self.file.at))
-        snapshot = self.snapshot(at_ms)
+        snapshot = self._held(self.snapshot(at_ms), row)
         world = World(snapshot, self._quality(snapshot, row, at_ms), self._full(snapshot, row))
         return decide(world, self._request(snapshot, row), at_ms, expected_seconds=self.file.expected_seconds)
+
+    @staticmethod
+    def _held(snapshot: store.Snapshot, row: Mapping[str, Any]) -> store.Snapshot:
+        """`held: {vendor: block, vendor/44: demote, customer: cap 5}`: what controllers hold in force."""
+        if "held" not in row:
+            return snapshot
+        ids = {peer.name: peer.peer_id for peer in snapshot.config.peers}
+        blocks = []
+        for who, what in row["held"].items():
+            name, _, code = who.partition("/")
+            action, _, cap = what.partition(" ")
+            until_ms = read_at(row["held_until"]) if "held_until" in row else 0
+            blocks.append(ControlBlock(who, "control", ids[name], code, action, int(cap or 0), until_ms))
+        config = msgspec.structs.replace(snapshot.config, control_blocks=tuple(blocks))
+        return replace(snapshot, config=config, plans={})
 
     def _request(self, snapshot: store.Snapshot, row: Mapping[str, Any]) -> Request:
         callee, caller = str(row["callee"]), str(row.get("caller", "12125550100"))

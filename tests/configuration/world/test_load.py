@@ -244,3 +244,22 @@ def test_a_byte_order_mark_is_no_part_of_the_first_field(postgres_dsn: str, tmp_
     path.write_bytes("companies: [{name: Müller}]".encode("utf-8-sig"))
     load(postgres_dsn, path)
     assert _rows(postgres_dsn, "SELECT name FROM companies") == [("Müller",)]
+
+
+def test_limits_of_codes_are_the_whole_list(world_dsn: str, load_text: Load) -> None:
+    def limits() -> list[tuple[Any, ...]]:
+        query = (
+            "SELECT code, one.max_concurrent, one.max_cps FROM code_limits AS one JOIN peers USING (peer_id)"
+            " WHERE name = 'acme'"
+        )
+        return sorted(_rows(world_dsn, query))
+
+    peer = "name: acme, role: originator, host: 192.0.2.10, pack: Retail, route_class: Standard, account: Acme prepaid"
+    text = "companies: [{{name: Acme, peers: [{{" + peer + ", tech_prefix: '0044', code_limits: [{}]}}]}}]"
+    company = _rows(world_dsn, "SELECT c.name FROM companies c JOIN peers p USING (company_id) WHERE p.name = 'acme'")
+    text = text.replace("name: Acme,", f"name: {company[0][0]},")
+    load_text(text.format("{code: 44, max_concurrent: 5}, {code: 447, max_cps: 2}"))
+    assert limits() == [("44", 5, 0), ("447", 0, 2)]
+    assert load_text(text.format("{code: 447, max_cps: 3}")) == 2
+    assert limits() == [("447", 0, 3)]
+    assert load_text(text.format("{code: 447, max_cps: 3}")) == 0
