@@ -19,6 +19,7 @@ WHY: Final[Mapping[str, str]] = {
     Verdict.OTHER_CURRENCY: "sells in a currency that no exchange rate is known of",
     Verdict.NO_PROFIT: "costs more than the profit rule allows",
     Verdict.OWN_COMPANY: "the caller's own company",
+    Verdict.BLOCKED_BY_CONTROL: "held back by a controller, until it releases it",
     Verdict.LIMIT: "its limit of calls is reached",
     Verdict.NOT_ACTIVE: "its entry in the route class is not active at this moment",
     Verdict.CLASS_NOT_ACTIVE: "its route class is not active at this moment",
