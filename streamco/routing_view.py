@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dashboards import formats
-from dashboards.routing_words import WHY, answer_line, compared, sold_line
+from dashboards.routing_words import answer_line, compared, sold_line, why_not
 from router.check import Checked
 from schemas.events import CallRouted
 
@@ -94,7 +94,7 @@ def candidate_lines(decision: CallRouted) -> Iterator[str]:
             one.currency,
             formats.per_minute(one.comparable_cost_e8),
             formats.per_minute(one.margin_e8),
-            WHY.get(one.verdict, ""),
+            why_not(one),
             compared(one),
         )
         for one in decision.candidates
