@@ -56,6 +56,16 @@ def _value(key: SortKey) -> str:
     return key.value + sample + (f" ({key.neutral})" if key.neutral else "")
 
 
+def sent(decision: CallRouted, candidate: Candidate) -> str:
+    """What a vendor in the hunt is sent, where that is not what is billed."""
+    if not candidate.callee_sent or (candidate.callee_sent, candidate.caller_sent) == (
+        decision.callee,
+        decision.caller,
+    ):
+        return ""
+    return f"{candidate.callee_sent} from {candidate.caller_sent or 'anonymous'}"
+
+
 def answer_line(decision: CallRouted) -> str:
     """The answer in one line: where the call goes and what was not taken, or why it goes nowhere."""
     taken = sorted((one for one in decision.candidates if one.position), key=lambda one: one.position)
