@@ -1,6 +1,6 @@
 """Which vendors' limits have no room just now, by node: read every second, beside the calls. Advice.
 
-The exact word is Asterisk's, before each leg. With this a full vendor is not among the routes of a call at all, and the
+The exact word is Asterisk's, before each leg. What is older than three seconds, or no limit any more, is not believed. With this a full vendor is not among the routes of a call at all, and the
 next one takes his place in the hunt. PostgreSQL away: nothing is known to be full.
 """
 
@@ -16,8 +16,10 @@ from psycopg_pool import PoolTimeout
 log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 1.0
 STATEMENT: Final = """
-    SELECT node, array_agg(limit_key) FROM limit_leases JOIN limit_nodes USING (node)
-    WHERE used >= concurrent_share AND reported_at > clock_timestamp() - interval '5 seconds' GROUP BY node
+    SELECT node, array_agg(limit_key)
+    FROM limit_leases JOIN limit_nodes USING (node) JOIN limits USING (limit_key)
+    WHERE max_concurrent > 0 AND used >= concurrent_share AND reported_at > clock_timestamp() - interval '3 seconds'
+    GROUP BY node
 """
 _NONE: Final[frozenset[str]] = frozenset()
 Full = Mapping[str, frozenset[str]]

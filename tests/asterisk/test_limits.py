@@ -22,6 +22,7 @@ from real_line import CALLER, RICH, Line
 from sip_call import Call
 
 from configuration.asterisk import scenarios
+from router.full_limits import LOOK_SECONDS
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
 from schemas.journal import JournalEvent, decode_line
 from streamco.embedded.temporary import free_port
@@ -103,6 +104,7 @@ def configure(line: Line, *statements: str) -> None:
         for statement in statements:
             connection.execute(statement.encode())
     until_generation(line.directory / "beat", generation(line))
+    time.sleep(2 * LOOK_SECONDS)  # what was full before is not looked up any more
 
 
 def until_generation(beat: Path, wanted: int) -> None:
