@@ -19,6 +19,7 @@ WHY: Final[Mapping[str, str]] = {
     Verdict.OTHER_CURRENCY: "sells in a currency that no exchange rate is known of",
     Verdict.NO_PROFIT: "costs more than the profit rule allows",
     Verdict.OWN_COMPANY: "the caller's own company",
+    Verdict.BLOCKED_BY_CONTROL: "held back by a controller, until it releases it",
     Verdict.LIMIT: "its limit of calls is reached",
     Verdict.BLOCKED: "one of its rules blocks the call",
     Verdict.BAD_TRANSLATION: "its patterns make no number of this one",
@@ -54,6 +55,16 @@ def compared(candidate: Candidate) -> str:
 def _value(key: SortKey) -> str:
     sample = "" if key.sample is None or key.neutral == "no sample" else f" of {key.sample}"
     return key.value + sample + (f" ({key.neutral})" if key.neutral else "")
+
+
+def sent(decision: CallRouted, candidate: Candidate) -> str:
+    """What a vendor in the hunt is sent, where that is not what is billed."""
+    if not candidate.callee_sent or (candidate.callee_sent, candidate.caller_sent) == (
+        decision.callee,
+        decision.caller,
+    ):
+        return ""
+    return f"{candidate.callee_sent} from {candidate.caller_sent or 'anonymous'}"
 
 
 def answer_line(decision: CallRouted) -> str:

@@ -4,11 +4,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dashboards import formats
-from dashboards.routing_words import answer_line, compared, sold_line, why_not
+from dashboards.routing_words import answer_line, compared, sent, sold_line, why_not
 from router.check import Checked
 from schemas.events import CallRouted
 
-_COLUMNS = ("route", "vendor", "verdict", "prio", "code", "price", "cur", "compared at", "margin", "why", "compared by")
+_COLUMNS = (
+    "route",
+    "vendor",
+    "verdict",
+    "prio",
+    "code",
+    "price",
+    "cur",
+    "compared at",
+    "margin",
+    "why",
+    "compared by",
+    "sent",
+)
 _RIGHT = frozenset({"route", "prio", "code", "price", "compared at", "margin"})
 
 
@@ -96,10 +109,13 @@ def candidate_lines(decision: CallRouted) -> Iterator[str]:
             formats.per_minute(one.margin_e8),
             why_not(one),
             compared(one),
+            sent(decision, one),
         )
         for one in decision.candidates
     ]
-    yield from table(_COLUMNS, rows)
+    # A column without anything in it says nothing.
+    shown = [index for index in range(len(_COLUMNS)) if any(row[index] for row in rows)]
+    yield from table([_COLUMNS[index] for index in shown], [[row[index] for index in shown] for row in rows])
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dash import html
 from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
-from dashboards.routing_words import WHY, compared, why_not
+from dashboards.routing_words import WHY, compared, sent, why_not
 from schemas.events import CallRouted, Candidate
 from schemas.refusals import Verdict
 
@@ -45,8 +45,11 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
         column("currency", "", width=58),
         column("cost", "Compared at", width=116, kind="number", headerTooltip=_COMPARED),
         column("margin", "Margin /min", width=116, kind="number", headerTooltip=_COMPARED),
-        column("compared", "Compared by", width=200, flex=2, minWidth=120, tooltipField="compared"),
     ]
+    if any(compared(one) for one in decision.candidates):
+        columns.append(column("compared", "Compared by", width=200, flex=2, minWidth=120, tooltipField="compared"))
+    if any(sent(decision, one) for one in decision.candidates):
+        columns.append(column("sent", "Sent", width=240, flex=2, minWidth=200, tooltipField="sent"))
     rows = [
         {
             "id": str(number),
@@ -61,6 +64,7 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
             "margin": formats.per_minute(one.margin_e8),
             "currency": one.currency,
             "compared": compared(one),
+            "sent": sent(decision, one),
         }
         for number, one in enumerate(decision.candidates)
     ]

@@ -5,7 +5,7 @@ import pytest
 from made_traffic import Try, make_call
 
 from dashboards.pages.check import link, question_of, search_of
-from dashboards.routing_words import REFUSED, WHY, answer_line, sip_of, sold_line
+from dashboards.routing_words import REFUSED, WHY, answer_line, sent, sip_of, sold_line
 from schemas.refusals import Refusal, Verdict
 
 NOW_MS = 1_795_000_000_000
@@ -51,6 +51,14 @@ def test_a_refusal_says_what_the_caller_hears_and_why() -> None:
 @pytest.mark.parametrize(("reason", "code"), [("NO ROUTE", 404), ("BLOCKED", 403), ("LIMIT", 503), ("of old", None)])
 def test_what_a_caller_hears(reason: str, code: int | None) -> None:
     assert sip_of(reason) == code
+
+
+def test_what_a_vendor_is_sent_is_told_where_it_is_not_what_is_billed() -> None:
+    one = DECISION.candidates[0]
+    same = msgspec.structs.replace(one, callee_sent=DECISION.callee, caller_sent=DECISION.caller)
+    assert sent(DECISION, same) == sent(DECISION, msgspec.structs.replace(one, callee_sent="")) == ""
+    other = msgspec.structs.replace(same, callee_sent="0171", caller_sent="")
+    assert sent(DECISION, other) == "0171 from anonymous"
 
 
 def test_the_callers_side() -> None:

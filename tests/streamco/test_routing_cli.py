@@ -54,7 +54,7 @@ def test_the_answer_comes_in_words_then_in_figures(tmp_path: Path, loaded: str) 
     assert "Sold at 0.029000 USD a minute (code 447), route class Standard." in done.stdout
     assert "+447700900123 (asked) → 447700900123 (billed as)" in done.stdout
     head, row = lines[-2:]
-    assert " ".join(head.split()) == ("route vendor verdict prio code price cur compared at margin why compared by")
+    assert " ".join(head.split()) == ("route vendor verdict prio code price cur compared at margin why")
     # 0.0205 a minute and a connect fee of 0.001 over the expected 180 s: 0.0625 / 3.
     assert row.split()[:8] == ["1", "voicebridge", "TAKEN", "1", "447", "0.020500", "USD", "0.020833"]
 
