@@ -20,6 +20,7 @@ ROWS: Final = {
     "P6": "bench.p6_freshness",
     "P8": "bench.p8_deck_live",
     "P10": "bench.p10_memory",
+    "NUMBERS": "bench.numbers",
     "CHAIN": "bench.chain",
     "BACKLOG": "bench.backlog",
     "AUDIT": "bench.audit",

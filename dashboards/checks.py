@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from router.check import Checked, CheckSettings, MomentSnapshots, Question, SnapshotAwayError, check
+from router.check import Checked, CheckSettings, MomentSnapshots, Question, SnapshotAwayError, check, read_full
 from router.routing import World
 from schemas.quality import Quality
 
@@ -26,13 +26,15 @@ class Checks:
         now_ms = self._clock_ms()
         found = self._snapshots.at(question.at_ms, now_ms)
         figures = self._quality() if question.at_ms is None else {}
+        full, limits = read_full(self._settings.live.postgres, question)
         return check(
-            World(found.snapshot, figures),
+            World(found.snapshot, figures, full),
             question,
             now_ms if question.at_ms is None else question.at_ms,
             expected_seconds=self._settings.live.expected_call_seconds,
             source=found.source,
             quality="unknown" if question.at_ms is not None else "read" if figures else "away",
+            limits=limits,
         )
 
     def peers(self) -> list[str]:

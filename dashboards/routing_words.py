@@ -20,6 +20,8 @@ WHY: Final[Mapping[str, str]] = {
     Verdict.NO_PROFIT: "costs more than the profit rule allows",
     Verdict.OWN_COMPANY: "the caller's own company",
     Verdict.LIMIT: "its limit of calls is reached",
+    Verdict.BLOCKED: "one of its rules blocks the call",
+    Verdict.BAD_TRANSLATION: "its patterns make no number of this one",
     Verdict.NOT_ACTIVE: "its entry in the route class is not active at this moment",
     Verdict.CLASS_NOT_ACTIVE: "its route class is not active at this moment",
     Verdict.OUTSIDE_TIMETABLE: "outside the timetable of its entry or route class",
@@ -35,6 +37,11 @@ REFUSED: Final[Mapping[str, str]] = {
     Refusal.NO_PROFITABLE_ROUTE: "every vendor costs more than the profit rule allows",
     Refusal.LIMIT: "a limit of calls is reached",
 }
+
+
+def why_not(candidate: Candidate) -> str:
+    """Why a vendor was not taken, with the rule of its that it was where the verdict does not say it."""
+    return WHY.get(candidate.verdict, "") + (f": {candidate.detail}" if candidate.detail else "")
 
 
 def compared(candidate: Candidate) -> str:
@@ -55,7 +62,7 @@ def answer_line(decision: CallRouted) -> str:
     if decision.reason:
         heard = sip_of(decision.reason)
         sip = f" (the caller hears {heard})" if heard else ""
-        because = REFUSED.get(decision.reason, "")
+        because = decision.detail or REFUSED.get(decision.reason, "")
         return (
             f"Refused, {decision.reason}{sip}"
             + (f": {because}." if because else ".")

@@ -63,7 +63,7 @@ def call_facts(decision: Decision) -> Facts:
 
 
 def route_facts(decision: Decision, route: Route) -> Facts:
-    """An outbound leg's FACTS."""
+    """An outbound leg's FACTS. Its numbers are those that the vendor is sent, as he will bill them."""
     peer = decision.peer
     return Facts(
         side="payable",
@@ -72,7 +72,8 @@ def route_facts(decision: Decision, route: Route) -> Facts:
         vendor_company_id=route.vendor.company_id,
         vendor_peer_id=route.vendor.peer_id,
         account_id=route.vendor.account.account_id,
-        **_terms(decision, route.vendor.pack, route.price),
+        **_terms(decision, route.vendor.pack, route.price)
+        | {"caller": route.sent.caller.removeprefix("+"), "callee": route.sent.callee.removeprefix("+")},
     )
 
 
@@ -110,13 +111,20 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
     texts = route_facts_texts(answer.decision)
     for number, (route, text) in enumerate(zip(answer.decision.routes, texts, strict=True), start=1):
         # Built from the gateway's own prefix and checked digits only: nothing from the wire reaches Dial.
-        dialled = f"PJSIP/{route.vendor.tech_prefix}{answer.decision.inbound.callee}@{route.vendor.endpoint}"
+        sent = route.sent
+        dialled = f"PJSIP/{route.vendor.tech_prefix}{sent.callee}@{route.vendor.endpoint}"
         found += [
             (f"ROUTE_{number}_DIAL", dialled),
             (f"ROUTE_{number}_TIMEOUT", str(route.entry.ring_seconds or route.vendor.ring_seconds)),
             (f"ROUTE_{number}_FACTS", text),
             *route_variables(number, route.entry, route.vendor),
         ]
+        if sent.caller:
+            found.append((f"ROUTE_{number}_CALLER", sent.caller))
+        if sent.caller_name:
+            found.append((f"ROUTE_{number}_CALLER_NAME", sent.caller_name))
+        if sent.withheld:
+            found.append((f"ROUTE_{number}_WITHHELD", "1"))
         if keys := limits_of_route(answer.decision, route):
             limited = True
             found.append((f"ROUTE_{number}_LIMITS", "&".join(keys)))
@@ -176,4 +184,6 @@ def routed_event(answer: Answer, attempt: Attempt) -> CallRouted:
         max_call_ms=answer.max_ms,
         hold_micros=answer.hold_micros,
         candidates=candidates(decision),
+        detail=decision.inbound.detail if answer.refusal is decision.refusal else "",
+        withheld=decision.inbound.withheld,
     )

@@ -20,17 +20,19 @@ def route_facts_texts(decision: Decision) -> list[str]:
     peer, inbound = decision.peer, decision.inbound
     company_id, peer_id = (peer.company_id, peer.peer_id) if peer else (0, 0)
     first = f"{FACTS_VERSION};p;{decision.snapshot.config.generation};{company_id};{peer_id};"
-    last = f";{inbound.caller};{inbound.callee}"
     destination = f";{inbound.destination_id};"
-    return [_text(route, first, destination, last) for route in decision.routes]
+    return [_text(route, first, destination) for route in decision.routes]
 
 
-def _text(route: Route, first: str, destination: str, last: str) -> str:
-    vendor, price = route.vendor, route.price
+def _text(route: Route, first: str, destination: str) -> str:
+    vendor, price, sent = route.vendor, route.price, route.sent
     kept = _texts.get(id(vendor))
     if kept is None or kept[0] is not vendor:
         kept = _keep(vendor)
-    return f"{first}{kept[1]}{price.code};{price.price_id}{destination}{price.price_e8};{kept[2]}{last}"
+    return (
+        f"{first}{kept[1]}{price.code};{price.price_id}{destination}{price.price_e8};{kept[2]};"
+        f"{sent.caller.removeprefix('+')};{sent.callee.removeprefix('+')}"
+    )
 
 
 def _keep(vendor: Peer) -> tuple[Peer, str, str]:

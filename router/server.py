@@ -24,7 +24,7 @@ from router.routing import Decision, Request, World, decide, seed_of
 from router.settings import RouterSettings
 from router.shed import Shedder
 from router.spool import Spool
-from schemas.agi import AGI_ARGUMENTS, AGI_SCRIPT
+from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, AGI_SCRIPT
 from schemas.ids import IdError, check_call_id, node_of
 from schemas.refusals import Refusal
 from sinks.beat import send_beat
@@ -152,9 +152,9 @@ class Router:
 def read_request(request: AgiRequest) -> tuple[str, Request, int]:
     """(call_id, the attempt, its start in unix ms) of a session's arguments. Raises AgiError for what is not ours."""
     arguments = [unquote(argument, errors="replace") if "%" in argument else argument for argument in request.arguments]
-    if len(arguments) != len(AGI_ARGUMENTS):
+    if not len(AGI_ARGUMENTS) <= len(arguments) <= len(AGI_ARGUMENTS + AGI_OPTIONAL_ARGUMENTS):
         raise AgiError(f"{len(arguments)} arguments: {', '.join(AGI_ARGUMENTS)} are needed")
-    call_id, endpoint, remote_address, callee, caller, started_at = arguments
+    call_id, endpoint, remote_address, callee, caller, started_at, *more = arguments
     try:
         check_call_id(call_id)
         started_at_ms = int(Decimal(started_at) * 1000)
@@ -162,7 +162,10 @@ def read_request(request: AgiRequest) -> tuple[str, Request, int]:
         raise AgiError(f"arguments: {error!r}") from error
     if not 0 <= started_at_ms <= 4_102_444_800_000:
         raise AgiError(f"started_at {started_at[:40]!r}: must be a moment in unix seconds")
-    asked = Request(endpoint[:64], remote_address[:64], callee[:256], caller[:256], seed_of(call_id))
+    caller_name, asserted, privacy = (text[:256] for text in (*more, "", "", "")[: len(AGI_OPTIONAL_ARGUMENTS)])
+    asked = Request(
+        endpoint[:64], remote_address[:64], callee[:256], caller[:256], seed_of(call_id), caller_name, asserted, privacy
+    )
     return call_id, asked, started_at_ms
 
 

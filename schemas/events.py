@@ -162,6 +162,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     position: Annotated[int, msgspec.Meta(ge=0, le=32)]
     route_class: Short = ""
     keys: list[SortKey] = []
+    detail: Text = ""  # which rule of the vendor's, where the verdict does not say it
+    caller_sent: Short = ""  # of one in the hunt: the caller's number as it is sent; empty: anonymous
+    callee_sent: Short = ""  # … and the dialled one, its tech prefix included
 
 
 class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="call_routed"):
@@ -191,6 +194,8 @@ class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     max_call_ms: LengthMs
     hold_micros: Micros
     candidates: list[Candidate]
+    detail: Text = ""  # what made the refusal: the rule that blocks, what is wrong with the number
+    withheld: bool = False  # the caller does not want to be shown
 
 
 class ActiveChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):

@@ -71,6 +71,8 @@ class Verdict(StrEnum):
     NO_PROFIT = "NO PROFIT"
     OWN_COMPANY = "OWN COMPANY"  # never back to the originator's company
     LIMIT = "LIMIT"
+    BLOCKED = "BLOCKED"  # by a rule of this vendor's: a code, a zone, a pool
+    BAD_TRANSLATION = "BAD TRANSLATION"  # its patterns make no number of this one
     NOT_ACTIVE = "NOT ACTIVE"  # the entry: before its first moment, or after its last
     CLASS_NOT_ACTIVE = "CLASS NOT ACTIVE"
     OUTSIDE_TIMETABLE = "OUTSIDE TIMETABLE"  # of the class or of the entry

@@ -15,6 +15,7 @@ from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.server import ServerError
 from streamco.log_view import show_logs
 from streamco.metrics_cli import metrics
+from streamco.numbers_cli import load_pool, try_translation
 from streamco.routing_cli import api_token, check_routing, why
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
@@ -73,6 +74,8 @@ commands.add_command(audit)
 commands.add_command(controls)
 commands.add_command(dead_letters)
 commands.add_command(metrics)
+commands.add_command(load_pool)
+commands.add_command(try_translation)
 commands.add_command(check_routing)
 commands.add_command(why)
 commands.add_command(api_token)

@@ -18,7 +18,7 @@ _QUALITY_SECONDS: Final = 5.0
 @click.option("--callee", required=True, help="The number as the originator dials it; its tech prefix may be left out.")
 @click.option("--caller", default="", help="The caller's number.")
 @click.option("--at", default="", help="A date or time, UTC unless it says otherwise. Without it: now.")
-@click.option("--node", default="", help="The node that asks.")
+@click.option("--node", default="", help="The node that asks: limits that are full there count.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 def check_routing(peer: str, callee: str, caller: str, at: str, node: str, as_json: bool) -> None:
     """Ask the router's own core where a call would go, and why. Makes no call, counts and holds nothing."""
@@ -28,6 +28,7 @@ def check_routing(peer: str, callee: str, caller: str, at: str, node: str, as_js
         QuestionError,
         SnapshotAwayError,
         check,
+        read_full,
         read_moment,
         read_quality,
     )
@@ -42,13 +43,15 @@ def check_routing(peer: str, callee: str, caller: str, at: str, node: str, as_js
         question = Question(peer, callee, caller, read_moment(at), node)
         found = MomentSnapshots(settings).at(question.at_ms, now_ms)
         figures = read_quality(rooms.kafka(told), _QUALITY_SECONDS) if question.at_ms is None else None
+        full, limits = read_full(settings.live.postgres, question)
         checked = check(
-            World(found.snapshot, figures or {}),
+            World(found.snapshot, figures or {}, full),
             question,
             now_ms if question.at_ms is None else question.at_ms,
             expected_seconds=settings.live.expected_call_seconds,
             source=found.source,
             quality="unknown" if question.at_ms is not None else "away" if figures is None else "read",
+            limits=limits,
         )
     except (QuestionError, SnapshotAwayError) as error:
         _fail(str(error))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dashboards import formats
-from dashboards.routing_words import WHY, answer_line, compared, sold_line
+from dashboards.routing_words import answer_line, compared, sold_line, why_not
 from router.check import Checked
 from schemas.events import CallRouted
 
@@ -27,6 +27,7 @@ def checked_lines(checked: Checked) -> Iterator[str]:
     yield f"at       {moment(checked.at_ms)}, configuration {decision.generation}"
     yield f"snapshot {_SOURCES[checked.source]}, taken {moment(checked.snapshot_taken_at_ms)}"
     yield f"quality  {_QUALITY[checked.quality]}"
+    yield f"limits   {_LIMITS[checked.limits]}"
     yield "money    not asked: the balance decides at admission"
     yield ""
     yield from candidate_lines(decision)
@@ -42,6 +43,13 @@ _QUALITY = {
     "read": "as the routers know it now",
     "away": "not known: Kafka does not tell it just now, so every vendor is neutral",
     "unknown": "not known of another moment than now, so every vendor is neutral",
+}
+
+
+_LIMITS = {
+    "read": "those that are full on that node just now",
+    "away": "not known: PostgreSQL does not answer",
+    "unknown": "taken to have room: they are of a node, and of now",
 }
 
 
@@ -86,7 +94,7 @@ def candidate_lines(decision: CallRouted) -> Iterator[str]:
             one.currency,
             formats.per_minute(one.comparable_cost_e8),
             formats.per_minute(one.margin_e8),
-            WHY.get(one.verdict, ""),
+            why_not(one),
             compared(one),
         )
         for one in decision.candidates

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 import psycopg
 import structlog
 from kafka.errors import KafkaError
 
 from router.routing.timetable import TimetableError, parse_timetable
-from schemas.live import LIVE_CALL_DECODER
+from schemas.live import LIVE_CALL_DECODER, LiveCall
 from schemas.topics import ACTIVE_CALLS, DECISIONS, RATED_LEGS
 from sinks.beat import send_beat
 from sinks.compacted import CompactedReader, TopicsRemadeError
@@ -36,6 +37,7 @@ from streams.folds.controls import (
     TerminationControl,
     moment_of,
     origination_actions,
+    reach_ms,
     termination_actions,
 )
 from streams.log_reader import LogReader
@@ -44,7 +46,6 @@ from streams.settings import StreamsSettings
 log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 2.0  # between two readings of the controls
 KEEP_SECONDS: Final = 15.0
-LONGEST_MS: Final = 7_200_000  # window and checks of a control together; the tables refuse more
 _POLL_MS: Final = 300
 _RETRY_SECONDS: Final = 2.0
 _AWAY: Final = (KafkaError, TopicError, TopicsRemadeError, psycopg.Error, OSError, TimeoutError)
@@ -68,6 +69,7 @@ class Controller:
         self._controls: list[Control] = []
         self._checked: dict[tuple[type[Control], int], int] = {}
         self._look_at = self._keep_at = 0.0
+        self._notifier = Notifier(settings.control_webhook)
         self._connection = psycopg.connect(
             settings.postgres.dsn.get_secret_value(),
             autocommit=True,
@@ -86,9 +88,11 @@ class Controller:
 
     def _open(self) -> None:
         settings = self._settings
-        self.seen = Behaviour(LONGEST_MS, read_destinations(self._connection, MOST_DESTINATIONS))
-        self._notifier = Notifier(settings.control_webhook)
-        from_ms = self._clock() - LONGEST_MS
+        self._controls = read_controls(self._connection)
+        self._window_ms = reach_ms(self._controls)
+        self.seen = Behaviour(self._window_ms, read_destinations(self._connection, MOST_DESTINATIONS))
+        self._lost = (0, 0)
+        from_ms = self._clock() - self._window_ms
         self._log = LogReader(settings.kafka, (RATED_LEGS, DECISIONS), from_ms, "streamco-control")
         self._live = CompactedReader(settings.kafka, (ACTIVE_CALLS,), "streamco-control")
         LEGS.watch(MOST_LEGS, lambda: self.seen.vendors.legs)
@@ -102,11 +106,13 @@ class Controller:
         for event in self._log.poll(_POLL_MS):
             self.seen.take(event, self._clock())
         for message in self._live.poll(10):
-            self.seen.take_live(message.key, LIVE_CALL_DECODER.decode(message.value) if message.value else None)
+            self.seen.take_live(message.key, _live_call(message.value))
         if not (self._log.complete and self._live.complete):
             return f"reads the window from the log: {self.seen.vendors.legs} legs"
         if time.monotonic() >= self._look_at:
             self._controls = read_controls(self._connection)
+            if reach_ms(self._controls) > self._window_ms:
+                return self._reach_further()
             for action_id in release_by_time(self._connection):
                 log.info("a control's action is over", action=action_id)
             self._notifier.tell(self._connection)
@@ -116,6 +122,19 @@ class Controller:
             keep_destinations(self._connection, changed)
             self._keep_at = time.monotonic() + KEEP_SECONDS
         return f"{len(self._controls)} controls over {self.seen.vendors.legs} legs"
+
+    def _reach_further(self) -> str:
+        """A control looks further back than the window does: it is made anew, from the log."""
+        keep_destinations(self._connection, self.seen.take_changed())
+        self._let_go()
+        self._open()
+        return "reads a longer window from the log"
+
+    def _count_lost(self) -> None:
+        legs, others = self.seen.vendors.lost + self.seen.bills.lost + self.seen.attempts.lost, self.seen.lost
+        LEGS.lose(legs - self._lost[0])
+        CALLS.lose(others - self._lost[1])
+        self._lost = (legs, others)
 
     def _check(self) -> None:
         """Each control whose next check is due. A check that was missed is not made up for: the newest tells more."""
@@ -127,6 +146,7 @@ class Controller:
         }
         if not due:
             return
+        self._count_lost()
         self.seen.expire(now)
         known = read_known(self._connection)
         IN_FORCE.set(sum(len(one.in_force) for one in known.values()))
@@ -151,10 +171,24 @@ class Controller:
 
     def close(self) -> None:
         """Let go of the servers."""
-        for held in (self._log, self._live, self._connection):
+        self._let_go()
+        with contextlib.suppress(*_AWAY):
+            self._connection.close()
+
+    def _let_go(self) -> None:
+        for held in (self._log, self._live):
             if held is not None:
                 with contextlib.suppress(*_AWAY):
                     held.close()
+        self._log = self._live = None
+
+
+def _live_call(value: bytes | None) -> LiveCall | None:
+    """A value of the live view; one of another version is as if it was not there."""
+    try:
+        return LIVE_CALL_DECODER.decode(value) if value else None
+    except msgspec.MsgspecError:
+        return None
 
 
 def threshold_of(control: OriginationControl, moment_ms: int) -> int:

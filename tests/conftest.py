@@ -176,19 +176,29 @@ def kafka(kafka_bootstrap: str, delete_topics: Callable[[], None]) -> Kafka:
 
 
 @pytest.fixture(scope="session")
-def real_line(postgres_server: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    """Asterisk, router and vendors at work. A machine that cannot have Asterisk: skipped, or failed with CI=true."""
+def asterisk_cache() -> Path:
+    """Where Asterisk and SIPp are. A machine that cannot have them: skipped, or failed with CI=true."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamco"
     try:
-        programs = installation(cache)
+        installation(cache)
     except FetchError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
+    return cache
+
+
+@pytest.fixture(scope="session")
+def real_line(
+    asterisk_cache: Path, postgres_server: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Line]:
+    """Asterisk, router and vendors at work."""
     name = f"streamco_test_{os.getpid()}_asterisk"
     _administer(postgres_server, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
     # A short path: it holds Asterisk's socket.
-    line = Line(_database_url(postgres_server, name), tmp_path_factory.mktemp("a"), programs, cache)
+    line = Line(
+        _database_url(postgres_server, name), tmp_path_factory.mktemp("a"), installation(asterisk_cache), asterisk_cache
+    )
     try:
         line.start()
         yield line

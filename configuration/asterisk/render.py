@@ -28,6 +28,7 @@ class SipPeer:
     host: str
     port: int
     codecs: str
+    trusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _peer(peer: SipPeer) -> str:
             f"[{peer.endpoint}-addresses]\ntype=identify\nendpoint={peer.endpoint}\nmatch={peer.host}\n"
         )
     host = f"[{peer.host}]" if ipaddress.ip_address(peer.host).version == 6 else peer.host
+    templates = "terminator,trusted" if peer.trusted else "terminator"
     return (
-        f"[{peer.endpoint}](terminator)\nallow={peer.codecs}\naors={peer.endpoint}\n\n"
+        f"[{peer.endpoint}]({templates})\nallow={peer.codecs}\naors={peer.endpoint}\n\n"
         f"[{peer.endpoint}]\ntype=aor\ncontact=sip:{host}:{peer.port}\nqualify_frequency=10\nqualify_timeout=3.0\n"
     )

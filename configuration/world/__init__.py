@@ -3,6 +3,7 @@
     seed        a made-up world that looks real, by rule and by a seed number
     load        a user's own world from one YAML file, by the same functions
     load_deck   a peer's prices from a CSV file
+    load_pool   a pool's numbers from a CSV file
     pay         a payment into the ledger
 
 Every function takes a libpq connection string, does all or nothing in one transaction, and raises WorldError alone:
@@ -13,6 +14,7 @@ from configuration.world.decks import DeckResult, load_deck
 from configuration.world.errors import WorldError
 from configuration.world.load import LoadResult, load
 from configuration.world.pay import PayResult, pay
+from configuration.world.pools import PoolResult, load_pool
 from configuration.world.seed import SEED_SIZES, SeedResult, seed
 
 __all__ = [
@@ -20,10 +22,12 @@ __all__ = [
     "DeckResult",
     "LoadResult",
     "PayResult",
+    "PoolResult",
     "SeedResult",
     "WorldError",
     "load",
     "load_deck",
+    "load_pool",
     "pay",
     "seed",
 ]

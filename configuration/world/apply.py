@@ -16,6 +16,7 @@ from configuration.world.controls import put_controls
 from configuration.world.countries import destinations
 from configuration.world.database import Connection
 from configuration.world.model import Account, Company, Peer, World
+from configuration.world.number_rules import put_number_rules, put_pools
 from configuration.world.release import put_release_table
 from configuration.world.tables import Tables
 
@@ -36,6 +37,8 @@ def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
     for index, route_class in enumerate(world.route_classes):
         put_entries(tables, f"route_classes[{index}]", route_class)
     put_controls(tables, world.termination_controls, world.origination_controls)
+    put_pools(tables, world)
+    put_number_rules(tables, world)
     return tables.written, tables.errors
 
 
@@ -116,7 +119,8 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
     more = ("max_call_seconds", "profit", "minimum_margin", "ring_seconds", "allow_special", "codecs")
     hunt = ("huntstop", "pdd_timeout_seconds", "max_setup_seconds", "ringback")
     ordered = ("priority", "minimum_margin_percent", "target_metric", "target_value")
-    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more + hunt + ordered}
+    numbers = ("country_code", "national_prefix", "trusted", "anonymous")
+    values: dict[str, Any] = {field: getattr(peer, field) for field in same + more + hunt + ordered + numbers}
     host = ipaddress.ip_interface(peer.host) if "/" in peer.host else ipaddress.ip_address(peer.host)
     values |= {"host": host, "company_id": company_id, "account_id": account_id, "pack_id": pack_id}
     values |= {"deck_id": deck_id, "route_class_id": class_id, "release_table_id": table_id}

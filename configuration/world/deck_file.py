@@ -1,8 +1,9 @@
 """Reads a deck's CSV file row by row, in bounded memory: every fault with its row, column, value and rule. No database.
 
-The header names the columns `code`, `price` and, if there are any, `effective_from`, in any order. A price is per
-minute, with a decimal point and at most eight decimals, or the word `blocked`. A moment is an ISO date or time; without
-an offset it is in the time zone of the peer's pack; without a moment a price has always been in force.
+The header names the columns `code`, `price` and, if there are any, `effective_from` and `priority`, in any order. A
+price is per minute, with a decimal point and at most eight decimals, or the word `blocked`. A moment is an ISO date or
+time; without an offset it is in the time zone of the peer's pack; without a moment a price has always been in force. A
+priority is 0 to 255; without one it is 0.
 """
 
 import csv
@@ -23,13 +24,15 @@ from configuration.world.pricing import ALWAYS
 MAX_ROWS: Final = 2_000_000
 MAX_ERRORS: Final = 100
 MAX_LINE_CHARACTERS: Final = 1_000
+MAX_PRIORITY: Final = 255
 NULL: Final = "\\N"
 _ROWS_OF_BLOCK: Final = 2_000
 
-_COLUMNS: Final = ("code", "price", "effective_from")
+_COLUMNS: Final = ("code", "price", "effective_from", "priority")
 _NEEDED: Final = ("code", "price")
 _CODE: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 _PRICE: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,8})?", re.ASCII)
+_PRIORITY: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 _FORMULA: Final = re.compile(r"[=@\t]|[+-][^0-9]")
 _ENCODINGS: Final = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _FIRST_YEAR, _LAST_YEAR = 1970, 2099
@@ -42,6 +45,7 @@ class DeckRow(NamedTuple):
     code: str
     price: str | None
     effective_from: str
+    priority: int = 0
 
 
 class DeckRules(NamedTuple):
@@ -65,8 +69,16 @@ class DeckFile:
         self._rules = rules
         self._moment = lru_cache(maxsize=1024)(lambda text: _moment(text, ZoneInfo(rules.time_zone)))
 
+    def has_priorities(self) -> bool:
+        """Whether the header names priorities. Of a file that cannot be read: no."""
+        try:
+            with self.path.open("rb") as file, _text(file) as text:
+                return "priority" in _header(self.path, _lines(text))
+        except (OSError, UnicodeError, WorldError):
+            return False
+
     def blocks(self) -> Iterator[bytes]:
-        """The good rows as COPY reads them: line, code, price, effective_from. Raises WorldError: no such file.
+        """The good rows as COPY reads them: line, code, price, effective_from, and priority where the header names it.
 
         Plain rows pass in blocks; from the first that are not the usual way reads on, and tells what is wrong.
         """
@@ -80,10 +92,11 @@ class DeckFile:
                 yield block.text
         except OSError as error:
             raise WorldError([f"{self.path}: {error.strerror or error}"]) from error
-        rows = self.rows(next_byte)
+        rows, priorities = self.rows(next_byte), self.has_priorities()
         while some := list(itertools.islice(rows, _ROWS_OF_BLOCK)):
             yield "".join(
-                f"{row.line}\t{row.code}\t{NULL if row.price is None else row.price}\t{row.effective_from}\n"
+                f"{row.line}\t{row.code}\t{NULL if row.price is None else row.price}\t{row.effective_from}"
+                + (f"\t{row.priority}\n" if priorities else "\n")
                 for row in some
             ).encode()
 
@@ -134,7 +147,11 @@ class DeckFile:
         code = cells["code"]
         if _CODE.fullmatch(code) is None:
             raise _RowError("code", code, "must be 1 to 15 digits 0 to 9")
-        return DeckRow(number, code, self._price(cells["price"]), self._moment(cells.get("effective_from", "")))
+        priority = cells.get("priority") or "0"
+        if _PRIORITY.fullmatch(priority) is None or int(priority) > MAX_PRIORITY:
+            raise _RowError("priority", priority, f"must be a whole number from 0 to {MAX_PRIORITY}")
+        moment = self._moment(cells.get("effective_from", ""))
+        return DeckRow(number, code, self._price(cells["price"]), moment, int(priority))
 
     def _price(self, text: str) -> str | None:
         if text.lower() == "blocked":

@@ -14,7 +14,8 @@ from configuration.world.errors import WorldError
 
 _STAGE: Final = """
     CREATE TEMPORARY TABLE deck_load (
-        line int NOT NULL, code text COLLATE "C" NOT NULL, effective_from timestamptz NOT NULL, price numeric(18,8)
+        line int NOT NULL, code text COLLATE "C" NOT NULL, effective_from timestamptz NOT NULL, price numeric(18,8),
+        priority smallint NOT NULL DEFAULT 0
     ) ON COMMIT DROP
 """
 _TWICE: Final = """
@@ -25,7 +26,7 @@ _TWICE: Final = """
 _GONE: Final = """
     FROM prices WHERE deck_id = %(deck)s AND NOT EXISTS (
         SELECT FROM deck_load WHERE deck_load.code = prices.code AND deck_load.effective_from = prices.effective_from
-        AND deck_load.price IS NOT DISTINCT FROM prices.price
+        AND deck_load.price IS NOT DISTINCT FROM prices.price AND deck_load.priority = prices.priority
     )
 """
 _NEW: Final = """
@@ -35,7 +36,8 @@ _NEW: Final = """
     )
 """
 _INSERT: Final = (
-    "INSERT INTO prices (deck_id, code, effective_from, price) SELECT %(deck)s, code, effective_from, price"
+    "INSERT INTO prices (deck_id, code, effective_from, price, priority)"
+    " SELECT %(deck)s, code, effective_from, price, priority"
 )
 
 
@@ -88,7 +90,8 @@ def _deck_of(connection: Connection, peer: str) -> tuple[int, str, DeckRules]:
 
 def _stage(connection: Connection, file: DeckFile) -> None:
     connection.execute(_STAGE)
-    statement = "COPY deck_load (line, code, price, effective_from) FROM STDIN"
+    priority = ", priority" if file.has_priorities() else ""
+    statement = f"COPY deck_load (line, code, price, effective_from{priority}) FROM STDIN".encode()
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for block in file.blocks():
             copy.write(block)

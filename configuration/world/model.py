@@ -24,6 +24,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from configuration.world.classes import Entry, ExchangeRate, HuntingClass, Ordered, RouteClass
 from configuration.world.code_limits import CodeLimit, twice
 from configuration.world.controls import OriginationControl, TerminationControl
+from configuration.world.number_model import Blocks, PeerNumbers
 from configuration.world.parts import (
     Amount,
     Codecs,
@@ -98,7 +99,7 @@ class Account(Part):
         return self
 
 
-class Peer(Ordered):
+class Peer(Ordered, PeerNumbers):
     """A SIP party of a company. `account` may be left out where the company has one account of the kind; `deck` is the
     peer's name unless it is given, and `endpoint` the name after `c-` (originator) or `v-` (terminator)."""
 
@@ -159,6 +160,9 @@ class Peer(Ordered):
             raise ValueError(f"nodes {list(self.nodes)}: one of them is named twice")
         if code := twice(self.code_limits):
             raise ValueError(f"code_limits: code {code!r} is there twice")
+        if self.role == "terminator" and (self.country_code or self.anonymous != "allow"):
+            field = "country_code" if self.country_code else "anonymous"
+            raise ValueError(f"{field} {getattr(self, field)!r}: only an originator has one")
         return self
 
 
@@ -185,11 +189,13 @@ class World(Part):
     companies: tuple[Company, ...] = ()
     termination_controls: tuple[TerminationControl, ...] = ()
     origination_controls: tuple[OriginationControl, ...] = ()
+    pools: tuple[Name, ...] = ()
+    blocks: Blocks | None = None  # of all calls
 
     @model_validator(mode="after")
     def _once(self, _info: ValidationInfo) -> Self:
         named: list[tuple[str, str]] = [("nodes", name) for name in self.nodes]
-        named += [("packs", pack.name) for pack in self.packs]
+        named += [("packs", pack.name) for pack in self.packs] + [("pools", name) for name in self.pools]
         named += [("release_tables", table.name) for table in self.release_tables]
         named += [("exchange_rates", f"{rate.currency} from {rate.effective_from}") for rate in self.exchange_rates]
         named += [("hunting_classes", hunting.name) for hunting in self.hunting_classes]

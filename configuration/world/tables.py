@@ -117,6 +117,7 @@ _KEYS: Final = {
     "companies": "company_id",
     "billing_packs": "pack_id",
     "route_classes": "route_class_id",
+    "number_pools": "pool_id",
     "hunting_classes": "hunting_class_id",
 }
 

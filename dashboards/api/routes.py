@@ -44,7 +44,9 @@ class CheckQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at: Annotated[
         str, msgspec.Meta(max_length=64, description="An ISO date or time, UTC without an offset. Left out: now.")
     ] = ""
-    node: Annotated[str, msgspec.Meta(max_length=16, description="The node that would ask.")] = ""
+    node: Annotated[
+        str, msgspec.Meta(max_length=16, description="The node that would ask: limits that are full there count.")
+    ] = ""
 
 
 def add_api(server: flask.Flask, limiter: Limiter, checks: Checks, queries: Queries, per_minute: int) -> None:

@@ -15,13 +15,14 @@ from router.check import Checked, Question, QuestionError, SnapshotAwayError, re
 from schemas.events import CallRouted
 
 PATH: Final = "/check-routing"
-_FIELDS: Final = ("from", "callee", "caller", "at")
-_LABELS: Final = {"from": "Originator", "callee": "Number dialled", "caller": "Caller", "at": "At"}
+_FIELDS: Final = ("from", "callee", "caller", "at", "node")
+_LABELS: Final = {"from": "Originator", "callee": "Number dialled", "caller": "Caller", "at": "At", "node": "Node"}
 _HINTS: Final = {
     "from": "its name",
     "callee": "as it dials it",
     "caller": "its number, or nothing",
     "at": "now, or 2026-12-01 08:30 UTC",
+    "node": "any",
 }
 _LONGEST: Final = 256
 _SOURCES: Final = {
@@ -30,8 +31,13 @@ _SOURCES: Final = {
 }
 _QUALITY: Final = {
     "read": "",
-    "away": "The quality of vendors is not known just now: every vendor is neutral.",
-    "unknown": "The quality of vendors is known of now alone: every vendor is neutral.",
+    "away": "The quality of vendors is not known just now: all are neutral.",
+    "unknown": "The quality of vendors is known of now alone: all are neutral.",
+}
+_LIMITS: Final = {
+    "read": "Limits that are full on that node count.",
+    "away": "Which limits are full is not known just now.",
+    "unknown": "All limits are taken to have room.",
 }
 
 
@@ -130,7 +136,9 @@ def _answered(sources: Sources, question: Mapping[str, str]) -> Any:
             className="empty",
         )
     try:
-        asked = Question(question["from"], question["callee"], question["caller"], read_moment(question["at"]))
+        asked = Question(
+            question["from"], question["callee"], question["caller"], read_moment(question["at"]), question["node"]
+        )
         checked = sources.checks.ask(asked)
     except (QuestionError, SnapshotAwayError) as error:
         return html.Div(marked(Word("red", str(error))), className="call-head")
@@ -162,6 +170,7 @@ def body(checked: Checked) -> Sequence[Any]:
                     f"Asked of configuration {decision.generation} as of {moment(checked.at_ms)},",
                     f"{_SOURCES[checked.source]}.",
                     _QUALITY[checked.quality],
+                    _LIMITS[checked.limits],
                     "The balance was not asked.",
                 )
                 if part

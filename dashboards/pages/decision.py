@@ -8,7 +8,7 @@ from dash import html
 from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
-from dashboards.routing_words import WHY, compared
+from dashboards.routing_words import WHY, compared, why_not
 from schemas.events import CallRouted, Candidate
 from schemas.refusals import Verdict
 
@@ -22,8 +22,9 @@ def decided(decision: CallRouted) -> str:
     """When, on which configuration, how fast; what was sold and held, or why it was refused."""
     when = moment(decision.routed_at_ms)
     first = f"Decided in {decision.decision_micros:,} µs on configuration {decision.generation}, at {when}. "
+    because = f": {decision.detail}" if decision.detail else ""
     if decision.reason:
-        return first + f"Refused: {decision.reason}."
+        return first + f"Refused: {decision.reason}{because}."
     sold = f"Sold at {formats.price(decision.price_e8)} {decision.currency} a minute (code {decision.code}). "
     held = f"Held {formats.money(decision.hold_micros, decision.currency, 6)}; " if decision.hold_micros else ""
     return first + sold + held + f"longest call {formats.duration(decision.max_call_ms / 1000)}."
@@ -69,7 +70,7 @@ def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> 
 def why(candidate: Candidate, legs: Sequence[Mapping[str, Any]]) -> str:
     """Why a vendor was not taken; for one in the hunt, what came of it."""
     if candidate.verdict != Verdict.TAKEN:
-        return WHY.get(candidate.verdict, "")
+        return why_not(candidate)
     leg = next((one for one in legs if one["leg"] == candidate.position), None)
     if leg is None:
         return "in the hunt, not reached" if any(one["leg"] == 0 for one in legs) else WHY[Verdict.TAKEN]

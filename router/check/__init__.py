@@ -5,11 +5,13 @@
     snapshots.py   the snapshot of that moment: the routers' own, or one built by the same builder
     build_once.py  that builder's process
     quality.py     the quality of vendors, as of now
+    limits.py      the limits without room on a node, as of now
 
 Nothing is counted, held or sent. The money of the caller is not asked: that is admission's.
 """
 
 from router.check.answer import Checked, check
+from router.check.limits import read_full
 from router.check.quality import read_quality
 from router.check.question import Question, QuestionError, read_moment
 from router.check.snapshots import CheckSettings, MomentSnapshots, SnapshotAwayError
@@ -22,6 +24,7 @@ __all__ = [
     "QuestionError",
     "SnapshotAwayError",
     "check",
+    "read_full",
     "read_moment",
     "read_quality",
 ]

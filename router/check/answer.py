@@ -1,19 +1,20 @@
-"""The core's decision on a question, as the event that a real call would leave behind. Pure."""
+"""The core's decision on a question, as the event that a real call would leave behind. Pure in itself."""
 
 from typing import Literal
 
 import msgspec
 
 from router.answer import Answer, Attempt, routed_event
+from router.check.limits import Known
 from router.check.question import Question, asked_peer, request_of
 from router.routing import Decision, World, decide
 from schemas.events import CallRouted
+from schemas.refusals import Refusal
 
 _NO_CALL = "check-0000000000-0000000000.0"  # of the form that the event's maker wants; taken out again
 
 
 Source = Literal["live", "built"]
-KnownQuality = Literal["read", "away", "unknown"]
 
 
 class NumberStep(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     prices of that moment and everything else as it is configured now. `identified`: the originator that the address
     and the number really lead to, which is not the one asked where another fits better. `quality`: `read`, as the
     routers know it now; `away`, it could not be read; `unknown`, of another moment than now nobody knows it. Without it
-    every vendor is neutral.
+    every vendor is neutral. `limits`, those without room on the node asked of, in the same words.
     """
 
     peer: str
@@ -38,7 +39,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     source: Source
     snapshot_taken_at_ms: int
-    quality: KnownQuality
+    quality: Known
+    limits: Known
     steps: tuple[NumberStep, ...]
     decision: CallRouted
 
@@ -50,11 +52,14 @@ def check(
     *,
     expected_seconds: int,
     source: Source,
-    quality: KnownQuality,
+    quality: Known,
+    limits: Known,
 ) -> Checked:
     """The answer at `now_ms`, by the very core that routes calls. Raises QuestionError."""
     peer = asked_peer(world.snapshot, question)
     decision = decide(world, request_of(peer, question), now_ms, expected_seconds=expected_seconds)
+    if decision.refusal is Refusal.LIMIT:  # as the router does: before nothing is tried, Asterisk has the word
+        decision = decide(world._replace(full=frozenset()), decision.request, now_ms, expected_seconds=expected_seconds)
     longest_ms = decision.peer.max_call_seconds * 1000 if decision.peer and decision.refusal is None else 0
     event = routed_event(Answer(decision, decision.refusal, longest_ms, 0), Attempt(_NO_CALL, now_ms, now_ms, 0))
     return Checked(
@@ -63,6 +68,7 @@ def check(
         at_ms=now_ms,
         source=source,
         quality=quality,
+        limits=limits,
         snapshot_taken_at_ms=world.snapshot.config.taken_at_ms,
         steps=number_steps(question, decision),
         decision=msgspec.structs.replace(event, event_id="", call_id="", node=question.node),

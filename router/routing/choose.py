@@ -7,10 +7,12 @@ that is not by cost in a tier, and equal costs that another metric parts, are so
 tier that stands in several matrices are merged.
 """
 
+from itertools import islice
 from operator import eq
 from typing import Final
 
-from router.routing.model import Decision, Inbound, Part, Priced, Request, Route, Strategy, World
+from router.routing.model import Decision, Inbound, Part, Priced, Request, Route, Sent, Strategy, World
+from router.routing.numbers import sent_to_most
 from router.routing.rank import rank
 from router.routing.row import Row, dearest
 from router.routing.strategy import strategy_of
@@ -36,7 +38,7 @@ def choose(
     refusal: Refusal | None = Refusal.NO_ROUTE
     row = None
     if code != NO_CODE:
-        row = Row(world, strategy, code, inbound.callee, request.seed, now_ms)
+        row = Row(world, strategy, code, inbound.callee, request.seed, now_ms, inbound, sent_to_most(inbound))
         routes = row.routes(_numbers(row, most_cost_e8))
         refusal = None if routes else _why_none(row, most_cost_e8)
     return Decision(world, request, inbound, refusal, routes, row, income_e8, most_cost_e8, strategy)
@@ -51,15 +53,15 @@ def _numbers(row: Row, most_cost_e8: int) -> list[int]:
         if not strategy.ties or not _tied(row, found):
             return found[:MAX_ROUTES]
     ranked = rank(row, *row.affordable(most_cost_e8))
-    if row.world.full:
-        ranked = [number for number in ranked if not row.is_full(number)]
+    if row.has_rules:
+        return list(islice((number for number in ranked if not row.is_passed_over(number)), MAX_ROUTES))
     return ranked[:MAX_ROUTES]
 
 
 def _walk(row: Row, most_cost_e8: int, wanted: int) -> list[int]:
     """The first `wanted` vendors by tier, cost and number."""
     found: list[int] = []
-    code, full = row.code, row.world.full
+    code, has_rules = row.code, row.has_rules
     matrix: VendorMatrix | None = None
     for parts, only in row.strategy.tiers:
         if len(parts) > 1:
@@ -73,7 +75,7 @@ def _walk(row: Row, most_cost_e8: int, wanted: int) -> list[int]:
             for vendor in order.translate(None, removed) if only < 0 else (only - first,):
                 if cost[cell + vendor] > limit_e8:
                     break
-                if full and row.is_full(first + vendor):
+                if has_rules and row.is_passed_over(first + vendor):
                     continue
                 found.append(first + vendor)
                 if len(found) == wanted:
@@ -86,6 +88,7 @@ def _walk(row: Row, most_cost_e8: int, wanted: int) -> list[int]:
 def _merged(row: Row, parts: tuple[Part, ...], most_cost_e8: int, wanted: int) -> list[int]:
     """The cheapest vendors of a tier that stands in several matrices."""
     found: list[tuple[int, int]] = []
+    has_rules = row.has_rules
     for matrix, removed in parts:
         cell, limit_e8 = row.code * len(matrix.vendors), dearest(matrix, most_cost_e8)
         left = wanted
@@ -93,7 +96,7 @@ def _merged(row: Row, parts: tuple[Part, ...], most_cost_e8: int, wanted: int) -
             cost_e8 = matrix.cost[cell + vendor]
             if cost_e8 > limit_e8 or not left:
                 break
-            if not (row.world.full and row.is_full(matrix.first + vendor)):
+            if not (has_rules and row.is_passed_over(matrix.first + vendor)):
                 found.append((cost_e8, matrix.first + vendor))
                 left -= 1
     return [number for _, number in sorted(found)[:wanted]]
@@ -109,8 +112,10 @@ def _why_none(row: Row, most_cost_e8: int) -> Refusal:
     priced = [number for number in row.strategy.plan.usable if row.price(number) is not None]
     if not priced:
         return Refusal.NO_ROUTE
-    good = any(row.cost_e8(number) <= most_cost_e8 for number in priced)
-    return Refusal.LIMIT if good else Refusal.NO_PROFITABLE_ROUTE
+    good = [number for number in priced if row.cost_e8(number) <= most_cost_e8]
+    if not good:
+        return Refusal.NO_PROFITABLE_ROUTE
+    return Refusal.LIMIT if any(isinstance(row.sent(number), Sent) for number in good) else Refusal.NO_ROUTE
 
 
 def _most_cost_e8(peer: Peer, strategy: Strategy, income_e8: int) -> int:

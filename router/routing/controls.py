@@ -68,8 +68,9 @@ def hold_caller(controls: Controls, inbound: Inbound) -> Inbound:
     peer = inbound.peer
     if peer is None or inbound.refusal is not None:
         return inbound
-    if peer.peer_id in controls.blocked:
-        return inbound._replace(refusal=Refusal.BLOCKED)
+    block = controls.blocked.get(peer.peer_id)
+    if block is not None:
+        return inbound._replace(refusal=Refusal.BLOCKED, detail=f"control {block.control}")
     cap = controls.caps.get(peer.peer_id)
     if cap is None or 0 < peer.max_concurrent <= cap:
         return inbound

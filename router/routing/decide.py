@@ -13,7 +13,7 @@ def decide(world: World, request: Request, now_ms: int, *, expected_seconds: int
     """
     controls = controls_of(world.snapshot, now_ms)
     world = hold_vendors(controls, world)
-    inbound = hold_caller(controls, look_inbound(world.snapshot, request))
+    inbound = hold_caller(controls, look_inbound(world.snapshot, request, now_ms))
     if inbound.refusal is not None or inbound.peer is None or inbound.price is None:
         return Decision(world, request, inbound, inbound.refusal)
     decision = choose(world, request, inbound, inbound.peer, inbound.price, now_ms, expected_seconds)

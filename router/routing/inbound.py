@@ -4,31 +4,36 @@ from typing import Final
 
 from router.identify import identify
 from router.routing.model import Inbound, Priced, Request
+from router.routing.numbers import callee_of, caller_of, stopped_by
+from router.snapshot.blocks import MOST_DETAIL
 from router.snapshot.code_index import NO_CODE
 from router.snapshot.config import Peer
 from router.snapshot.store import Snapshot
 from schemas.refusals import Refusal
-from tariffs.numbers import NumberError, caller_digits, normalise
+from tariffs.numbers import NumberError
 
 SPECIAL_KINDS: Final = frozenset(("premium", "emergency", "short"))
 
 
-def look_inbound(snapshot: Snapshot, request: Request) -> Inbound:
+def look_inbound(snapshot: Snapshot, request: Request, now_ms: int) -> Inbound:
     """Who calls and what is known of his call, as far as it was looked at before a refusal."""
     peer, refusal = identify(snapshot, request.remote_address, request.callee)
-    caller = caller_digits(request.caller)
+    caller = caller_of(snapshot.numbers, request, peer)
     if peer is None or refusal is not None:
-        return Inbound(refusal, peer, caller)
+        return Inbound(refusal, peer, caller.number)
     try:
-        callee = normalise(request.callee, peer.tech_prefix)
-    except NumberError:
-        return Inbound(Refusal.BAD_NUMBER, peer, caller)
+        callee = callee_of(snapshot.numbers, request, peer)
+    except NumberError as error:
+        return Inbound(Refusal.BAD_NUMBER, peer, caller.number, detail=str(error)[:MOST_DETAIL])
     place = snapshot.destinations.find(callee)
     destination_id, kind = snapshot.destination_of[place] if place != NO_CODE else (0, "other")
     price, refusal = _customer_price(snapshot, peer, callee)
     if price is not None and kind in SPECIAL_KINDS and not _may_call_special(snapshot, peer, price, place):
         refusal = Refusal.BLOCKED
-    return Inbound(refusal, peer, caller, callee, destination_id, price)
+    detail = stopped_by(snapshot.numbers, peer, caller, callee, destination_id, now_ms)
+    if detail:
+        refusal = Refusal.BLOCKED
+    return Inbound(refusal, peer, caller.number, callee, destination_id, price, caller.name, caller.withheld, detail)
 
 
 def _customer_price(snapshot: Snapshot, peer: Peer, callee: str) -> tuple[Priced | None, Refusal | None]:

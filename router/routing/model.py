@@ -39,6 +39,9 @@ class Request(NamedTuple):
     callee: str
     caller: str
     seed: int = 0  # draws.seed_of the call's id
+    caller_name: str = ""
+    asserted: str = ""  # the header P-Asserted-Identity
+    privacy: str = ""  # the header Privacy
 
 
 # Of these a decision makes a score: structs, for a named tuple costs three times as much to make.
@@ -48,6 +51,18 @@ class Priced(msgspec.Struct, frozen=True, gc=False):
     code: str
     price_id: int
     price_e8: int
+
+
+class Sent(msgspec.Struct, frozen=True, gc=False):
+    """What a terminator is sent: its callee without the tech prefix; no caller: anonymous.
+
+    `withheld`: the terminator is told the caller's number and that nobody may be shown it.
+    """
+
+    callee: str
+    caller: str = ""
+    caller_name: str = ""
+    withheld: bool = False
 
 
 class Placed(NamedTuple):
@@ -65,6 +80,7 @@ class Route(msgspec.Struct, frozen=True):
     price: Priced
     comparable_e8: int
     placed: Placed
+    sent: Sent
 
     @property
     def entry(self) -> RouteEntry:
@@ -133,6 +149,9 @@ class Inbound(NamedTuple):
     callee: str = ""
     destination_id: int = 0
     price: Priced | None = None
+    caller_name: str = ""  # safe to pass on, or nothing
+    withheld: bool = False  # the caller does not want to be shown
+    detail: str = ""  # what made the refusal: which rule blocks, what is wrong with the number
 
 
 class Decision(msgspec.Struct, frozen=True):

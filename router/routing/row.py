@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from router.routing.limit_keys import code_key, held_key, peer_key, route_key
 from router.routing.limits import limits_of
-from router.routing.model import Priced, Route, Strategy, World
+from router.routing.model import Inbound, Priced, Route, Sent, Strategy, World
+from router.routing.numbers import NotSent, to_send
 from router.snapshot.prices import NO_COST
 from router.snapshot.store import VendorMatrix
 
@@ -24,6 +25,28 @@ class Row(msgspec.Struct, frozen=True):
     callee: str
     seed: int
     now_ms: int
+    inbound: Inbound
+    usual: Sent | None  # what every vendor without rules is sent; None where it depends on whom we trust
+    made: dict[int, Sent | NotSent] = msgspec.field(default_factory=dict)  # of the others, by number
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether any vendor that has a price may have to be passed over all the same."""
+        return bool(self.world.full or self.usual is None or self.world.snapshot.numbers.ruled)
+
+    def sent(self, number: int) -> Sent | NotSent:
+        """What a vendor is sent of the call, or why it is not sent."""
+        vendor, numbers = self.strategy.plan.vendors[number], self.world.snapshot.numbers
+        if self.usual is not None and vendor.peer_id not in numbers.ruled:
+            return self.usual
+        made = self.made.get(number)
+        if made is None:
+            made = self.made[number] = to_send(numbers, self.inbound, vendor, self.now_ms)
+        return made
+
+    def is_passed_over(self, number: int) -> bool:
+        """Whether a vendor has no room, or is not sent this call."""
+        return bool(self.world.full and self.is_full(number)) or not isinstance(self.sent(number), Sent)
 
     def affordable(self, most_cost_e8: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """The numbers of the vendors that may be tried and cost no more, and what they cost."""
@@ -74,6 +97,7 @@ class Row(msgspec.Struct, frozen=True):
         snapshot, code, callee, plan = self.world.snapshot, self.code, self.callee, self.strategy.plan
         vendors, placed = plan.vendors, plan.placed
         matrix = snapshot.matrices[0]
+        usual, ruled = self.usual, snapshot.numbers.ruled
         found = []
         for number in numbers:
             at = number - matrix.first
@@ -83,7 +107,9 @@ class Row(msgspec.Struct, frozen=True):
             cell = code * len(matrix.vendors) + at
             price_id, price_e8 = matrix.price(code, at)
             price = Priced(callee[: matrix.digits[cell]], price_id, price_e8)
-            found.append(Route(vendors[number], price, matrix.cost[cell], placed[number]))
+            sent = usual if usual is not None and not ruled else self.sent(number)
+            if isinstance(sent, Sent):  # always so: the others were passed over
+                found.append(Route(vendors[number], price, matrix.cost[cell], placed[number], sent))
         return tuple(found)
 
     def is_blocked(self, number: int) -> bool:

@@ -34,6 +34,7 @@ from router.snapshot.manifest import (
     write_generation,
     write_pointer,
 )
+from router.snapshot.pools import write_pools
 from router.snapshot.rates import next_rate_ms, rates_at
 from router.snapshot.reader import read_config
 from schemas.connections import Postgres
@@ -103,6 +104,7 @@ class Builder:
                 self._adopt()
             config = read_config(connection, now_ms)
             read_decks(connection, config.decks, self._files, self._reading)
+            write_pools(connection, self._directory, config.numbers.pools)
         seconds = time.perf_counter() - started
         config, name = self._assemble(config, now_ms)
         self._publish(Pointer(name))

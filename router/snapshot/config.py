@@ -4,9 +4,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from router.snapshot.rules import NumberRules
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 3
+CONFIG_VERSION: Final = 4
 Rate = tuple[int, int]  # so many units of the comparable currency for so many of another
 PAR: Final[Rate] = (1, 1)
 
@@ -55,6 +56,10 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     minimum_margin_e8: int
     ring_seconds: int
     allow_special: bool
+    country_code: str = ""  # of an originator whose national numbers are understood
+    national_prefix: str = ""
+    trusted: bool = False  # its word on callers is believed; callers who withhold their numbers are named to it
+    anonymous: Literal["allow", "refuse"] = "allow"  # callers without a number, or who withhold it
     huntstop: bool = False
     pdd_timeout_seconds: int = 0  # 0: none
     max_setup_seconds: int = 120
@@ -162,6 +167,7 @@ class Config(msgspec.Struct, frozen=True, gc=False):
     route_classes: tuple[RouteClass, ...]
     destinations: tuple[Destination, ...]
     decks: tuple[tuple[int, int], ...]
+    numbers: NumberRules = NumberRules()
     hunting_classes: tuple[HuntingClass, ...] = ()
     price_priorities: dict[int, int] = {}  # by price id, of those that are not 0
     system_currency: str = ""

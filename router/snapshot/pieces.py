@@ -4,6 +4,7 @@ Decoding is one step of C that keeps the interpreter's lock: ten thousand peers 
 as many milliseconds. Between two pieces the calls have their turn.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, Final, get_type_hints
 
@@ -28,17 +29,16 @@ class _Whole(msgspec.Struct, frozen=True):
 
 _WHOLE: Final = msgspec.msgpack.Decoder(_Whole)
 _CONFIG: Final = msgspec.msgpack.Decoder(Config)
-_LISTS: Final = {
-    name: msgspec.msgpack.Decoder(kind)
-    for name, kind in get_type_hints(Config).items()
-    if getattr(kind, "__origin__", None) is tuple
+_KINDS: Final = {
+    name: kind for name, kind in get_type_hints(Config).items() if getattr(kind, "__origin__", None) in (tuple, dict)
 }
+_DECODERS: Final = {name: msgspec.msgpack.Decoder(kind) for name, kind in _KINDS.items()}
 
 
 def encode_config(config: Config) -> bytes:
     """The configuration; see decode_config."""
-    long = {name: getattr(config, name) for name in _LISTS}
-    short = msgspec.structs.replace(config, **dict.fromkeys(long, ()))
+    long = {name: getattr(config, name) for name in _KINDS}
+    short = msgspec.structs.replace(config, **{name: _KINDS[name].__origin__() for name in long})
     pieces = tuple(piece for name, elements in long.items() for piece in _cut(name, elements))
     return msgspec.msgpack.encode(_Whole(config.version, msgspec.msgpack.encode(short), pieces))
 
@@ -49,15 +49,20 @@ def decode_config(data: bytes) -> Config:
         whole = _WHOLE.decode(data)
         if whole.version != CONFIG_VERSION:
             raise SnapshotError(f"the configuration has version {whole.version}: this program reads {CONFIG_VERSION}")
-        found: dict[str, list[Any]] = {name: [] for name in _LISTS}
+        found: dict[str, Any] = {name: {} if kind.__origin__ is dict else [] for name, kind in _KINDS.items()}
         for piece in whole.pieces:
-            found[piece.name] += _LISTS[piece.name].decode(piece.elements)
-        lists = {name: tuple(elements) for name, elements in found.items()}
-        return msgspec.structs.replace(_CONFIG.decode(whole.config), **lists)
+            elements = _DECODERS[piece.name].decode(piece.elements)
+            if isinstance(elements, dict):
+                found[piece.name].update(elements)
+            else:
+                found[piece.name] += elements
+        long = {name: tuple(held) if isinstance(held, list) else held for name, held in found.items()}
+        return msgspec.structs.replace(_CONFIG.decode(whole.config), **long)
     except (msgspec.MsgspecError, KeyError) as error:
         raise SnapshotError(f"the configuration cannot be read: {error!r}") from error
 
 
-def _cut(name: str, elements: tuple[Any, ...]) -> Iterator[_Piece]:
-    for start in range(0, len(elements), _PIECE):
-        yield _Piece(name, msgspec.msgpack.encode(elements[start : start + _PIECE]))
+def _cut(name: str, elements: tuple[Any, ...] | dict[Any, Any]) -> Iterator[_Piece]:
+    several = iter(elements.items() if isinstance(elements, dict) else elements)
+    while part := list(itertools.islice(several, _PIECE)):
+        yield _Piece(name, msgspec.msgpack.encode(dict(part) if isinstance(elements, dict) else part))

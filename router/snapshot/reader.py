@@ -25,6 +25,7 @@ from router.snapshot.config import (
 from router.snapshot.errors import SnapshotError
 from router.snapshot.prices import RawDeck, raw_deck
 from router.snapshot.release import read_release_rules
+from router.snapshot.rules import read_rules
 
 # One row a price: code, its length, effective_from in microseconds of PostgreSQL, price in 10^-8 (-1: blocked), its id.
 _COLUMNS: Final = ("code", "length", "effective", "price_e8", "price_id")
@@ -36,6 +37,7 @@ _PEERS: Final = """
            peers.enabled AND companies.enabled AS enabled, endpoint, host::text AS host, tech_prefix, deck_id,
            coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
            (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id,
+           country_code, national_prefix, trusted, anonymous,
            huntstop, pdd_timeout_seconds, max_setup_seconds, ringback, release_table_id,
            priority, coalesce(hunting_class_id, 0) AS hunting_class_id,
            (minimum_margin_percent * 10000)::int AS minimum_margin_ppm,
@@ -111,6 +113,7 @@ def read_config(connection: psycopg.Connection[Any], taken_at_ms: int) -> Config
         route_classes=_read_classes(connection),
         destinations=tuple(Destination(*row) for row in connection.execute(_DESTINATIONS)),
         decks=tuple((deck_id, version) for deck_id, version in connection.execute(_DECKS)),
+        numbers=read_rules(connection, taken_at_ms),
         hunting_classes=tuple(HuntingClass(*row) for row in connection.execute(_HUNTING)),
         system_currency=system[0] if system else "",
         price_priorities=_read_priorities(connection),

@@ -18,6 +18,7 @@ from router.snapshot.config import Config, Peer, RouteClass
 from router.snapshot.errors import SnapshotError
 from router.snapshot.manifest import ARRAYS, Manifest, read_config_of, read_manifest, read_pointer
 from router.snapshot.matrix import BLOCK_ARRAYS, WORD_BITS
+from router.snapshot.numbers import Numbers, load_numbers
 
 _INDEX: Final = ("codes", "lengths", "parents", "starts", "owners")
 _BELOW: Final = tuple((1 << bit) - 1 for bit in range(WORD_BITS))
@@ -83,6 +84,7 @@ class Snapshot:
     destinations: CodeIndex
     destination_of: Sequence[tuple[int, str]]  # by index of the code: (destination_id, kind)
     plans: dict[Any, Any]
+    numbers: Numbers
 
     def matrix_of(self, vendor: int) -> VendorMatrix:
         """The matrix of a vendor, given by its place in `vendors`: all matrices but the last are equally wide."""
@@ -115,6 +117,7 @@ def load(directory: Path, name: str, *, checked: bool = False) -> Snapshot:
         destinations=_destinations(config),
         destination_of=_destination_values(config),
         plans={},
+        numbers=load_numbers(directory, config.numbers),
     )
 
 

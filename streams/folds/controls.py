@@ -15,6 +15,7 @@ from streams.folds.quality import Figures, Key
 from streams.folds.window import Sums
 
 LATE_MS: Final = 5_000  # a check waits so long for the legs of its window
+SPARE_MS: Final = 60_000  # a window is so much longer than the checks reach
 Metric = Literal["asr", "acd", "ner", "pdd", "fas"]
 Measure = Literal["concurrent", "cps", "minutes", "spend", "new_destinations"]
 _TOO_LOW: Final = frozenset(("asr", "acd", "ner"))
@@ -110,6 +111,15 @@ def moment_of(control: Control, now_ms: int) -> int:
     """The newest check of a control at `now_ms`, which everybody who checks agrees about."""
     step_ms = control.check_seconds * 1000
     return (now_ms - LATE_MS) // step_ms * step_ms
+
+
+def reach_ms(controls: Iterable[Control]) -> int:
+    """How far back the checks of these controls look."""
+    lengths = [
+        one.window_seconds + (one.checks * one.check_seconds if isinstance(one, TerminationControl) else 0)
+        for one in controls
+    ]
+    return max(lengths, default=0) * 1000 + SPARE_MS
 
 
 def figure_of(metric: Metric, figures: Figures) -> tuple[int | None, int]:

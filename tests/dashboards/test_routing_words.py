@@ -61,9 +61,15 @@ def test_the_callers_side() -> None:
 @pytest.mark.parametrize(
     "question",
     [
-        {"from": "acme", "callee": "+447700900123", "caller": "", "at": ""},
-        {"from": "acme", "callee": "00 &=?#%", "caller": '"><script>', "at": "2026-12-01T00:00:00+01:00"},
-        {"from": "", "callee": "", "caller": "", "at": ""},
+        {"from": "acme", "callee": "+447700900123", "caller": "", "at": "", "node": ""},
+        {
+            "from": "acme",
+            "callee": "00 &=?#%",
+            "caller": '"><script>',
+            "at": "2026-12-01T00:00:00+01:00",
+            "node": "ast1",
+        },
+        {"from": "", "callee": "", "caller": "", "at": "", "node": ""},
     ],
 )
 def test_the_address_keeps_the_question(question: dict[str, str]) -> None:

@@ -91,6 +91,7 @@ def test_a_blocked_customer_is_refused_and_others_are_not(snapshot: Snapshot) ->
     blocked = held(snapshot, block(1))
     decision = decided(blocked)
     assert (decision.refusal, decision.routes) == (Refusal.BLOCKED, ())
+    assert decision.inbound.detail == "control bad ASR"
     assert decided(blocked, asked=ASKED._replace(remote_address="127.0.1.2:5060")).refusal is None
 
 

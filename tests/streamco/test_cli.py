@@ -34,6 +34,8 @@ def test_nothing_runs_in_an_empty_home(tmp_path: Path) -> None:
         (("pay", "Nobody", "1.2345678", "--reason", "x"), "amount '1.2345678': must be a decimal"),
         (("pay", "Nobody", "1", "--reason", "x"), "PostgreSQL does not answer"),
         (("load-deck", "nobody", "/nowhere.csv"), "PostgreSQL does not answer"),
+        (("load-pool", "fraud", "/nowhere.csv"), "PostgreSQL does not answer"),
+        (("try-translation", "--peer", "acme", "123"), "connection"),
         (("audit",), "the stores cannot be read"),
         (("migrate",), "connection"),
         (("password", "admin"), "connection"),

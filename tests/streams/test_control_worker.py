@@ -118,6 +118,13 @@ def test_a_bad_vendor_is_blocked_once_over_a_restart_and_released_by_time_and_by
             "UPDATE control_actions SET since = since - interval '1 hour', until = now() - interval '1 second'"
         )
         work(first, lambda: rows() == [(BAD, "block", "time")])
+        # A new control looks further back than anything that was read so far: the window is made anew for it.
+        connection.execute(
+            "INSERT INTO termination_controls (name, metric, threshold, checks, check_seconds, window_seconds,"
+            " minimum_sample, action) VALUES ('long memory', 'asr', 20, 1, 10, 300, 330, 'demote')"
+        )
+        work(first, lambda: (BAD, "demote", None) in rows())
+        connection.execute("DELETE FROM control_actions WHERE action = 'demote'")
     finally:
         if first is not None:
             first.close()

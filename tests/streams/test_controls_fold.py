@@ -18,6 +18,7 @@ from streams.folds.behaviour import HISTORY_MS, Behaviour, Seen
 from streams.folds.controls import (
     E6,
     LATE_MS,
+    SPARE_MS,
     Action,
     Known,
     OriginationControl,
@@ -27,6 +28,7 @@ from streams.folds.controls import (
     figure_of,
     moment_of,
     origination_actions,
+    reach_ms,
     termination_actions,
 )
 from streams.folds.quality import Figures, Key
@@ -202,6 +204,13 @@ def test_any_order_any_repeats_and_a_restart_find_the_same_actions(
     found = acted_by(control, first, moment_ms)
     assert found == acted_by(control, second, moment_ms)
     assert len({one.action_id for one in found}) == len(found)
+
+
+def test_the_window_reaches_as_far_as_the_checks() -> None:
+    assert reach_ms([]) == SPARE_MS
+    both = [termination(window_seconds=300, checks=3, check_seconds=60), origination(window_seconds=470)]
+    assert reach_ms(both) == 480_000 + SPARE_MS
+    assert reach_ms(both[1:]) == 470_000 + SPARE_MS
 
 
 def test_the_moment_of_a_check_is_everybodys_and_waits_for_late_legs() -> None:

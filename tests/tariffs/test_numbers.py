@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tariffs.numbers import NumberError, caller_digits, normalise
+from tariffs.numbers import NumberError, caller_number, normalise
 
 
 @pytest.mark.parametrize(
@@ -51,5 +51,6 @@ def test_any_text_is_digits_or_refused(dialled: str) -> None:
 
 @given(st.text(max_size=30))
 def test_a_caller_is_digits_or_nothing(caller: str) -> None:
-    digits = caller_digits(caller)
+    digits = caller_number(caller)
     assert digits == "" or (digits.isascii() and digits.isdigit() and caller.endswith(digits))
+    assert len(digits) <= 20

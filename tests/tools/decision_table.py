@@ -5,18 +5,19 @@ A world is loaded into a real PostgreSQL by the product's own loaders, and its s
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import psycopg
 import yaml
 from pydantic import SecretStr
 
-from configuration.world import load, load_deck
+from configuration.world import load, load_deck, load_pool
 from configuration.world.load import _PlainLoader
 from router.check import Question
 from router.check.answer import request_of
@@ -25,6 +26,7 @@ from router.routing.limit_keys import code_key, peer_key, route_key
 from router.settings import SnapshotSettings
 from router.snapshot import store
 from router.snapshot.build import Builder
+from router.snapshot.config import ControlBlock
 from schemas.connections import Postgres
 from schemas.events import Candidate
 from schemas.quality import Quality
@@ -35,9 +37,11 @@ _CASE_FIELDS: Final = frozenset(
     {
         "shows", "from", "address", "identified", "callee", "caller", "at", "routes", "refused", "not_taken", "others",
         "sold", "sold_code", "billed_as", "codes", "prices", "costs", "margins", "quality", "full",
+        "held", "held_until",
+        "asserted", "privacy", "billed_caller", "because", "sent", "sent_caller", "why_not",
     }
 )  # fmt: skip
-_FILE_FIELDS: Final = frozenset({"about", "at", "expected_seconds", "world", "prices", "cases"})
+_FILE_FIELDS: Final = frozenset({"about", "at", "expected_seconds", "world", "prices", "pools", "cases"})
 
 
 class _TableLoader(_PlainLoader):
@@ -68,6 +72,7 @@ class TableFile:
     expected_seconds: int
     world: Mapping[str, Any]
     prices: Mapping[str, Mapping[str, Any]]
+    pools: Mapping[str, Sequence[str]]
     cases: tuple[Case, ...]
 
 
@@ -89,9 +94,8 @@ def _read(path: Path) -> TableFile:
     )
     assert not unknown, f"{path.name}: there are no such fields: {unknown}"
     rows = tuple(Case(f"{path.stem}-{number:02d}", path.stem, row) for number, row in enumerate(data["cases"], start=1))
-    return TableFile(
-        path, data["at"], data.get("expected_seconds", EXPECTED_SECONDS), data["world"], data["prices"], rows
-    )
+    seconds = data.get("expected_seconds", EXPECTED_SECONDS)
+    return TableFile(path, data["at"], seconds, data["world"], data["prices"], data.get("pools", {}), rows)
 
 
 def read_at(text: str) -> int:
@@ -116,6 +120,10 @@ class TableWorld:
             path = directory / f"{peer}.csv"
             write_deck(path, prices)
             load_deck(dsn, peer, path)
+        for pool, numbers in file.pools.items():
+            path = directory / "pool.csv"
+            path.write_text("\n".join(["number", *map(str, numbers)]) + "\n")
+            load_pool(dsn, pool, path)
         self._snapshots: dict[int, store.Snapshot] = {}
 
     def snapshot(self, at_ms: int) -> store.Snapshot:
@@ -135,16 +143,32 @@ class TableWorld:
         """The core's decision on a case."""
         row = case.row
         at_ms = read_at(row.get("at", self.file.at))
-        snapshot = self.snapshot(at_ms)
+        snapshot = self._held(self.snapshot(at_ms), row)
         world = World(snapshot, self._quality(snapshot, row, at_ms), self._full(snapshot, row))
         return decide(world, self._request(snapshot, row), at_ms, expected_seconds=self.file.expected_seconds)
+
+    @staticmethod
+    def _held(snapshot: store.Snapshot, row: Mapping[str, Any]) -> store.Snapshot:
+        """`held: {vendor: block, vendor/44: demote, customer: cap 5}`: what controllers hold in force."""
+        if "held" not in row:
+            return snapshot
+        ids = {peer.name: peer.peer_id for peer in snapshot.config.peers}
+        blocks = []
+        for who, what in row["held"].items():
+            name, _, code = who.partition("/")
+            action, _, cap = what.partition(" ")
+            until_ms = read_at(row["held_until"]) if "held_until" in row else 0
+            blocks.append(ControlBlock(who, "control", ids[name], code, action, int(cap or 0), until_ms))
+        config = msgspec.structs.replace(snapshot.config, control_blocks=tuple(blocks))
+        return replace(snapshot, config=config, plans={})
 
     def _request(self, snapshot: store.Snapshot, row: Mapping[str, Any]) -> Request:
         callee, caller = str(row["callee"]), str(row.get("caller", "12125550100"))
         if "address" in row:  # as it came from the wire, whoever that is
             return Request("", row["address"], callee, caller)
         peer = next(peer for peer in snapshot.config.peers if peer.name == row["from"])
-        return request_of(peer, Question(peer.name, callee, caller))
+        request = request_of(peer, Question(peer.name, callee, caller))
+        return request._replace(asserted=row.get("asserted", ""), privacy=row.get("privacy", ""))
 
     @staticmethod
     def _full(snapshot: store.Snapshot, row: Mapping[str, Any]) -> frozenset[str]:
@@ -215,10 +239,20 @@ def differences(case: Case, decision: Decision) -> Iterator[str]:
         yield from _differs("sold_code", str(row["sold_code"]), inbound.price.code if inbound.price else None)
     if "billed_as" in row:
         yield from _differs("billed_as", str(row["billed_as"]), inbound.callee)
+    if "billed_caller" in row:
+        yield from _differs("billed_caller", str(row["billed_caller"]), inbound.caller)
+    if "because" in row:
+        yield from _differs("because", row["because"], inbound.detail)
     yield from _figures(row, by_name)
 
 
 def _figures(row: Mapping[str, Any], by_name: Mapping[str, Candidate]) -> Iterator[str]:
+    for name, number in row.get("sent", {}).items():
+        yield from _differs(f"sent to {name}", str(number), by_name[name].callee_sent)
+    for name, number in row.get("sent_caller", {}).items():
+        yield from _differs(f"caller sent to {name}", str(number), by_name[name].caller_sent)
+    for name, rule in row.get("why_not", {}).items():
+        yield from _differs(f"why not {name}", rule, by_name[name].detail)
     for name, code in row.get("codes", {}).items():
         yield from _differs(f"code of {name}", str(code), by_name[name].code)
     for name, price in row.get("prices", {}).items():

@@ -10,6 +10,7 @@ from configuration.asterisk.render import Places, RenderError, SipPeer, pjsip_fi
 from configuration.settings import NodeSettings
 from schemas.agi import (
     AGI_ARGUMENTS,
+    AGI_OPTIONAL_ARGUMENTS,
     MIN_LEFT_MS,
     NO_ANSWER_CAUSE,
     VENDOR_ACCOUNT_CAUSES,
@@ -64,6 +65,15 @@ def test_peers_are_endpoints_by_their_role(texts: dict[str, str]) -> None:
     assert pjsip_file(settings(), [ORIGINATOR, TERMINATOR]) == text
 
 
+def test_a_trusted_vendor_is_told_who_calls_and_another_is_not() -> None:
+    text = pjsip_file(
+        settings(), [TERMINATOR, SipPeer("near", "terminator", "v-near", "192.0.2.8", 5060, "alaw", True)]
+    )
+    assert "[v-beta](terminator)\n" in text
+    assert "[v-near](terminator,trusted)\n" in text
+    assert "\n[trusted](!)\nsend_pai=yes\ntrust_id_outbound=yes\n" in text
+
+
 def test_an_ipv6_vendor_is_written_as_a_uri_wants_it() -> None:
     peer = SipPeer("six", "terminator", "v-six", "2001:db8::7", 5060, "alaw")
     assert "contact=sip:[2001:db8::7]:5060\n" in pjsip_file(settings(), [peer])
@@ -88,7 +98,7 @@ def test_the_dialplan_writes_the_journal_as_it_is_read(texts: dict[str, str]) ->
 
 def test_the_dialplan_asks_the_router_as_it_is_asked(texts: dict[str, str]) -> None:
     (call,) = re.findall(r"AGI\(agi://\$\{ROUTER\}/route,(.*)\)$", texts["extensions.conf"], re.MULTILINE)
-    assert len(call.split(",")) == len(AGI_ARGUMENTS)
+    assert len(call.split(",")) == len(AGI_ARGUMENTS + AGI_OPTIONAL_ARGUMENTS)
 
 
 def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) -> None:
@@ -102,3 +112,12 @@ def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) ->
     assert f"${{LEFT_MS}} < {MIN_LEFT_MS}]?late" in text
     (causes,) = re.findall(r'Set\(WIRE_CAUSE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
     assert set(SIP_OF_CAUSE) <= {int(cause) for cause in causes.split("|")}
+
+
+def test_a_route_that_takes_another_legs_number_takes_all_its_variables(texts: dict[str, str]) -> None:
+    """A route's caller sent with another route's number would show a vendor what it may not see."""
+    text = texts["extensions.conf"]
+    moved = set(re.findall(r"Set\(ROUTE_\$\{LEG\}_(\w+)=\$\{ROUTE_\$\{ROUTE\}_\1\}\)", text))
+    used = set(re.findall(r"\$\{ROUTE_\$\{(?:LEG|LAST)\}_(\w+)\}", text))
+    assert used - {"LIMITS"} == moved
+    assert {"CALLER", "CALLER_NAME", "WITHHELD", "DIAL"} <= moved

@@ -143,3 +143,19 @@ def test_the_database_takes_digits_only(world_dsn: str, code: str) -> None:
         connection.execute(statement, ("1" * 15,))
         with pytest.raises(psycopg.errors.CheckViolation, match="prices_code_check"):
             connection.execute(statement, (code,))
+
+
+def test_prices_have_priorities_where_the_file_names_them(world_dsn: str, csv: Path) -> None:
+    priorities = "SELECT code, priority FROM prices JOIN decks USING (deck_id) WHERE name = 'vendor-a' ORDER BY code"
+    csv.write_text("code,price,priority\n44,0.01,2\n447,blocked,\n1,0.03,255\n")
+    assert load_deck(world_dsn, "vendor-a", csv).inserted == 3
+    assert _rows(world_dsn, priorities) == [("1", 255), ("44", 2), ("447", 0)]
+    before = _state(world_dsn)
+    load_deck(world_dsn, "vendor-a", csv)
+    assert _state(world_dsn) == before
+    csv.write_text("code,price\n44,0.01\n447,blocked\n1,0.03\n")
+    assert load_deck(world_dsn, "vendor-a", csv).inserted == 2
+    assert _rows(world_dsn, priorities) == [("1", 0), ("44", 0), ("447", 0)]
+    csv.write_text("code,price,priority\n44,0.01,256\n")
+    with pytest.raises(WorldError, match="row 2, column priority, value '256': must be a whole number from 0 to 255"):
+        load_deck(world_dsn, "vendor-a", csv)

@@ -225,7 +225,7 @@ def test_the_document_describes_what_is_there(api: Api) -> None:
     assert {"200", "401", "403", "422", "429", "503"} <= set(asked["responses"])
     schemas = document["components"]["schemas"]
     assert set(schemas["Checked"]["properties"]) == {
-        "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "steps", "decision",
+        "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "quality", "limits", "steps", "decision",
     }  # fmt: skip
     assert {"CallRouted", "Candidate", "Problem"} <= set(schemas)
     references = set(_references(document))

@@ -119,7 +119,7 @@ async def test_the_check_and_the_live_router_say_the_same(
         event = routed[f"ast1-1795609861-1795609900.{number}"]
         checked = check(
             World(found.snapshot), question, event.routed_at_ms,
-            expected_seconds=live.expected_call_seconds, source=found.source, quality="unknown",
+            expected_seconds=live.expected_call_seconds, source=found.source, quality="unknown", limits="unknown",
         )  # fmt: skip
         assert _without_the_call(checked.decision) == _without_the_call(event), question
     reasons = {event.reason for event in routed.values()}

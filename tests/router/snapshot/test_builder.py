@@ -1,5 +1,6 @@
 """The builder and the holder on the real PostgreSQL: what is built, and ahead of when; who builds; what is on disk."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -263,3 +264,31 @@ def test_a_lock_is_one_process_s(tmp_path: Path) -> None:
     assert take_lock(tmp_path, 0)
     assert has_builder(tmp_path)
     assert not take_lock(tmp_path, 0)
+
+
+async def test_the_real_builder_prepares_and_the_holder_takes_it_at_its_moment(
+    connection: psycopg.Connection[Any], settings: SnapshotSettings
+) -> None:
+    holder = SnapshotHolder(settings)
+    running = asyncio.create_task(holder.run())
+    try:
+        await _until(lambda: holder.current is not None)
+        moment_ms = time.time_ns() // 1_000_000 + 8_000
+        price_later(connection, (moment_ms - NOW_MS) / 1000)
+        await _until(lambda: read_pointer(settings.directory).next_name != "")
+        pointer = read_pointer(settings.directory)
+        assert pointer.next_from_ms == moment_ms
+        assert holder.current is not None
+        await _until(lambda: holder.current.name == pointer.next_name)
+        assert time.time_ns() // 1_000_000 >= moment_ms
+        assert prices(holder.current) == [7_000_000]
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def _until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)

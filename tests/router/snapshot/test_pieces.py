@@ -15,7 +15,12 @@ def test_it_comes_back_as_it_was(count: int) -> None:
     config = config_of(
         RawWorld(peers, {}, [(number, 1, True) for number in range(count)], [Destination(1, "44", "premium")] * count)
     )
-    config = msgspec.structs.replace(config, rates={"EUR": (11, 10)}, price_priorities={5: 7}, system_currency="USD")
+    config = msgspec.structs.replace(
+        config,
+        rates={"EUR": (11, 10)},
+        price_priorities={price: price % 7 for price in range(count)},
+        system_currency="USD",
+    )
     assert decode_config(encode_config(config)) == config
 
 

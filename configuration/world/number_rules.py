@@ -1,0 +1,94 @@
+"""Writes translations and blocks: the whole list of a peer, or of all calls, and only where it differs."""
+
+from typing import Any, Final
+
+from psycopg import sql
+
+from configuration.world.model import World
+from configuration.world.number_model import Block, Translations
+from configuration.world.tables import Tables
+
+_TRANSLATIONS: Final = sql.SQL(
+    "INSERT INTO translations (peer_id, direction, field, position, pattern, replacement)"
+    " SELECT %s, CASE role WHEN 'originator' THEN 'in' ELSE 'out' END, %s, %s, %s, %s FROM peers WHERE peer_id = %s"
+)
+_COLUMNS: Final = (
+    "kind", "action", "prefix", "country", "zone_name", "zone_kind", "pool_id", "reason", "enabled", "valid_from",
+    "valid_until",
+)  # fmt: skip
+_BLOCKS: Final = sql.SQL("SELECT {} FROM blocks WHERE peer_id IS NOT DISTINCT FROM %s ORDER BY block_id").format(
+    sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+)
+_BLOCK: Final = sql.SQL("INSERT INTO blocks (peer_id, {}) VALUES (%s, {})").format(
+    sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), sql.SQL(", ").join([sql.Placeholder()] * len(_COLUMNS))
+)
+
+
+def put_pools(tables: Tables, world: World) -> None:
+    """Pools by name: their numbers come from files of their own (load-pool)."""
+    for index, name in enumerate(world.pools):
+        tables.put(f"pools[{index}]", "number_pools", {"name": name})
+
+
+def put_number_rules(tables: Tables, world: World) -> None:
+    """Patterns and blocks of all peers that list them, and blocks for all calls where the world does."""
+    for at, company in enumerate(world.companies):
+        for index, peer in enumerate(company.peers):
+            path = f"companies[{at}].peers[{index}]"
+            peer_id = tables.id_of("peers", peer.name)
+            if peer_id is None:
+                continue
+            if peer.translations is not None:
+                _put_translations(tables, f"{path}.translations", peer_id, peer.translations)
+            if peer.blocks is not None:
+                _put_blocks(tables, f"{path}.blocks", peer_id, peer.blocks)
+    if world.blocks is not None:
+        _put_blocks(tables, "blocks", None, world.blocks)
+
+
+def _put_translations(tables: Tables, path: str, peer_id: int, wanted: Translations) -> None:
+    rows = [
+        (field, position, one.pattern, one.replacement)
+        for field in ("callee", "caller", "caller_name")
+        for position, one in enumerate(getattr(wanted, field), start=1)
+    ]
+    there = tables.connection.execute(
+        "SELECT field, position, pattern, replacement FROM translations WHERE peer_id = %s ORDER BY field, position",
+        (peer_id,),
+    ).fetchall()
+    if sorted(rows) == sorted(there):
+        return
+    tables.run(path, sql.SQL("DELETE FROM translations WHERE peer_id = %s"), (peer_id,))
+    for field, position, pattern, replacement in rows:
+        place = f"{path}.{field}[{position - 1}]"
+        tables.run(place, _TRANSLATIONS, (peer_id, field, position, pattern, replacement, peer_id))
+    tables.written += len(set(rows) ^ set(there))
+
+
+def _put_blocks(tables: Tables, path: str, peer_id: int | None, blocks: tuple[Block, ...]) -> None:
+    rows: list[tuple[Any, ...]] = []
+    for index, block in enumerate(blocks):
+        pool_id = None
+        if block.pool is not None:
+            pool_id = tables.id_of("number_pools", block.pool)
+            if pool_id is None:
+                tables.errors.append(f"{path}[{index}].{block.kind} {block.pool!r}: there is no pool of that name")
+                continue
+        rows.append(_row(block, pool_id))
+    there = tables.connection.execute(_BLOCKS, (peer_id,)).fetchall()
+    if rows == there or tables.errors:
+        return
+    tables.run(path, sql.SQL("DELETE FROM blocks WHERE peer_id IS NOT DISTINCT FROM %s"), (peer_id,))
+    for index, row in enumerate(rows):
+        tables.run(f"{path}[{index}]", _BLOCK, (peer_id, *row))
+    tables.written += len(set(rows) ^ set(there))
+
+
+def _row(block: Block, pool_id: int | None) -> tuple[Any, ...]:
+    zone = block.zone
+    prefix = block.callee if block.callee is not None else block.caller
+    where = (zone.country, zone.name, zone.kind) if zone is not None else (None, None, None)
+    return (
+        block.kind, block.action, prefix, *where, pool_id, block.reason, block.enabled, block.valid_from,
+        block.valid_until,
+    )  # fmt: skip

@@ -1,0 +1,27 @@
+"""Which limits have no room on a node just now, as the routers see it: one look into PostgreSQL, nothing counted."""
+
+from typing import Literal
+
+import psycopg
+
+from router.check.question import Question
+from router.full_limits import STATEMENT, full_of
+from schemas.connections import Postgres
+
+Known = Literal["read", "away", "unknown"]
+_CONNECT_SECONDS = 3
+_NONE: frozenset[str] = frozenset()
+
+
+def read_full(postgres: Postgres, question: Question) -> tuple[frozenset[str], Known]:
+    """The keys without room on the node that is asked of, and whether they are known: of another moment, or without a
+    node, nobody knows them.
+    """
+    if question.at_ms is not None or not question.node:
+        return _NONE, "unknown"
+    try:
+        with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=_CONNECT_SECONDS) as connection:
+            rows = connection.execute(STATEMENT.encode()).fetchall()
+    except psycopg.Error:
+        return _NONE, "away"
+    return full_of(rows).get(question.node, _NONE), "read"

@@ -1,0 +1,115 @@
+"""Blocks: whether rules let a call through, and which rule does not. Pure.
+
+Every kind of rule (callee prefix, zone, caller prefix, callee pool, caller pool) has its own word, and one no is a no.
+Within a kind the peer's rules come before those for all. Of rules that match, the most specific decides (the longest
+prefix; a named zone, then a kind, then a country), and denial at equal rank. Where none matches but the peer has any
+rule that allows, only what is allowed passes: the rules are an allow-list of that kind.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from router.snapshot.pools import NumberSet, contains
+from router.snapshot.rules import BlockRule, Kind
+
+_KINDS: Final[tuple[Kind, ...]] = ("callee", "zone", "caller", "callee_pool", "caller_pool")
+_WORDS: Final[dict[Kind, str]] = {
+    "callee": "callee prefix",
+    "zone": "zone",
+    "caller": "caller prefix",
+    "callee_pool": "callee pool",
+    "caller_pool": "caller pool",
+}
+MOST_DETAIL: Final = 200
+
+
+class Subject(NamedTuple):
+    """What rules look at: E.164 digits; the caller's may be empty; destination 0 is none."""
+
+    caller: str
+    callee: str
+    destination_id: int
+
+
+class KindRules:
+    """The rules of one peer and kind, so that those that match a call are found without looking at the others."""
+
+    __slots__ = ("_allowing", "_by_destination", "_by_prefix", "_kind", "_lengths", "_pools")
+
+    def __init__(self, kind: Kind, rules: Iterable[BlockRule], pools: Mapping[int, NumberSet]) -> None:
+        ordered = sorted(rules, key=lambda rule: (-rule.rank, rule.action != "deny"))
+        self._kind: Kind = kind
+        self._allowing = [rule for rule in ordered if rule.action == "allow"]
+        self._by_prefix: dict[str, list[BlockRule]] = {}
+        self._by_destination: dict[int, list[BlockRule]] = {}
+        self._pools: list[tuple[BlockRule, NumberSet]] = []
+        for rule in ordered:
+            if kind in ("callee", "caller"):
+                self._by_prefix.setdefault(rule.value, []).append(rule)
+            elif kind == "zone":
+                for destination_id in rule.destinations:
+                    self._by_destination.setdefault(destination_id, []).append(rule)
+            else:
+                self._pools.append((rule, pools.get(rule.pool_id, ())))
+        self._lengths = sorted({len(prefix) for prefix in self._by_prefix}, reverse=True)
+
+    def word(self, subject: Subject, now_ms: int) -> tuple[bool, str] | None:
+        """(whether it may pass, what people read of a no), or None: these rules say nothing of it."""
+        for rule in self._matching(subject):
+            if in_force(rule, now_ms):
+                return rule.action == "allow", describe(rule)
+        if any(in_force(rule, now_ms) for rule in self._allowing):
+            return False, f"{_WORDS[self._kind]}: not among those allowed"
+        return None
+
+    def _matching(self, subject: Subject) -> Iterator[BlockRule]:
+        """Rules that match, the most specific first, denial before leave."""
+        if self._kind == "zone":
+            yield from self._by_destination.get(subject.destination_id, ())
+            return
+        number = subject.caller if self._kind in ("caller", "caller_pool") else subject.callee
+        if self._pools:
+            yield from (rule for rule, numbers in self._pools if contains(numbers, number))
+            return
+        for length in self._lengths:
+            if length <= len(number):
+                yield from self._by_prefix.get(number[:length], ())
+
+
+class BlockSet:
+    """All rules of one peer, or all that hold for everybody."""
+
+    __slots__ = ("kinds",)
+
+    def __init__(self, rules: Iterable[BlockRule], pools: Mapping[int, NumberSet]) -> None:
+        by_kind: dict[Kind, list[BlockRule]] = {}
+        for rule in rules:
+            by_kind.setdefault(rule.kind, []).append(rule)
+        self.kinds = {kind: KindRules(kind, found, pools) for kind, found in by_kind.items()}
+
+
+NO_RULES: Final = BlockSet((), {})
+
+
+def blocked_by(own: BlockSet, everybodys: BlockSet, subject: Subject, now_ms: int) -> str:
+    """What people read of the rule that blocks, or nothing: the call may pass."""
+    for kind in _KINDS:
+        word = None
+        for rules in (own, everybodys):
+            of_kind = rules.kinds.get(kind)
+            if of_kind is not None and word is None:
+                word = of_kind.word(subject, now_ms)
+        if word is not None and not word[0]:
+            return word[1]
+    return ""
+
+
+def in_force(rule: BlockRule, now_ms: int) -> bool:
+    """Whether a rule holds at a moment."""
+    return (rule.from_ms is None or rule.from_ms <= now_ms) and (rule.until_ms is None or now_ms < rule.until_ms)
+
+
+def describe(rule: BlockRule) -> str:
+    """A rule in words: `callee pool 'fraud numbers': list of the fraud desk`."""
+    value = f"'{rule.value}'" if rule.pool_id or rule.kind == "zone" else rule.value or "(all)"
+    return (f"{_WORDS[rule.kind]} {value}" + (f": {rule.reason}" if rule.reason else ""))[:MOST_DETAIL]

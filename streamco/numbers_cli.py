@@ -1,0 +1,110 @@
+"""The commands about numbers: a pool from a file, and patterns tried before they are saved."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from router.routing.trial import Direction, Field, Trial
+    from tariffs.patterns import Pattern
+
+_FIELDS: Final = ("callee", "caller", "caller_name")
+
+
+def _dsn() -> str:
+    from streamco import rooms
+    from streamco.secret_store import with_secrets
+    from streamco.settings import read_settings
+
+    return rooms.postgres(with_secrets(read_settings())).dsn.get_secret_value()
+
+
+@click.command("load-pool")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+def load_pool(name: str, file: Path) -> None:
+    """Make the numbers of a CSV FILE (one column, `number`) the pool NAME, all or nothing."""
+    from configuration.world import WorldError
+    from configuration.world import load_pool as read
+
+    try:
+        result = read(_dsn(), name, file)
+    except WorldError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(
+        f"{result.pool}: {result.rows:,} numbers in the file, {result.inserted:,} inserted, {result.removed:,} removed"
+    )
+
+
+@click.command("try-translation")
+@click.option("--peer", "peer_name", required=True, help="Whose patterns, prefixes and country.")
+@click.option("--direction", type=click.Choice(["in", "out"]), help="An originator's are in, a terminator's out.")
+@click.option("--field", type=click.Choice(_FIELDS), default="callee", show_default=True)
+@click.option("--pattern", "patterns", type=(str, str), multiple=True, metavar="PATTERN REPLACEMENT",
+              help="Instead of those that are saved; several in their order.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
+@click.argument("number")
+def try_translation(
+    peer_name: str,
+    direction: "Direction | None",
+    field: "Field",
+    patterns: tuple[tuple[str, str], ...],
+    as_json: bool,
+    number: str,
+) -> None:
+    """Show, step by step, what becomes of a NUMBER that a peer sends us, or is sent. Exit code 1: it is refused."""
+    import msgspec
+    import psycopg
+
+    from tariffs.patterns import PatternError
+
+    try:
+        with psycopg.connect(_dsn(), connect_timeout=5) as connection:
+            trial = trial_of(connection, peer_name, direction, field, patterns, number)
+    except (PatternError, psycopg.Error) as error:
+        raise click.ClickException(str(error).strip()) from error
+    if as_json:
+        click.echo(msgspec.json.encode(trial).decode())
+    else:
+        for step in trial.steps:
+            click.echo(f"{step.step:<32} {step.before} → {step.after}" if step.before != step.after else step.step)
+        click.echo(f"refused: {trial.refused}" if trial.refused else f"result: {trial.result}")
+    click.get_current_context().exit(1 if trial.refused else 0)
+
+
+def trial_of(
+    connection: Any,
+    peer_name: str,
+    direction: "Direction | None",
+    field: "Field",
+    patterns: "tuple[tuple[str, str], ...]",
+    number: str,
+) -> "Trial":
+    """The trial of a peer by name; `patterns` instead of those saved, if any are given. Raises PatternError."""
+    from router.routing.trial import try_translations
+    from tariffs.numbers import Country
+
+    row = connection.execute(
+        "SELECT peer_id, role, tech_prefix, country_code, national_prefix FROM peers WHERE name = %s", (peer_name,)
+    ).fetchone()
+    if row is None:
+        raise click.BadParameter(f"{peer_name!r}: there is no peer of that name", param_hint="--peer")
+    peer_id, role, tech_prefix, country_code, national_prefix = row
+    own: Direction = "in" if role == "originator" else "out"
+    if direction not in (None, own):
+        raise click.BadParameter(f"{direction!r}: a peer that is {role} has patterns {own}", param_hint="--direction")
+    given = (
+        patterns
+        or connection.execute(
+            "SELECT pattern, replacement FROM translations WHERE peer_id = %s AND field = %s ORDER BY position",
+            (peer_id, field),
+        ).fetchall()
+    )
+    return try_translations(own, field, _compiled(given), number, tech_prefix, Country(country_code, national_prefix))
+
+
+def _compiled(pairs: Any) -> "list[Pattern]":
+    from tariffs.patterns import compile_pattern
+
+    return [compile_pattern(pattern, replacement) for pattern, replacement in pairs]

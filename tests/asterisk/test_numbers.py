@@ -1,0 +1,219 @@
+"""What vendors are shown of callers and numbers, by a real Asterisk: translation on both sides, trust, privacy, blocks.
+
+A line of its own, whose world has: customer 1 trusted, in Germany, with patterns of his own; customer 3 not trusted;
+customer 4 who may not call anonymously; vendor 2 trusted, with patterns; vendor 3 neither.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from real_line import ONE_AT_A_TIME, RICH, SHORT_CALLS, Line
+from sip_call import Call, Placed
+
+from configuration.asterisk import scenarios
+from configuration.asterisk.fetch import installation
+
+pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
+VENDORS: Final = (2, 3)
+RULES: Final = (
+    "UPDATE peers SET trusted = true, country_code = '49', national_prefix = '0' WHERE name = 'sipp-customer-1'",
+    "UPDATE peers SET trusted = true WHERE name = 'sipp-vendor-2'",
+    "UPDATE peers SET anonymous = 'refuse', max_call_seconds = 60 WHERE name = 'sipp-customer-4'",
+    "UPDATE peers SET max_concurrent = 0",
+    "INSERT INTO translations SELECT peer_id, 'in', 'callee', 1, '^\\*31#', '' FROM peers"
+    " WHERE name = 'sipp-customer-1'",
+    "INSERT INTO translations SELECT peer_id, 'in', 'callee', 2, '^0011', '+' FROM peers"
+    " WHERE name = 'sipp-customer-1'",
+    "INSERT INTO translations SELECT peer_id, 'out', 'callee', 1, '^', '+' FROM peers WHERE name = 'sipp-vendor-2'",
+    "INSERT INTO translations SELECT peer_id, 'out', 'caller', 1, '^49', '0' FROM peers WHERE name = 'sipp-vendor-2'",
+    "INSERT INTO translations SELECT peer_id, 'out', 'caller_name', 1, '^.*$', 'Streamco' FROM peers"
+    " WHERE name = 'sipp-vendor-2'",
+    "INSERT INTO blocks (kind, prefix, reason) VALUES ('caller', '4930666', 'nuisance')",
+    "INSERT INTO blocks (peer_id, kind, prefix) SELECT peer_id, 'callee', '999239' FROM peers"
+    " WHERE name = 'sipp-vendor-3'",
+)
+ANONYMOUS: Final = '"Anonymous" <sip:anonymous@anonymous.invalid>'
+PLUS_PAI: Final = "P-Asserted-Identity: <sip:+4930777@carrier.example>\n"
+
+
+class Invite(NamedTuple):
+    """What a vendor got."""
+
+    called: str
+    sender: str  # From, up to its tag
+    asserted: str
+    privacy: str
+
+
+class NumbersLine(Line):
+    """The line with its own rules, and vendors 2 and 3 who answer and write down what they get."""
+
+    def _adapt_world(self) -> None:
+        super()._adapt_world()
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            for rule in RULES:
+                connection.execute(rule.encode())
+
+    def _start_vendors(self) -> None:
+        with psycopg.connect(self.dsn) as connection:
+            ports = dict(connection.execute("SELECT name, port FROM peers WHERE role = 'terminator'").fetchall())
+        for number in (1, *VENDORS, 5, 6):
+            heard = ("-trace_msg", "-message_file", str(self.directory / f"vendor-{number}.heard"))
+            port = ports[f"sipp-vendor-{number}"]
+            self._sipp(f"vendor-{number}", scenarios.vendor_answers(), f"127.0.0.{20 + number}", port, *heard)
+
+    def invite(self, vendor: int, called: str) -> Invite:
+        """The INVITE of a vendor for this number."""
+        text = (self.directory / f"vendor-{vendor}.heard").read_text(errors="replace").replace("\r", "")
+        (block,) = {found[0] for found in re.finditer(rf"^INVITE sip:\+?{called}@.*?\n\n", text, re.M | re.S)}
+
+        def header(name: str) -> str:
+            found = re.search(rf"^{name}: (.*)$", block, re.M)
+            return found[1] if found else ""
+
+        return Invite(block[11 : block.index("@")], header("From").split(";")[0], header("P-Asserted-Identity"),
+                      header("Privacy"))  # fmt: skip
+
+
+class Seen(NamedTuple):
+    placed: Placed
+    call: Call
+
+
+def talks(caller: str, headers: str = "", name: str = "") -> str:
+    """A caller who talks for a moment, his INVITE with these headers, his From with this name."""
+    text = scenarios.caller_talks(caller, 300).replace("Max-Forwards: 70\n", headers + "Max-Forwards: 70\n", 1)
+    return text.replace("From: <sip:", f'From: "{name}" <sip:') if name else text
+
+
+CALLS: Final[dict[str, tuple[str, str, str]]] = {  # dialled, scenario, from
+    "plain": ("999230000001", talks("030123456", name="Anna B."), RICH),
+    "translated": ("*31#0011999210000002", talks("030123456", name="Anna B."), RICH),
+    "asserted": ("999230000003", talks("100", PLUS_PAI), RICH),
+    "private": ("999230000004", talks("100", PLUS_PAI + "Privacy: id\n"), RICH),
+    "private, trusted": ("999210000005", talks("100", PLUS_PAI + "Privacy: id\n"), RICH),
+    "anonymous": ("999230000006", talks("anonymous"), RICH),
+    "not trusted": ("999230000007", talks("12125550123", PLUS_PAI), ONE_AT_A_TIME),
+    "hostile": ("999230000008", talks("12;x=1", name="x, y; z"), ONE_AT_A_TIME),
+    "anonymous refused": ("999230000009", scenarios.caller_refused("anonymous", 403), SHORT_CALLS),
+    "blocked caller": ("999230000010", scenarios.caller_refused("030666123", 403), RICH),
+    "blocked at the vendor": ("999239000011", talks("030123456"), RICH),
+    "no number": ("*31#abc", scenarios.caller_refused("030123456", 484), RICH),
+}
+
+
+@pytest.fixture(scope="module")
+def line(
+    asterisk_cache: Path, postgres_server: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[NumbersLine]:
+    database = f"streamco_test_{os.getpid()}_numbers"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{postgres_template}"'.encode())
+    dsn = urlsplit(postgres_server)._replace(path=f"/{database}").geturl()
+    own = NumbersLine(dsn, tmp_path_factory.mktemp("n"), installation(asterisk_cache), asterisk_cache)
+    try:
+        own.start()
+        yield own
+    finally:
+        own.close()
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture(scope="module")
+def calls(line: NumbersLine) -> dict[str, Seen]:
+    placed = {
+        name: line.call(name.replace(" ", "-").replace(",", ""), dialled.replace("#", "%23"), scenario, host)
+        for name, (dialled, scenario, host) in CALLS.items()
+    }
+    for one in placed.values():
+        one.wait()
+    found = line.calls_of([one.address for one in placed.values()])
+    return {name: Seen(one, found[one.address]) for name, one in placed.items()}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_sipp_saw_what_its_scenario_expects(calls: dict[str, Seen], name: str) -> None:
+    placed = calls[name].placed
+    assert placed.code == 0, (placed.received, placed.said())
+
+
+def test_the_caller_is_shown_international_with_his_name(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    seen = line.invite(3, "999230000001")
+    assert re.fullmatch(r'"Anna B\." <sip:4930123456@[0-9.]+>', seen.sender)
+    assert (seen.asserted, seen.privacy) == ("", "")
+    ended = calls["plain"].call.ended
+    assert (ended.caller_dialled, ended.facts and ended.facts.caller) == ("030123456", "4930123456")
+
+
+def test_numbers_are_translated_on_both_sides_and_each_side_is_billed_by_its_own(
+    line: NumbersLine, calls: dict[str, Seen]
+) -> None:
+    seen = line.invite(2, "999210000002")
+    assert seen.called == "+999210000002"
+    assert re.fullmatch(r'"Streamco" <sip:030123456@[0-9.]+>', seen.sender)
+    assert seen.asserted == seen.sender
+    call = calls["translated"].call
+    assert (call.ended.callee_dialled, call.ended.facts and call.ended.facts.callee) == (
+        "*31#0011999210000002", "999210000002",
+    )  # fmt: skip
+    assert [(leg.facts.caller, leg.facts.callee) for leg in call.legs] == [("030123456", "999210000002")]
+
+
+def test_a_trusted_peer_asserts_who_calls_and_another_does_not(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    assert "<sip:4930777@" in line.invite(3, "999230000003").sender
+    assert "<sip:12125550123@" in line.invite(3, "999230000007").sender
+    facts = calls["asserted"].call.ended.facts
+    assert facts is not None
+    assert facts.caller == "4930777"
+
+
+def test_who_withholds_his_number_is_kept_for_the_bill_and_shown_to_nobody(
+    line: NumbersLine, calls: dict[str, Seen]
+) -> None:
+    seen = line.invite(3, "999230000004")
+    assert (seen.sender, seen.asserted, seen.privacy) == (ANONYMOUS, "", "")
+    call = calls["private"].call
+    assert call.ended.facts is not None
+    assert (call.ended.facts.caller, [leg.facts.caller for leg in call.legs]) == ("4930777", [""])
+    assert line.invite(3, "999230000006").sender == ANONYMOUS
+
+
+def test_a_trusted_vendor_is_told_who_withholds_his_number(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    seen = line.invite(2, "999210000005")
+    assert (seen.sender, seen.privacy) == (ANONYMOUS, "id")
+    assert "<sip:030777@" in seen.asserted
+    assert [leg.facts.caller for leg in calls["private, trusted"].call.legs] == ["030777"]
+
+
+def test_no_text_of_the_wire_reaches_a_vendor(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    assert re.fullmatch(r"<sip:12@[0-9.]+>", line.invite(3, "999230000008").sender)
+    heard = (line.directory / "vendor-3.heard").read_text(errors="replace")
+    assert "x, y" not in heard
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("anonymous refused", "BLOCKED"), ("blocked caller", "BLOCKED"), ("no number", "BAD NUMBER")],
+)
+def test_what_is_stopped_reaches_no_vendor(calls: dict[str, Seen], name: str, reason: str) -> None:
+    assert (calls[name].call.ended.reason, calls[name].call.legs) == (reason, [])
+
+
+def test_a_vendor_whose_rule_blocks_is_passed_over(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    assert len(calls["blocked at the vendor"].call.legs) == 1
+    assert line.invite(2, "999239000011").called == "+999239000011"
+
+
+def test_asterisk_complained_of_nothing_but_the_vendor_it_cannot_reach(
+    line: NumbersLine, calls: dict[str, Seen]
+) -> None:
+    assert calls
+    complaints = [text for text in line.said("node").splitlines() if "WARNING" in text or "ERROR" in text]
+    assert [text for text in complaints if "v-sipp-vendor-4" not in text and "PJSIP_SAFE_MODULE" not in text] == []
