@@ -1,7 +1,8 @@
 """Which vendors' limits have no room just now, by node: read every second, beside the calls. Advice.
 
-The exact word is Asterisk's, before each leg. What is older than three seconds, or no limit any more, is not believed. With this a full vendor is not among the routes of a call at all, and the
-next one takes his place in the hunt. PostgreSQL away: nothing is known to be full.
+The exact word is Asterisk's, before each leg. What is older than three seconds, or no limit any more, is not believed.
+With this a full vendor is not among the routes of a call at all, and the next one takes his place in the hunt.
+PostgreSQL away: nothing is known to be full.
 """
 
 import asyncio
