@@ -66,7 +66,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
 
 def _rules(plain: store.Snapshot, numbers: NumberSet) -> dict[str, Numbers]:
     customer = CUSTOMER_ID
-    vendors = [peer.peer_id for peer in plain.matrix.vendors]
+    vendors = [peer.peer_id for peer in plain.vendors]
     inward = tuple(Translation(customer, "callee", pattern, "+") for pattern in ("^011", "^0011", "^810"))
     outward = tuple(
         Translation(vendor, field, "^", "+")
@@ -78,12 +78,12 @@ def _rules(plain: store.Snapshot, numbers: NumberSet) -> dict[str, Numbers]:
     others = tuple(Translation(customer + 1_000_000, "callee", "^0", "") for _ in range(3))
     pools = {1: numbers}
     return {
-        "no_rules": Numbers(NumberRules(), {}),
-        "rules_of_others": Numbers(NumberRules(others), {}),
-        "three_patterns_in": Numbers(NumberRules(inward), {}),
-        "two_patterns_out_each_vendor": Numbers(NumberRules(outward), {}),
-        "prefixes_2000": Numbers(NumberRules(blocks=prefixes), pools),
-        "pool_of_a_million": Numbers(NumberRules(blocks=pool), pools),
+        "no_rules": Numbers(NumberRules(), {}, frozenset((customer, customer + 1_000_000))),
+        "rules_of_others": Numbers(NumberRules(others), {}, frozenset((customer, customer + 1_000_000))),
+        "three_patterns_in": Numbers(NumberRules(inward), {}, frozenset((customer, customer + 1_000_000))),
+        "two_patterns_out_each_vendor": Numbers(NumberRules(outward), {}, frozenset((customer, customer + 1_000_000))),
+        "prefixes_2000": Numbers(NumberRules(blocks=prefixes), pools, frozenset((customer, customer + 1_000_000))),
+        "pool_of_a_million": Numbers(NumberRules(blocks=pool), pools, frozenset((customer, customer + 1_000_000))),
     }
 
 

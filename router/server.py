@@ -57,7 +57,10 @@ class Router:
         application.add_route(AGI_SCRIPT, self.route)
         application.add_route("ping", self.ping)
         shedder = Shedder(
-            application.lag, lambda: application.sessions, self._admission.line, lambda: self._snapshots.current
+            application.lag,
+            lambda: application.sessions + application.waiting,
+            self._admission.line,
+            lambda: self._snapshots.current,
         )
         application.gate = shedder.refuse
         stop = asyncio.Event()

@@ -32,12 +32,12 @@ class Row(msgspec.Struct, frozen=True):
     @property
     def has_rules(self) -> bool:
         """Whether any vendor that has a price may have to be passed over all the same."""
-        return bool(self.world.full or self.usual is None or self.world.snapshot.numbers.ruled)
+        return bool(self.world.full or self.usual is None or self.world.snapshot.numbers.vendors)
 
     def sent(self, number: int) -> Sent | NotSent:
         """What a vendor is sent of the call, or why it is not sent."""
         vendor, numbers = self.strategy.plan.vendors[number], self.world.snapshot.numbers
-        if self.usual is not None and vendor.peer_id not in numbers.ruled:
+        if self.usual is not None and vendor.peer_id not in numbers.vendors:
             return self.usual
         made = self.made.get(number)
         if made is None:
@@ -97,7 +97,7 @@ class Row(msgspec.Struct, frozen=True):
         snapshot, code, callee, plan = self.world.snapshot, self.code, self.callee, self.strategy.plan
         vendors, placed = plan.vendors, plan.placed
         matrix = snapshot.matrices[0]
-        usual, ruled = self.usual, snapshot.numbers.ruled
+        usual, ruled = self.usual, snapshot.numbers.vendors
         found = []
         for number in numbers:
             at = number - matrix.first

@@ -57,7 +57,7 @@ class KindRules:
         """(whether it may pass, what people read of a no), or None: these rules say nothing of it."""
         for rule in self._matching(subject):
             if in_force(rule, now_ms):
-                return rule.action == "allow", describe(rule)
+                return (True, "") if rule.action == "allow" else (False, describe(rule))
         if any(in_force(rule, now_ms) for rule in self._allowing):
             return False, f"{_WORDS[self._kind]}: not among those allowed"
         return None
@@ -94,11 +94,10 @@ NO_RULES: Final = BlockSet((), {})
 def blocked_by(own: BlockSet, everybodys: BlockSet, subject: Subject, now_ms: int) -> str:
     """What people read of the rule that blocks, or nothing: the call may pass."""
     for kind in _KINDS:
-        word = None
-        for rules in (own, everybodys):
-            of_kind = rules.kinds.get(kind)
-            if of_kind is not None and word is None:
-                word = of_kind.word(subject, now_ms)
+        of_own, of_all = own.kinds.get(kind), everybodys.kinds.get(kind)
+        word = of_own.word(subject, now_ms) if of_own is not None else None
+        if word is None and of_all is not None:
+            word = of_all.word(subject, now_ms)
         if word is not None and not word[0]:
             return word[1]
     return ""

@@ -39,9 +39,13 @@ NO_PATTERNS = PeerPatterns(())
 
 
 class Numbers:
-    """All rules of a snapshot. `ruled`: the peers that have patterns or blocks; others need no look."""
+    """All rules of a snapshot. `ruled`: the peers that have patterns or blocks, `vendors`: those of them that are no
+    originators; others need no look.
+    """
 
-    def __init__(self, rules: NumberRules, pools: Mapping[int, NumberSet]) -> None:
+    def __init__(
+        self, rules: NumberRules, pools: Mapping[int, NumberSet], originators: frozenset[int] = frozenset()
+    ) -> None:
         """Raises PatternError for a pattern that RE2 does not accept."""
         translations: dict[int, list[Translation]] = {}
         for one in rules.translations:
@@ -53,8 +57,9 @@ class Numbers:
         self.blocks = {peer_id: BlockSet(found, pools) for peer_id, found in blocks.items()}
         self.for_all = self.blocks.get(GLOBAL, NO_RULES)
         self.ruled = frozenset(self.patterns.keys() | self.blocks.keys())
+        self.vendors = self.ruled - originators - {GLOBAL}
 
 
-def load_numbers(directory: Path, rules: NumberRules) -> Numbers:
+def load_numbers(directory: Path, rules: NumberRules, originators: frozenset[int]) -> Numbers:
     """The rules of a snapshot, its pools mapped. Raises OSError."""
-    return Numbers(rules, load_pools(directory, rules.pools))
+    return Numbers(rules, load_pools(directory, rules.pools), originators)

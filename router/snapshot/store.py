@@ -117,7 +117,9 @@ def load(directory: Path, name: str, *, checked: bool = False) -> Snapshot:
         destinations=_destinations(config),
         destination_of=_destination_values(config),
         plans={},
-        numbers=load_numbers(directory, config.numbers),
+        numbers=load_numbers(
+            directory, config.numbers, frozenset(peer.peer_id for peer in config.peers if peer.originator)
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """The AGI server without a database: its quoting, and that garbage costs only its own session."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from router.agi import AgiApplication, AgiError, AgiRequest, mset_commands, parse_headers
+from router.agi import AgiApplication, AgiError, AgiRequest, connections_waiting, mset_commands, parse_headers
 from router.settings import RouterSettings, SnapshotSettings
 from schemas.agi import MAX_COMMAND_CHARACTERS, MAX_PAIRS
 from schemas.connections import Kafka, Postgres
@@ -197,6 +198,18 @@ async def test_a_defect_of_a_route_costs_its_own_session(served: Served) -> None
     await served.good()
     await asyncio.wait_for(served.application.idle.wait(), 5)
     assert served.application.broken == 1
+
+
+async def test_connections_that_wait_in_the_kernel_are_seen() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        assert connections_waiting(listener) == 0
+        asked = [socket.create_connection(listener.getsockname()) for _ in range(5)]
+        assert connections_waiting(listener) == 5
+        listener.accept()[0].close()
+        assert connections_waiting(listener) == 4
+        for one in asked:
+            one.close()
+    assert connections_waiting(listener) == 0
 
 
 async def test_the_gates_word_is_sent_and_no_route_begun(served: Served) -> None:
