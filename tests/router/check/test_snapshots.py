@@ -68,6 +68,8 @@ def test_a_snapshot_that_cannot_be_read_is_built_anew(loaded: Postgres, tmp_path
 
 
 def test_a_full_limit_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Path) -> None:
+    with psycopg.connect(loaded.dsn.get_secret_value()) as connection:
+        connection.execute("UPDATE peers SET max_concurrent = 5 WHERE name = 'vendor-a'")
     told = settings(loaded, tmp_path)
     publish(loaded, told)
     found = MomentSnapshots(told).at(None, now_ms())
