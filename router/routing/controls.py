@@ -70,11 +70,11 @@ def hold_caller(controls: Controls, inbound: Inbound) -> Inbound:
         return inbound
     block = controls.blocked.get(peer.peer_id)
     if block is not None:
-        return inbound._replace(refusal=Refusal.BLOCKED, detail=f"control {block.control}")
+        return msgspec.structs.replace(inbound, refusal=Refusal.BLOCKED, detail=f"control {block.control}")
     cap = controls.caps.get(peer.peer_id)
     if cap is None or 0 < peer.max_concurrent <= cap:
         return inbound
-    return inbound._replace(peer=msgspec.structs.replace(peer, max_concurrent=cap))
+    return msgspec.structs.replace(inbound, peer=msgspec.structs.replace(peer, max_concurrent=cap))
 
 
 def move_back(controls: Controls, decision: Decision) -> Decision:

@@ -8,7 +8,7 @@ from router.identify import identify
 from router.routing.attestation import NOT_SIGNED, Level, refuse_why, verified_of, vouched
 from router.routing.model import Inbound, Priced, Request
 from router.routing.numbers import callee_of, caller_of, stopped_by
-from router.routing.portability import FAILED, Ported, must_ask, take_apart
+from router.routing.portability import FAILED, Dip, Ported, must_ask, take_apart
 from router.snapshot.blocks import MOST_DETAIL
 from router.snapshot.code_index import NO_CODE
 from router.snapshot.config import Peer
@@ -30,14 +30,15 @@ def look_inbound(snapshot: Snapshot, request: Request, now_ms: int) -> Inbound:
         ported = take_apart(request.callee)
         request = request._replace(callee=ported.dialled)
     peer, refusal = identify(snapshot, request.remote_address, request.callee)
-    caller = caller_of(snapshot.numbers, request, peer)
+    numbers, lookups = snapshot.numbers, snapshot.config.lookups
+    caller = caller_of(numbers, request, peer)
     if peer is None or refusal is not None:
         return Inbound(refusal, peer, caller.number)
     try:
-        callee = callee_of(snapshot.numbers, request, peer)
+        callee = callee_of(numbers, request, peer)
     except NumberError as error:
         return Inbound(Refusal.BAD_NUMBER, peer, caller.number, detail=str(error)[:MOST_DETAIL])
-    if did := snapshot.config.lookups.did(callee):
+    if lookups.dids and (did := lookups.did(callee)):
         peer = msgspec.structs.replace(peer, route_class_id=-did)
     routing_number = _routing_number(request, peer, ported)
     place = snapshot.destinations.find(callee)
@@ -47,15 +48,15 @@ def look_inbound(snapshot: Snapshot, request: Request, now_ms: int) -> Inbound:
     if price is not None and kind in SPECIAL_KINDS and not _may_call_special(snapshot, peer, price, place):
         refusal = Refusal.BLOCKED
     attestation: Level = ""
-    if detail := stopped_by(snapshot.numbers, peer, caller, callee, destination_id, now_ms):
+    if detail := stopped_by(numbers, peer, caller, callee, destination_id, now_ms):
         refusal = Refusal.BLOCKED
     elif peer.verification != "ignore" or peer.attestation:
         verified = verified_of(request.asserted, said_caller) if peer.trusted else NOT_SIGNED
         attestation = vouched(peer, verified)
         if detail := refuse_why(peer, verified):
             refusal = Refusal.BLOCKED
-    if refusal is None and _lookup_refuses(snapshot, peer, request):
-        refusal, detail = Refusal.LOOKUP_FAILED, request.dip.words if request.dip else ""
+    if refusal is None and request.dip is not None and _refuses(lookups.lookups.get(peer.lookup_id), request.dip):
+        refusal, detail = Refusal.LOOKUP_FAILED, request.dip.words
     return Inbound(
         refusal, peer, caller.number, callee, destination_id, price, caller.name, caller.withheld, detail,
         routing_number, attestation,
@@ -90,10 +91,8 @@ def _routing_number(request: Request, peer: Peer, ported: Ported | None) -> str:
     return ported.routing_number if ported is not None and peer.trust_lrn else ""
 
 
-def _lookup_refuses(snapshot: Snapshot, peer: Peer, request: Request) -> bool:
-    lookup = snapshot.config.lookups.lookups.get(peer.lookup_id)
-    failed = request.dip is not None and request.dip.outcome in FAILED
-    return failed and lookup is not None and lookup.when_failed == "refuse"
+def _refuses(lookup: Lookup | None, dip: Dip) -> bool:
+    return lookup is not None and lookup.when_failed == "refuse" and dip.outcome in FAILED
 
 
 def _customer_price(snapshot: Snapshot, peer: Peer, callee: str) -> tuple[Priced | None, Refusal | None]:
@@ -101,12 +100,12 @@ def _customer_price(snapshot: Snapshot, peer: Peer, callee: str) -> tuple[Priced
     place = deck.index.find(callee) if deck is not None else NO_CODE
     if deck is None or place == NO_CODE:
         return None, Refusal.NOT_BILLABLE
-    price = Priced(deck.index.text(place), deck.price_ids[place], deck.prices_e8[place])
-    if price.price_e8 < 0:
+    price_e8 = deck.prices_e8[place]
+    if price_e8 < 0:
         return None, Refusal.BLOCKED
-    if price.price_e8 == 0 and not peer.pack.allow_free_codes:
+    if price_e8 == 0 and not peer.pack.allow_free_codes:
         return None, Refusal.NOT_BILLABLE
-    return price, None
+    return Priced(callee[: deck.index.lengths[place]], deck.price_ids[place], price_e8), None
 
 
 def _may_call_special(snapshot: Snapshot, peer: Peer, price: Priced, destination: int) -> bool:

@@ -76,14 +76,21 @@ class Placed(NamedTuple):
     depth: int
 
 
-class Route(msgspec.Struct, frozen=True):
+class Route(msgspec.Struct, frozen=True, gc=False):
     """A vendor to try, in hunt order, and the place in the route class that it comes from."""
 
     vendor: Peer
-    price: Priced
+    row: Any  # the Row that the decision read
+    number: int  # the vendor's
     comparable_e8: int
     placed: Placed
     sent: Sent
+
+    @property
+    def price(self) -> Priced:
+        """What the vendor asks. It is looked up when it is wanted: to choose a route its comparable cost is enough."""
+        found: Priced = self.row.price(self.number)  # there is one, or it would be no route
+        return found
 
     @property
     def entry(self) -> RouteEntry:
@@ -143,7 +150,7 @@ class Strategy(msgspec.Struct, frozen=True, gc=False):
     minimum_margin_e8: int  # in the comparable currency
 
 
-class Inbound(NamedTuple):
+class Inbound(msgspec.Struct, frozen=True, gc=False):
     """The caller's side: who calls, the numbers as billed, his price. `refusal` is None if the call may be routed."""
 
     refusal: Refusal | None
@@ -159,7 +166,7 @@ class Inbound(NamedTuple):
     attestation: Level = ""  # what we vouch for outward: A, B, C, or nothing
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """Where a call goes, or why it goes nowhere. `refusal` is None exactly if there are routes."""
 
     world: World

@@ -6,6 +6,8 @@ his patterns, and must still be a number then. Of what a wire said, only checked
 
 from typing import Final, NamedTuple
 
+import msgspec
+
 from router.routing.caller import is_anonymous, who_calls
 from router.routing.model import Inbound, Request, Sent
 from router.snapshot.blocks import NO_RULES, Subject, blocked_by
@@ -25,7 +27,7 @@ class NotSent(NamedTuple):
     detail: str
 
 
-class Caller(NamedTuple):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """The caller as billed: digits and a safe name, or nothing. `withheld`: he does not want to be shown."""
 
     number: str

@@ -16,7 +16,7 @@ from router.snapshot.store import VendorMatrix
 _NARROW_NONE: Final = 2**31 - 1
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """What all vendors have for one code of theirs, the longest for a number. Vendors are told by their numbers."""
 
     world: World
@@ -28,6 +28,7 @@ class Row(msgspec.Struct, frozen=True):
     inbound: Inbound
     usual: Sent | None  # what every vendor without rules is sent; None where it depends on whom we trust
     made: dict[int, Sent | NotSent] = msgspec.field(default_factory=dict)  # of the others, by number
+    priced: dict[int, Priced] = msgspec.field(default_factory=dict)  # what was looked up already, by number
 
     @property
     def has_rules(self) -> bool:
@@ -83,33 +84,34 @@ class Row(msgspec.Struct, frozen=True):
         return matrix.cost[self.code * len(matrix.vendors) + number - matrix.first]
 
     def price(self, number: int) -> Priced | None:
-        """The vendor's price."""
+        """The vendor's price. Looked up once: the FACTS and the explanation want it."""
+        known = self.priced.get(number)
+        if known is not None:
+            return known
         matrix = self.world.snapshot.matrix_of(number)
         at = number - matrix.first
         digits = matrix.digits[self.code * len(matrix.vendors) + at]
         if not digits:
             return None
         price_id, price_e8 = matrix.price(self.code, at)
-        return Priced(self.callee[:digits], price_id, price_e8) if price_e8 >= 0 else None
+        if price_e8 < 0:
+            return None
+        found = self.priced[number] = Priced(self.callee[:digits], price_id, price_e8)
+        return found
 
     def routes(self, numbers: list[int]) -> tuple[Route, ...]:
-        """The routes of these vendors, who have a price. Half of a decision's time is spent here."""
-        snapshot, code, callee, plan = self.world.snapshot, self.code, self.callee, self.strategy.plan
+        """The routes of these vendors, who have a price."""
+        snapshot, plan, usual = self.world.snapshot, self.strategy.plan, self.usual
         vendors, placed = plan.vendors, plan.placed
-        matrix = snapshot.matrices[0]
-        usual, ruled = self.usual, snapshot.numbers.vendors
+        if usual is not None and not snapshot.numbers.vendors and len(snapshot.matrices) == 1:  # as a rule
+            matrix = snapshot.matrices[0]
+            cost, cell = matrix.cost, self.code * len(matrix.vendors)
+            return tuple([Route(vendors[one], self, one, cost[cell + one], placed[one], usual) for one in numbers])
         found = []
         for number in numbers:
-            at = number - matrix.first
-            if not 0 <= at < len(matrix.vendors):
-                matrix = snapshot.matrix_of(number)
-                at = number - matrix.first
-            cell = code * len(matrix.vendors) + at
-            price_id, price_e8 = matrix.price(code, at)
-            price = Priced(callee[: matrix.digits[cell]], price_id, price_e8)
-            sent = usual if usual is not None and not ruled else self.sent(number)
+            sent = self.sent(number)
             if isinstance(sent, Sent):  # always so: the others were passed over
-                found.append(Route(vendors[number], price, matrix.cost[cell], placed[number], sent))
+                found.append(Route(vendors[number], self, number, self.cost_e8(number), placed[number], sent))
         return tuple(found)
 
     def is_blocked(self, number: int) -> bool:

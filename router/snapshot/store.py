@@ -75,7 +75,7 @@ class Snapshot:
     name: str
     config: Config
     originators: tuple[Peer, ...]
-    by_address: Mapping[Address, tuple[Peer, ...]]  # originators of one address each
+    by_address: Mapping[str, tuple[Peer, ...]]  # originators of one address each, by its text
     by_network: tuple[tuple[Network, Peer], ...]  # the others
     classes: Mapping[int, RouteClass]
     decks: Mapping[int, CustomerDeck]
@@ -137,15 +137,16 @@ def _classes(config: Config) -> dict[int, RouteClass]:
     return found
 
 
-def _by_host(config: Config) -> tuple[dict[Address, tuple[Peer, ...]], tuple[tuple[Network, Peer], ...]]:
-    by_address: dict[Address, tuple[Peer, ...]] = {}
+def _by_host(config: Config) -> tuple[dict[str, tuple[Peer, ...]], tuple[tuple[Network, Peer], ...]]:
+    by_address: dict[str, tuple[Peer, ...]] = {}
     by_network = []
     for peer in config.peers:
         if not peer.originator:
             continue
         network = ipaddress.ip_network(peer.host, strict=False)
         if network.num_addresses == 1:
-            by_address[network.network_address] = (*by_address.get(network.network_address, ()), peer)
+            address = str(network.network_address)
+            by_address[address] = (*by_address.get(address, ()), peer)
         else:
             by_network.append((network, peer))
     return by_address, tuple(by_network)
