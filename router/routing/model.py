@@ -141,6 +141,7 @@ class Strategy(msgspec.Struct, frozen=True, gc=False):
     salts: NDArray[Any]
     code_prefixes: tuple[str, ...]  # of the keys of a vendor's quality by code
     code_ranks: dict[str, dict[str, tuple[int, int]]]  # a cache, by metric and key: rank, and until when it holds
+    told: list[Any]  # a cache of explain.py: empty, or what it says of the vendors at every call
     usable: NDArray[Any]
     quality: Mapping[str, Quality]  # that it was made with
     by_quality: bool

@@ -1,5 +1,6 @@
 """The row of the matrices that a decision reads: what each vendor costs for the number called, by which code. Pure."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -60,6 +61,36 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         good = [part <= dearest(matrix, most_cost_e8) for matrix, part in zip(matrices, parts, strict=True)]
         numbers = (usable & numpy.concatenate(good)).nonzero()[0]
         return numbers, numpy.concatenate([part.astype(numpy.int64) for part in parts])[numbers]
+
+    def costs(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """What these vendors cost, to be sorted by: the most there is for those without a price."""
+        matrices = self.world.snapshot.matrices
+        parts = [self._cells(matrix, matrix.cost) for matrix in matrices]
+        if len(parts) > 1:
+            none = [dearest(matrix, NO_COST) for matrix in matrices]
+            parts = [numpy.where(part > most, NO_COST, part) for part, most in zip(parts, none, strict=True)]
+        found: NDArray[Any] = (parts[0] if len(parts) == 1 else numpy.concatenate(parts))[numbers]
+        return found
+
+    def all_prices(self, numbers: list[int]) -> Iterator[tuple[int, tuple[str, int, int] | None, int]]:
+        """These vendors' numbers, each with its code, price id and price, or None, and with what it costs."""
+        snapshot, callee = self.world.snapshot, self.callee
+        marks = snapshot.index.marks(self.code)
+        matrix = snapshot.matrices[0]
+        width, first, cell = len(matrix.vendors), matrix.first, self.code * len(matrix.vendors)
+        for number in numbers:
+            at = number - first
+            if not 0 <= at < width:
+                matrix = snapshot.matrix_of(number)
+                width, first, cell = len(matrix.vendors), matrix.first, self.code * len(matrix.vendors)
+                at = number - first
+            digits = matrix.digits[cell + at]
+            price = None
+            if digits:
+                price_id, price_e8 = matrix.price_at(marks[digits], at)
+                if price_e8 >= 0:
+                    price = (callee[:digits], price_id, price_e8)
+            yield number, price, matrix.cost[cell + at]
 
     def lengths(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """The number of digits of the codes by which these vendors, who have a price, cost what they do."""

@@ -103,6 +103,7 @@ def make_strategy(world: World, peer: Peer, now_ms: int, expected_seconds: int) 
         salts=_salts(snapshot),
         code_prefixes=_code_prefixes(snapshot),
         code_ranks={metric.name: {} for metric in order if metric.by_code},
+        told=[],
         usable=numpy.isin(numpy.arange(len(plan.vendors)), plan.usable),
         quality=world.quality,
         by_quality=bool(figures) or any(metric.by_code for metric in order),

@@ -1,28 +1,48 @@
 """What an order compared of a vendor, metric by metric, for people. Pure."""
 
-from router.routing.figures import Figure
-from router.routing.model import Priced
+from functools import lru_cache
+
+from router.routing.figures import NOTHING, Figure
+from router.routing.model import Plan, Priced, Strategy
 from router.routing.order import PPM, UNITS, Metric
 from router.routing.rank import code_figure
 from router.routing.row import Row
+from router.snapshot.store import Snapshot
 from schemas.events import SortKey
 
 _SHOWN = {"asr": "{:.1f} %", "ner": "{:.1f} %", "acd": "{:.1f} s", "pdd": "{:.2f} s"}
 
 
-def sort_keys(row: Row, number: int, price: Priced) -> list[SortKey]:
-    """The values of a vendor with a price, in the order's own order; cost and route priority have their own fields."""
-    return [
-        _sort_key(row, metric, number, price)
-        for metric in row.strategy.order
+Values = tuple[SortKey | Metric, ...]  # a metric: its value depends on the call
+
+
+def values_of(strategy: Strategy, snapshot: Snapshot, number: int) -> Values:
+    """The values of a vendor, in the order's own order, and the metrics that have one in a call only.
+
+    Cost and route priority have their own fields.
+    """
+    of_call = {"code_length", "price_priority"} if snapshot.config.price_priorities else {"code_length"}
+    return tuple(
+        metric if metric.by_code or metric.name in of_call else _sort_key(strategy, metric, number)
+        for metric in strategy.order
         if metric.name not in ("cost", "route_priority")
-    ]
+    )
 
 
-def _sort_key(row: Row, metric: Metric, number: int, price: Priced) -> SortKey:
-    strategy = row.strategy
+def sort_keys(row: Row, number: int, price: Priced, values: Values) -> list[SortKey]:
+    """All the values of a vendor with a price in a call."""
+    return [one if isinstance(one, SortKey) else _of_call(row, one, number, price) for one in values]
+
+
+def _of_call(row: Row, metric: Metric, number: int, price: Priced) -> SortKey:
     if metric.by_code:
-        return _of_figure(metric, metric.figure, code_figure(row, metric, number, price.code, row.now_ms))
+        figure = code_figure(row, metric, number, price.code, row.now_ms)
+        return _of_nothing(metric) if figure is NOTHING else _of_figure(metric, metric.figure, figure)
+    value = len(price.code) if metric.name == "code_length" else row.price_priority(number)
+    return SortKey(metric=metric.name, value=str(value))
+
+
+def _sort_key(strategy: Strategy, metric: Metric, number: int) -> SortKey:
     if metric.name == "target":
         if strategy.target is None:
             return SortKey(metric="target", value="none is set", neutral="no target")
@@ -38,20 +58,20 @@ def _sort_key(row: Row, metric: Metric, number: int, price: Priced) -> SortKey:
         )
     if metric.figure:
         return _of_figure(metric, metric.figure, strategy.figures[metric.name][number])
-    return SortKey(metric=metric.name, value=_plain_value(row, metric, number, price))
+    return SortKey(metric=metric.name, value=_plain_value(strategy.plan, metric, number))
 
 
-def _plain_value(row: Row, metric: Metric, number: int, price: Priced) -> str:
-    plan = row.strategy.plan
+def _plain_value(plan: Plan, metric: Metric, number: int) -> str:
     if metric.name == "peer_priority":
         return str(plan.vendors[number].priority)
     if metric.name == "portion":
         return f"{plan.placed[number].entry.portion} %"
-    if metric.name == "code_length":
-        return str(len(price.code))
-    if metric.name == "price_priority":
-        return str(row.price_priority(number))
-    return "drawn"
+    return "0" if metric.name == "price_priority" else "drawn"  # where a price has one, a call tells it
+
+
+@lru_cache(maxsize=256)
+def _of_nothing(metric: Metric) -> SortKey:
+    return _of_figure(metric, metric.figure, NOTHING)
 
 
 def _of_figure(metric: Metric, name: str, figure: Figure) -> SortKey:

@@ -48,6 +48,14 @@ class CodeIndex:
             code = self.parents[code]
         return code
 
+    def marks(self, code: int) -> dict[int, int]:
+        """Code `code` and those that cover it, by their number of digits."""
+        found: dict[int, int] = {}
+        while code != NO_CODE:
+            found[self.lengths[code]] = code
+            code = self.parents[code]
+        return found
+
     def text(self, code: int) -> str:
         """The digits of code `code`, leading zeros included."""
         digits = str(self.codes[code])

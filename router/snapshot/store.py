@@ -59,6 +59,10 @@ class VendorMatrix:
         lengths = self.index.lengths
         while lengths[code] != digits:
             code = self.index.parents[code]
+        return self.price_at(code, vendor)
+
+    def price_at(self, code: int, vendor: int) -> tuple[int, int]:
+        """(price_id, price_e8) of a code that is the vendor's own."""
         word = vendor * self.words_of_vendor + code // WORD_BITS
         place = self.ranks[word] + (self.words[word] & _BELOW[code % WORD_BITS]).bit_count()
         return self.price_ids[vendor][place], self.prices_e8[vendor][place]
