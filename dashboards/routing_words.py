@@ -102,9 +102,19 @@ def sip_of(reason: str) -> int | None:
     return SIP_OF_CAUSE.get(REFUSAL_CAUSE[Refusal(reason)], 503)
 
 
+def looked_up_line(decision: CallRouted) -> str:
+    """What was found of the number and what is vouched for of the caller; nothing where that is nothing."""
+    routed = f"Routed as {decision.routing_number}" if decision.routing_number else ""
+    told = ", ".join(part for part in (routed, decision.lookup) if part)
+    vouched = f"Caller vouched for: {decision.attestation}" if decision.attestation else ""
+    return " ".join(f"{part}." for part in (told, vouched) if part)
+
+
 def sold_line(decision: CallRouted) -> str:
     """The caller's side: at what price, by which code and route class; nothing where there was no price."""
     if decision.price_e8 is None:
         return ""
     through = f", route class {decision.route_class}" if decision.route_class else ""
-    return f"Sold at {formats.price(decision.price_e8)} {decision.currency} a minute (code {decision.code}){through}."
+    looked_up = looked_up_line(decision)
+    sold = f"Sold at {formats.price(decision.price_e8)} {decision.currency} a minute (code {decision.code}){through}."
+    return f"{sold} {looked_up}".rstrip()

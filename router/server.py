@@ -173,9 +173,17 @@ def read_request(request: AgiRequest) -> tuple[str, Request, int]:
         raise AgiError(f"arguments: {error!r}") from error
     if not 0 <= started_at_ms <= 4_102_444_800_000:
         raise AgiError(f"started_at {started_at[:40]!r}: must be a moment in unix seconds")
-    caller_name, asserted, privacy = (text[:256] for text in (*more, "", "", "")[: len(AGI_OPTIONAL_ARGUMENTS)])
+    name, asserted, privacy, sender = (text[:256] for text in (*more, "", "", "", "")[: len(AGI_OPTIONAL_ARGUMENTS)])
     asked = Request(
-        endpoint[:64], remote_address[:64], callee[:256], caller[:256], seed_of(call_id), caller_name, asserted, privacy
+        endpoint[:64],
+        remote_address[:64],
+        callee[:256],
+        caller[:256],
+        seed_of(call_id),
+        name,
+        asserted,
+        privacy,
+        sender,
     )
     return call_id, asked, started_at_ms
 

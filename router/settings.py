@@ -1,8 +1,6 @@
 """What the router is told. Built once by the command line."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints
@@ -53,6 +51,8 @@ class RouterSettings(Frozen):
     admission_connections: Annotated[int, Field(ge=1, le=64)] = 8
     hold_seconds: Annotated[int, Field(ge=1, le=3600)] = 60  # of talk that a quantum pays for
     hold_grace_seconds: Annotated[int, Field(ge=60, le=86_400)] = 900  # a hold expires so long after the longest call
-    lookup_tokens: Mapping[str, SecretStr] = MappingProxyType({})  # bearer tokens of look-ups, by their names
+    lookup_tokens: Annotated[
+        dict[str, SecretStr], Field(default_factory=dict)
+    ]  # bearer tokens of look-ups, by their names
     admission: bool = True  # off only to measure: then nothing is held and no limit is kept
     system_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")] = "router"

@@ -112,6 +112,7 @@ def router(settings: Settings, number: int = 1, listener: int | None = None) -> 
         beat=places.beat(name),
         spool=places.router / f"{name.replace('router', 'spool')}.sqlite",
         disk_reserve_bytes=settings.disk_reserve_megabytes << 20,
+        lookup_tokens=settings.lookup_tokens,
     )
 
 

@@ -19,8 +19,9 @@ _QUALITY_SECONDS: Final = 5.0
 @click.option("--caller", default="", help="The caller's number.")
 @click.option("--at", default="", help="A date or time, UTC unless it says otherwise. Without it: now.")
 @click.option("--node", default="", help="The node that asks: limits that are full there count.")
+@click.option("--routing-number", default="", help="As if a look-up had found this routing number; none is asked.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
-def check_routing(peer: str, callee: str, caller: str, at: str, node: str, as_json: bool) -> None:
+def check_routing(peer: str, callee: str, caller: str, at: str, node: str, routing_number: str, as_json: bool) -> None:
     """Ask the router's own core where a call would go, and why. Makes no call, counts and holds nothing."""
     from router.check import (
         MomentSnapshots,
@@ -40,7 +41,7 @@ def check_routing(peer: str, callee: str, caller: str, at: str, node: str, as_js
     settings = rooms.check(told)
     now_ms = time.time_ns() // 1_000_000
     try:
-        question = Question(peer, callee, caller, read_moment(at), node)
+        question = Question(peer, callee, caller, read_moment(at), node, routing_number)
         found = MomentSnapshots(settings).at(question.at_ms, now_ms)
         figures = read_quality(rooms.kafka(told), _QUALITY_SECONDS) if question.at_ms is None else None
         full, limits = read_full(settings.live.postgres, question)

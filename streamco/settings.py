@@ -5,6 +5,7 @@ error: a misspelt setting that does nothing would be found too late. Secrets tha
 (secret_store.py).
 """
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,6 +110,7 @@ class Settings(BaseSettings):
     trickle_cps: Annotated[float, Field(ge=0, le=10)] = 0.0  # real SIP calls a second, from SIPp; 0 is none
 
     postgres_password: Secret | None = None
+    lookup_tokens: dict[str, SecretStr] = Field(default_factory=dict)  # JSON: bearer tokens of look-ups, by their names
     clickhouse_password: Secret | None = None
     ami_secret: Secret | None = None
     dashboards_secret_key: Annotated[SecretStr, Field(min_length=32)] | None = None
@@ -119,6 +121,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("lookup_tokens", mode="before")
+    @classmethod
+    def _object(cls, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value
 
     @field_validator("control_webhook")
     @classmethod
@@ -224,7 +231,9 @@ def environment_of(settings: Settings, environment: Mapping[str, str] | None = N
     child = {name: environment[name] for name in kept if name in environment}
     for name in Settings.model_fields:
         value = getattr(settings, name)
-        if name == "home" or value != Settings.model_fields[name].get_default():
+        if name == "home" or value != Settings.model_fields[name].get_default(
+            call_default_factory=True, validated_data={}
+        ):
             child[f"{PREFIX}{name.upper()}"] = _text(value)
     return child
 
@@ -234,4 +243,6 @@ def _text(value: Any) -> str:
         return value.get_secret_value()
     if isinstance(value, tuple):
         return ",".join(value)
+    if isinstance(value, dict):
+        return json.dumps({name: _text(one) for name, one in value.items()})
     return "" if value is None else str(value)

@@ -8,7 +8,7 @@ from dash import html
 from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
-from dashboards.routing_words import WHY, compared, sent, why_not
+from dashboards.routing_words import WHY, compared, looked_up_line, sent, why_not
 from schemas.events import CallRouted, Candidate
 from schemas.refusals import Verdict
 
@@ -25,6 +25,8 @@ def decided(decision: CallRouted) -> str:
     because = f": {decision.detail}" if decision.detail else ""
     if decision.reason:
         return first + f"Refused: {decision.reason}{because}."
+    looked_up = looked_up_line(decision)
+    first += f"{looked_up} " if looked_up else ""
     sold = f"Sold at {formats.price(decision.price_e8)} {decision.currency} a minute (code {decision.code}). "
     held = f"Held {formats.money(decision.hold_micros, decision.currency, 6)}; " if decision.hold_micros else ""
     return first + sold + held + f"longest call {formats.duration(decision.max_call_ms / 1000)}."

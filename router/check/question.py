@@ -1,15 +1,18 @@
 """A question to the routing core as people ask it: this peer, these numbers, at this moment. Pure."""
 
 import ipaddress
+import re
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from router.routing import Request
+from router.routing.portability import Dip
 from router.snapshot.config import Peer
 from router.snapshot.store import Snapshot
 from schemas.ids import NODE_PATTERN
 
 MOST_CHARACTERS: Final = 256
+_ROUTING_NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1970, 2099
 
 
@@ -24,7 +27,8 @@ class QuestionError(ValueError):
 class Question(NamedTuple):
     """`peer` is an originator's name, numbers are as it dials them; `at_ms` None is now, `node` '' is any.
 
-    A callee without the peer's tech prefix is asked with it: it is what the peer sends.
+    A callee without the peer's tech prefix is asked with it: it is what the peer sends. No look-up is asked;
+    `routing_number` is what one would have found.
     """
 
     peer: str
@@ -32,6 +36,7 @@ class Question(NamedTuple):
     caller: str = ""
     at_ms: int | None = None
     node: str = ""
+    routing_number: str = ""
 
 
 def read_moment(text: str) -> int | None:
@@ -55,6 +60,8 @@ def asked_peer(snapshot: Snapshot, question: Question) -> Peer:
     for field, text in (("callee", question.callee), ("caller", question.caller)):
         if len(text) > MOST_CHARACTERS:
             raise QuestionError(field, text, f"must have at most {MOST_CHARACTERS} characters")
+    if question.routing_number and _ROUTING_NUMBER.fullmatch(question.routing_number) is None:
+        raise QuestionError("routing-number", question.routing_number, "must be 1 to 15 digits")
     if not question.callee:
         raise QuestionError("callee", "", "must be the number that is dialled")
     if question.node and NODE_PATTERN.fullmatch(question.node) is None:
@@ -73,4 +80,6 @@ def request_of(peer: Peer, question: Question) -> Request:
     """What the dialplan would ask for this call: from the peer's address, with its tech prefix."""
     network = ipaddress.ip_network(peer.host, strict=False)
     callee = question.callee if question.callee.startswith(peer.tech_prefix) else peer.tech_prefix + question.callee
-    return Request(peer.endpoint, str(network.network_address), callee, question.caller)
+    found = question.routing_number
+    dip = Dip("given", question.callee, "found", found) if found else None
+    return Request(peer.endpoint, str(network.network_address), callee, question.caller, dip=dip)

@@ -23,9 +23,6 @@ SPECIAL_KINDS: Final = frozenset(("premium", "emergency", "short"))
 def look_inbound(snapshot: Snapshot, request: Request, now_ms: int) -> Inbound:
     """Who calls and what is known of his call, as far as it was looked at before a refusal."""
     ported: Ported | None = None
-    said_caller = request.caller
-    if ";" in said_caller:
-        request = request._replace(caller=take_apart(said_caller).dialled)
     if ";" in request.callee:
         ported = take_apart(request.callee)
         request = request._replace(callee=ported.dialled)
@@ -51,7 +48,7 @@ def look_inbound(snapshot: Snapshot, request: Request, now_ms: int) -> Inbound:
     if detail := stopped_by(numbers, peer, caller, callee, destination_id, now_ms):
         refusal = Refusal.BLOCKED
     elif peer.verification != "ignore" or peer.attestation:
-        verified = verified_of(request.asserted, said_caller) if peer.trusted else NOT_SIGNED
+        verified = verified_of(request.asserted, request.sender) if peer.trusted else NOT_SIGNED
         attestation = vouched(peer, verified)
         if detail := refuse_why(peer, verified):
             refusal = Refusal.BLOCKED

@@ -44,6 +44,7 @@ class Request(NamedTuple):
     caller_name: str = ""
     asserted: str = ""  # the header P-Asserted-Identity
     privacy: str = ""  # the header Privacy
+    sender: str = ""  # the header From
     dip: Dip | None = None  # what a look-up came to, where one was asked
 
 

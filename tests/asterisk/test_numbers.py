@@ -23,7 +23,9 @@ pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 VENDORS: Final = (2, 3)
 RULES: Final = (
     "UPDATE peers SET trusted = true, country_code = '49', national_prefix = '0' WHERE name = 'sipp-customer-1'",
-    "UPDATE peers SET trusted = true WHERE name = 'sipp-vendor-2'",
+    "UPDATE peers SET trust_lrn = true, verification = 'refuse_failed', attestation = 'pass'"
+    " WHERE name = 'sipp-customer-1'",
+    "UPDATE peers SET trusted = true, send_routing_number = true WHERE name = 'sipp-vendor-2'",
     "UPDATE peers SET anonymous = 'refuse', max_call_seconds = 60 WHERE name = 'sipp-customer-4'",
     "UPDATE peers SET max_concurrent = 0",
     "INSERT INTO translations SELECT peer_id, 'in', 'callee', 1, '^\\*31#', '' FROM peers"
@@ -49,6 +51,7 @@ class Invite(NamedTuple):
     sender: str  # From, up to its tag
     asserted: str
     privacy: str
+    attestation: str
 
 
 class NumbersLine(Line):
@@ -78,7 +81,7 @@ class NumbersLine(Line):
             return found[1] if found else ""
 
         return Invite(block[11 : block.index("@")], header("From").split(";")[0], header("P-Asserted-Identity"),
-                      header("Privacy"))  # fmt: skip
+                      header("Privacy"), header("Attestation-Info"))  # fmt: skip
 
 
 class Seen(NamedTuple):
@@ -104,6 +107,13 @@ CALLS: Final[dict[str, tuple[str, str, str]]] = {  # dialled, scenario, from
     "anonymous refused": ("999230000009", scenarios.caller_refused("anonymous", 403), SHORT_CALLS),
     "blocked caller": ("999230000010", scenarios.caller_refused("030666123", 403), RICH),
     "blocked at the vendor": ("999239000011", talks("030123456"), RICH),
+    "ported": ("999230000012;npdi;rn=+999210000000", talks("030123456"), RICH),
+    "signed": ("999230000013", talks("030123456;verstat=TN-Validation-Passed-A"), RICH),
+    "badly signed": (
+        "999230000014",
+        scenarios.caller_refused("030123456;verstat=TN-Validation-Failed", 403),
+        RICH,
+    ),
     "no number": ("*31#abc", scenarios.caller_refused("030123456", 484), RICH),
 }
 
@@ -200,10 +210,31 @@ def test_no_text_of_the_wire_reaches_a_vendor(line: NumbersLine, calls: dict[str
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("anonymous refused", "BLOCKED"), ("blocked caller", "BLOCKED"), ("no number", "BAD NUMBER")],
+    [
+        ("anonymous refused", "BLOCKED"),
+        ("blocked caller", "BLOCKED"),
+        ("badly signed", "BLOCKED"),
+        ("no number", "BAD NUMBER"),
+    ],
 )
 def test_what_is_stopped_reaches_no_vendor(calls: dict[str, Seen], name: str, reason: str) -> None:
     assert (calls[name].call.ended.reason, calls[name].call.legs) == (reason, [])
+
+
+def test_a_ported_number_goes_where_its_routing_number_leads(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    heard = (line.directory / "vendor-2.heard").read_text(errors="replace")
+    assert "INVITE sip:+999230000012;npdi;rn=+999210000000@" in heard
+    call = calls["ported"].call
+    assert [(leg.facts.callee, leg.facts.code) for leg in call.legs] == [("999230000012", "99921")]
+    assert call.ended.facts is not None
+    assert call.ended.facts.callee == "999230000012"
+
+
+def test_what_was_verified_is_vouched_for_on_the_vendors_leg(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    seen = line.invite(3, "999230000013")
+    assert re.fullmatch(r"<sip:4930123456@[0-9.]+>", seen.sender)
+    assert seen.attestation == "A"
+    assert line.invite(3, "999230000001").attestation == ""
 
 
 def test_a_vendor_whose_rule_blocks_is_passed_over(line: NumbersLine, calls: dict[str, Seen]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from made_traffic import Try, make_call
 
 from dashboards.pages.check import link, question_of, search_of
-from dashboards.routing_words import REFUSED, WHY, answer_line, sent, sip_of, sold_line
+from dashboards.routing_words import REFUSED, WHY, answer_line, looked_up_line, sent, sip_of, sold_line
 from schemas.refusals import Refusal, Verdict
 
 NOW_MS = 1_795_000_000_000
@@ -64,6 +64,16 @@ def test_what_a_vendor_is_sent_is_told_where_it_is_not_what_is_billed() -> None:
 def test_the_callers_side() -> None:
     assert sold_line(DECISION).startswith(f"Sold at 0.050000 USD a minute (code {DECISION.code})")
     assert sold_line(msgspec.structs.replace(DECISION, price_e8=None)) == ""
+
+
+def test_what_was_looked_up() -> None:
+    assert looked_up_line(DECISION) == ""
+    ported = {"routing_number": "12015550000", "lookup": "NPAC: found 12015550000"}
+    found = msgspec.structs.replace(DECISION, **ported, attestation="B")
+    expected = "Routed as 12015550000, NPAC: found 12015550000. Caller vouched for: B."
+    assert looked_up_line(found) == expected
+    assert sold_line(found).endswith(expected)
+    assert looked_up_line(msgspec.structs.replace(DECISION, lookup="NPAC: no answer")) == "NPAC: no answer."
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_a_child_reads_the_same_settings(tmp_path: Path) -> None:
                 "STREAMCO_ASTERISK_NODES": "ast1",
                 "STREAMCO_TRICKLE_CPS": "1.5",
                 "STREAMCO_SIMULATOR_INCIDENTS": "vendor-down@30s",
+                "STREAMCO_LOOKUP_TOKENS": '{"NPAC": "s3cret"}',
             }
         )
     )

@@ -23,6 +23,7 @@ from router.check import Question
 from router.check.answer import request_of
 from router.routing import Decision, Request, World, candidates, decide
 from router.routing.limit_keys import code_key, peer_key, route_key
+from router.routing.portability import Dip
 from router.settings import SnapshotSettings
 from router.snapshot import store
 from router.snapshot.build import Builder
@@ -37,7 +38,7 @@ _CASE_FIELDS: Final = frozenset(
     {
         "shows", "from", "address", "identified", "callee", "caller", "at", "routes", "refused", "not_taken", "others",
         "sold", "sold_code", "billed_as", "codes", "prices", "costs", "margins", "quality", "full",
-        "held", "held_until",
+        "held", "held_until", "dip", "sender", "routing_number", "attestation",
         "asserted", "privacy", "billed_caller", "because", "sent", "sent_caller", "why_not",
     }
 )  # fmt: skip
@@ -168,7 +169,12 @@ class TableWorld:
             return Request("", row["address"], callee, caller)
         peer = next(peer for peer in snapshot.config.peers if peer.name == row["from"])
         request = request_of(peer, Question(peer.name, callee, caller))
-        return request._replace(asserted=row.get("asserted", ""), privacy=row.get("privacy", ""))
+        dip = Dip(**{"number": callee, **row["dip"]}) if "dip" in row else None
+        if dip is not None:
+            dip = dip._replace(routing_number=str(dip.routing_number))
+        return request._replace(
+            asserted=row.get("asserted", ""), privacy=row.get("privacy", ""), sender=row.get("sender", ""), dip=dip
+        )
 
     @staticmethod
     def _full(snapshot: store.Snapshot, row: Mapping[str, Any]) -> frozenset[str]:
@@ -241,6 +247,10 @@ def differences(case: Case, decision: Decision) -> Iterator[str]:
         yield from _differs("billed_as", str(row["billed_as"]), inbound.callee)
     if "billed_caller" in row:
         yield from _differs("billed_caller", str(row["billed_caller"]), inbound.caller)
+    if "routing_number" in row:
+        yield from _differs("routing_number", str(row["routing_number"]), inbound.routing_number)
+    if "attestation" in row:
+        yield from _differs("attestation", row["attestation"], inbound.attestation)
     if "because" in row:
         yield from _differs("because", row["because"], inbound.detail)
     yield from _figures(row, by_name)
