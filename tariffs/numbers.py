@@ -73,6 +73,11 @@ def international(number: str, country: Country = _NO_COUNTRY) -> str:
     return number
 
 
+def is_plain(number: str) -> bool:
+    """Whether a text is digits with nothing to remove, and not more than E.164 has: the usual one, told quickly."""
+    return number.isdigit() and number.isascii() and len(number) <= MOST_DIGITS and not number.startswith("00")
+
+
 def caller_number(caller: str, patterns: Sequence[Pattern] = (), country: Country = _NO_COUNTRY) -> str:
     """The digits of a caller's number after the peer's patterns, or nothing: a caller id is text from the wire.
 

@@ -14,7 +14,7 @@ from router.snapshot.blocks import NO_RULES, Subject, blocked_by
 from router.snapshot.config import Peer
 from router.snapshot.numbers import NO_PATTERNS, Numbers
 from schemas.refusals import Verdict
-from tariffs.numbers import Country, caller_name, caller_number, is_sendable, normalise
+from tariffs.numbers import LEAST_DIGITS, Country, caller_name, caller_number, is_plain, is_sendable, normalise
 from tariffs.patterns import PatternError, apply
 
 ANONYMOUS_REFUSED: Final = "anonymous caller"
@@ -40,7 +40,9 @@ def caller_of(numbers: Numbers, request: Request, peer: Peer | None) -> Caller:
     if not (request.caller_name or request.asserted or request.privacy) and (
         peer is None or (peer.peer_id not in numbers.ruled and not peer.country_code)
     ):
-        number = caller_number(request.caller)  # as most calls are
+        if is_plain(request.caller):  # as most calls are
+            return Caller(request.caller, "", withheld=False)
+        number = caller_number(request.caller)
         return Caller(number, "", not number and is_anonymous(request.caller))
     said = who_calls(
         request.caller,
@@ -60,6 +62,8 @@ def caller_of(numbers: Numbers, request: Request, peer: Peer | None) -> Caller:
 def callee_of(numbers: Numbers, request: Request, peer: Peer) -> str:
     """The number that this originator dialled, E.164. Raises NumberError."""
     if not peer.country_code and peer.peer_id not in numbers.patterns:
+        if not peer.tech_prefix and len(request.callee) >= LEAST_DIGITS and is_plain(request.callee):
+            return request.callee
         return normalise(request.callee, peer.tech_prefix)
     patterns = numbers.patterns.get(peer.peer_id, NO_PATTERNS)
     return normalise(

@@ -10,6 +10,7 @@ from router.routing.figures import NOTHING, Figure, figure_of, rank_of
 from router.routing.order import UNITS, Metric
 from router.routing.plan import NEVER_MS
 from router.routing.row import Row
+from schemas.quality import Quality
 
 MAX_MEMO: Final = 20_000  # codes of vendors whose rank a strategy keeps
 
@@ -17,7 +18,11 @@ MAX_MEMO: Final = 20_000  # codes of vendors whose rank a strategy keeps
 def rank(row: Row, numbers: NDArray[Any], costs: NDArray[Any]) -> list[int]:
     """These vendors, who cost so much, in the strategy's order: by tier, the metrics that are left, cost, number."""
     strategy = row.strategy
-    keys = [_key(row, metric, numbers, costs) for metric in reversed(strategy.keys)]
+    known = _known(row, numbers) if strategy.code_ranks else []
+    keys = [
+        _code_key(row, metric, len(numbers), known) if metric.by_code else _key(row, metric, numbers, costs)
+        for metric in reversed(strategy.keys)
+    ]
     if len(strategy.tiers) > 1:
         keys.append(strategy.tier_of[numbers])
     ranked: list[int] = numbers[numpy.lexsort(keys)].tolist()
@@ -45,9 +50,7 @@ def _key(row: Row, metric: Metric, numbers: NDArray[Any], costs: NDArray[Any]) -
         return waits
     if metric.name == "code_length":
         return -_rounded(row.lengths(numbers), metric.step(1))
-    if metric.name == "price_priority":
-        return _rounded(row.price_priorities(numbers), metric.step(1))
-    return _code_key(row, metric, numbers)
+    return _rounded(row.price_priorities(numbers), metric.step(1))
 
 
 def _rounded(values: NDArray[Any], step: int) -> NDArray[Any]:
@@ -59,23 +62,27 @@ def _rounded(values: NDArray[Any], step: int) -> NDArray[Any]:
     return found
 
 
-def _code_key(row: Row, metric: Metric, numbers: NDArray[Any]) -> NDArray[Any]:
+def _known(row: Row, numbers: NDArray[Any]) -> list[tuple[int, str, Quality]]:
+    """What is known of these vendors for their codes: place among them, key, sums. Of most there is nothing."""
+    callee, prefixes, quality = row.callee, row.strategy.code_prefixes, row.strategy.quality
+    lengths = row.lengths(numbers).tolist()
+    codes = {length: callee[:length] for length in set(lengths)}
+    keys = [prefixes[number] + codes[length] for number, length in zip(numbers.tolist(), lengths, strict=True)]
+    found = map(quality.get, keys)
+    return [(at, keys[at], one) for at, one in enumerate(found) if one is not None]
+
+
+def _code_key(row: Row, metric: Metric, count: int, known: list[tuple[int, str, Quality]]) -> NDArray[Any]:
     """By the vendors' quality for their codes. What was worked out once is kept with the strategy, while it holds."""
-    strategy, callee, now_ms = row.strategy, row.callee, row.now_ms
-    quality, prefixes, memo = strategy.quality, strategy.code_prefixes, strategy.code_ranks[metric.name]
-    nothing = rank_of(metric, NOTHING, None)
-    places = [nothing] * len(numbers)
-    for at, (number, length) in enumerate(zip(numbers.tolist(), row.lengths(numbers).tolist(), strict=True)):
-        key = prefixes[number] + callee[:length]
-        known = memo.get(key)
-        if known is not None and now_ms < known[1]:
-            places[at] = known[0]
-            continue
-        one = quality.get(key)
-        if one is not None:
+    strategy, now_ms = row.strategy, row.now_ms
+    memo = strategy.code_ranks[metric.name]
+    places = numpy.full(count, rank_of(metric, NOTHING, None), dtype=numpy.int64)
+    for at, key, one in known:
+        kept = memo.get(key)
+        if kept is None or now_ms >= kept[1]:
             figure = figure_of(one, metric.figure, now_ms, strategy.rules)
             if len(memo) >= MAX_MEMO:
                 memo.clear()
-            places[at] = rank_of(metric, figure, None)
-            memo[key] = (places[at], figure.until_ms or NEVER_MS)
-    return numpy.array(places, dtype=numpy.int64)
+            kept = memo[key] = (rank_of(metric, figure, None), figure.until_ms or NEVER_MS)
+        places[at] = kept[0]
+    return places
