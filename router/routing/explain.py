@@ -11,10 +11,10 @@ import numpy
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from router.routing.model import Decision, Placed, Priced, Route, Sent, Strategy
+from router.routing.model import Decision, Placed, Route, Sent, Strategy
 from router.routing.row import Row
 from router.routing.words import Values, sort_keys, values_of
-from schemas.events import Candidate, SortKey
+from schemas.events import Candidate
 from schemas.refusals import Verdict
 
 
@@ -22,10 +22,11 @@ class _Standing(NamedTuple):
     """A vendor as every call sees it."""
 
     bare: Candidate  # as a call sees it that the vendor has no price for
-    priced: Candidate  # with what the order compares; if that is the same for every call
+    priced: Candidate  # as one that it has a price for, but for the price
     left_out: Verdict | None
     comparable: bool
-    values: Values | None  # of the order, where they differ between calls
+    values: Values  # what the order compares
+    same: bool  # whether that is the same for every call: then it is in `priced`
 
 
 class _Standings(NamedTuple):
@@ -73,7 +74,7 @@ def _taken(row: Row, decision: Decision, standing: _Standing, route: Route, posi
         margin_e8=decision.income_e8 - route.comparable_e8 if standing.comparable else None,
         verdict=Verdict.TAKEN,
         position=position,
-        keys=_keys(row, standing, route.number, price),
+        keys=standing.priced.keys if standing.same else sort_keys(row, route.number, price.code, standing.values),
         caller_sent=route.sent.caller,
         callee_sent=route.vendor.tech_prefix + route.sent.callee,
     )
@@ -100,7 +101,7 @@ def _not_taken(row: Row, decision: Decision, standings: _Standings) -> Iterator[
         else:
             verdict = Verdict.SURPLUS
         code, price_id, price_e8 = price
-        made = replace(
+        yield replace(
             standing.priced,
             code=code,
             price_id=price_id,
@@ -108,11 +109,9 @@ def _not_taken(row: Row, decision: Decision, standings: _Standings) -> Iterator[
             comparable_cost_e8=cost_e8,
             margin_e8=income_e8 - cost_e8 if standing.comparable else None,
             verdict=verdict,
+            detail=detail,
+            keys=standing.priced.keys if standing.same else sort_keys(row, number, code, standing.values),
         )
-        if detail or standing.values is not None:
-            keys = _keys(row, standing, number, Priced(code, price_id, price_e8))
-            made = replace(made, detail=detail, keys=keys)
-        yield made
 
 
 def _why_passed_over(row: Row, decision: Decision, number: int) -> tuple[Verdict, str]:
@@ -123,10 +122,6 @@ def _why_passed_over(row: Row, decision: Decision, number: int) -> tuple[Verdict
     if not decision.world.full or not row.is_full(number):
         return Verdict.SURPLUS, ""
     return (Verdict.BLOCKED_BY_CONTROL if row.is_held(number) else Verdict.LIMIT), ""
-
-
-def _keys(row: Row, standing: _Standing, number: int, price: Priced) -> list[SortKey]:
-    return standing.priced.keys if standing.values is None else sort_keys(row, number, price, standing.values)
 
 
 def _standings(strategy: Strategy, decision: Decision) -> _Standings:
@@ -155,7 +150,7 @@ def _make_standings(strategy: Strategy, decision: Decision) -> _Standings:
 def _standing(strategy: Strategy, decision: Decision, number: int, placed: Placed) -> _Standing:
     vendor, left_out = strategy.plan.vendors[number], strategy.plan.left_out.get(number)
     values = values_of(strategy, decision.snapshot, number)
-    same = [one for one in values if isinstance(one, SortKey)]
+    same = not values.by_code and values.usual is not None
     bare = Candidate(
         vendor_company_id=vendor.company_id,
         vendor_peer_id=vendor.peer_id,
@@ -173,8 +168,9 @@ def _standing(strategy: Strategy, decision: Decision, number: int, placed: Place
     )
     return _Standing(
         bare,
-        replace(bare, keys=same),
+        replace(bare, keys=values.usual if same else []),
         left_out,
         left_out is not Verdict.OTHER_CURRENCY,
-        None if len(same) == len(values) else values,
+        values,
+        same,
     )

@@ -6,7 +6,7 @@ import numpy
 from numpy.typing import NDArray
 
 from router.routing import draws
-from router.routing.figures import NOTHING, Figure, figure_of, rank_of
+from router.routing.figures import NOTHING, figure_of, rank_of
 from router.routing.order import UNITS, Metric
 from router.routing.plan import NEVER_MS
 from router.routing.row import Row
@@ -29,11 +29,9 @@ def rank(row: Row, numbers: NDArray[Any], costs: NDArray[Any]) -> list[int]:
     return ranked
 
 
-def code_figure(row: Row, metric: Metric, number: int, code: str, now_ms: int) -> Figure:
-    """The figure of a vendor for its code as bought."""
-    strategy = row.strategy
-    quality = strategy.quality.get(strategy.code_prefixes[number] + code)
-    return figure_of(quality, metric.figure, now_ms, strategy.rules)
+def code_quality(row: Row, number: int, code: str) -> Quality | None:
+    """What is known of a vendor for its code as bought."""
+    return row.strategy.quality.get(row.strategy.code_prefixes[number] + code)
 
 
 def _key(row: Row, metric: Metric, numbers: NDArray[Any], costs: NDArray[Any]) -> NDArray[Any]:

@@ -1,11 +1,11 @@
 """What an order compared of a vendor, metric by metric, for people. Pure."""
 
-from functools import lru_cache
+from typing import NamedTuple
 
-from router.routing.figures import NOTHING, Figure
-from router.routing.model import Plan, Priced, Strategy
+from router.routing.figures import NOTHING, Figure, figure_of
+from router.routing.model import Plan, Strategy
 from router.routing.order import PPM, UNITS, Metric
-from router.routing.rank import code_figure
+from router.routing.rank import code_quality
 from router.routing.row import Row
 from router.snapshot.store import Snapshot
 from schemas.events import SortKey
@@ -13,32 +13,39 @@ from schemas.events import SortKey
 _SHOWN = {"asr": "{:.1f} %", "ner": "{:.1f} %", "acd": "{:.1f} s", "pdd": "{:.2f} s"}
 
 
-Values = tuple[SortKey | Metric, ...]  # a metric: its value depends on the call
+class Values(NamedTuple):
+    """What an order compares of a vendor, in the order's own order; a metric stands where a call has its value."""
+
+    each: tuple[SortKey | Metric, ...]
+    by_code: bool  # whether one of them is of the vendor's quality for its code
+    usual: list[SortKey] | None  # all, where nothing is known for its code; None: more depends on the call
 
 
 def values_of(strategy: Strategy, snapshot: Snapshot, number: int) -> Values:
-    """The values of a vendor, in the order's own order, and the metrics that have one in a call only.
-
-    Cost and route priority have their own fields.
-    """
+    """The values of a vendor. Cost and route priority have their own fields."""
     of_call = {"code_length", "price_priority"} if snapshot.config.price_priorities else {"code_length"}
-    return tuple(
+    metrics = [metric for metric in strategy.order if metric.name not in ("cost", "route_priority")]
+    each = tuple(
         metric if metric.by_code or metric.name in of_call else _sort_key(strategy, metric, number)
-        for metric in strategy.order
-        if metric.name not in ("cost", "route_priority")
+        for metric in metrics
     )
+    usual = [_of_figure(one, one.figure, NOTHING) if isinstance(one, Metric) and one.by_code else one for one in each]
+    same = [one for one in usual if isinstance(one, SortKey)]
+    return Values(each, any(metric.by_code for metric in metrics), same if len(same) == len(usual) else None)
 
 
-def sort_keys(row: Row, number: int, price: Priced, values: Values) -> list[SortKey]:
+def sort_keys(row: Row, number: int, code: str, values: Values) -> list[SortKey]:
     """All the values of a vendor with a price in a call."""
-    return [one if isinstance(one, SortKey) else _of_call(row, one, number, price) for one in values]
+    if values.usual is not None and (not values.by_code or code_quality(row, number, code) is None):
+        return values.usual
+    return [one if isinstance(one, SortKey) else _of_call(row, one, number, code) for one in values.each]
 
 
-def _of_call(row: Row, metric: Metric, number: int, price: Priced) -> SortKey:
+def _of_call(row: Row, metric: Metric, number: int, code: str) -> SortKey:
     if metric.by_code:
-        figure = code_figure(row, metric, number, price.code, row.now_ms)
-        return _of_nothing(metric) if figure is NOTHING else _of_figure(metric, metric.figure, figure)
-    value = len(price.code) if metric.name == "code_length" else row.price_priority(number)
+        quality = code_quality(row, number, code)
+        return _of_figure(metric, metric.figure, figure_of(quality, metric.figure, row.now_ms, row.strategy.rules))
+    value = len(code) if metric.name == "code_length" else row.price_priority(number)
     return SortKey(metric=metric.name, value=str(value))
 
 
@@ -67,11 +74,6 @@ def _plain_value(plan: Plan, metric: Metric, number: int) -> str:
     if metric.name == "portion":
         return f"{plan.placed[number].entry.portion} %"
     return "0" if metric.name == "price_priority" else "drawn"  # where a price has one, a call tells it
-
-
-@lru_cache(maxsize=256)
-def _of_nothing(metric: Metric) -> SortKey:
-    return _of_figure(metric, metric.figure, NOTHING)
 
 
 def _of_figure(metric: Metric, name: str, figure: Figure) -> SortKey:
