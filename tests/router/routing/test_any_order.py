@@ -215,6 +215,34 @@ def test_the_same_inputs_decide_the_same(
     assert (vendors_of(again), candidates(again)) == (vendors_of(first), candidates(first))
 
 
+@SLOW
+@given(
+    world=worlds() | worlds(wide=True),
+    quality=known(),
+    seeds=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    numbers=st.tuples(st.text("12", min_size=3, max_size=5), st.text("12", min_size=3, max_size=5)),
+    most=st.sampled_from([255, 2]),
+)
+def test_what_was_decided_before_leaves_no_trace(
+    tmp_path: Path,
+    world: RawWorld,
+    quality: dict[str, Quality],
+    seeds: tuple[int, int],
+    numbers: tuple[str, str],
+    most: int,
+) -> None:
+    """Neither in the routes nor in their explanation, though both keep what is the same for every call."""
+    used = make_snapshot(tmp_path, world, most_vendors=most)
+    for number, seed in zip(numbers, seeds, strict=True):
+        request = Request("c-c1", "127.0.1.1:5060", number, "12125550123", seed)
+        fresh = World(replace(used, plans={}), quality)
+        first, again = (
+            decide(one, request, NOW_MS, expected_seconds=EXPECTED_SECONDS) for one in (fresh, World(used, quality))
+        )
+        assert (vendors_of(again), candidates(again)) == (vendors_of(first), candidates(first))
+        assert [route.price for route in again.routes] == [route.price for route in first.routes]
+
+
 @given(
     price_e8=st.integers(0, 10**7) | st.integers(0, 10**13),
     fee=st.integers(0, 10**9),
