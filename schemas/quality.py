@@ -1,7 +1,8 @@
 """The quality of vendors and customers over a recent window: what the compacted topic `quality` holds by key.
 
-Sums, never ratios: ratios are made where they are read, each with its sample. Legs that were not sent, and estimated
-ends, are in none of them. The words are those of the figures everywhere: attempts, answered, effective, talk, PDD.
+Sums, never ratios: ratios are made where they are read, each with its sample. Estimated ends are in none of them; every
+leg of a hunt is, one that no channel could be made for too. The words are those of the figures everywhere: attempts,
+answered, effective, talk, PDD.
 """
 
 from typing import Final, Literal

@@ -216,7 +216,7 @@ def _message(values: Mapping[str, Any], error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "string_pattern_mismatch":
         rule = f"must be of the form {error['ctx']['pattern']}"
-    secret = any(word in name for word in ("password", "secret", "dsn", "webhook"))
+    secret = any(word in name for word in ("password", "secret", "dsn", "webhook", "token"))
     shown = "" if secret else f" {str(values.get(name))[:100]!r}"
     return f"{PREFIX}{name.upper()}{shown}: {rule}"
 

@@ -13,7 +13,7 @@ import urllib3
 from pydantic import SecretStr
 
 log = structlog.get_logger(__name__)
-TRIES: Final = 8  # the last one some four hours after the first
+TRIES: Final = 8  # the last one some two hours after the first
 AT_ONCE: Final = 5
 ANSWER_SECONDS: Final = 2.0
 _FIRST_PAUSE_SECONDS: Final = 60

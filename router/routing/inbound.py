@@ -83,7 +83,7 @@ def lookup_of(snapshot: Snapshot, request: Request) -> tuple[Lookup, str] | None
 
 def _routing_number(request: Request, peer: Peer, ported: Ported | None) -> str:
     """The number that vendors' codes are matched on; empty where it is the number called."""
-    if request.dip is not None:
+    if request.dip is not None and request.dip.outcome not in FAILED:
         return request.dip.routing_number
     return ported.routing_number if ported is not None and peer.trust_lrn else ""
 

@@ -156,7 +156,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         peer_id = placed.entry.peer_id
         if peer_key(peer_id) in full or route_key(placed.route_class.route_class_id, peer_id) in full:
             return True
-        code = limits_of(self.world.snapshot).of_code(peer_id, self.callee)
+        code = limits_of(self.world.snapshot).of_code(peer_id, self.inbound.callee)
         return (code is not None and code_key(peer_id, code.code) in full) or self.is_held(number)
 
     def is_held(self, number: int) -> bool:

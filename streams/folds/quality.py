@@ -14,8 +14,6 @@ from streams.folds.window import Sums, Window
 
 _ACCOUNT_CODES: Final = frozenset((401, 402, 403, 407))  # cause 21 too, but of our account, not of the called party
 _PARTY_CODES: Final = frozenset((486, 600, 603))
-# A leg with one of these and without any answer of the vendor was never sent.
-_UNSENT: Final = frozenset(("CHANUNAVAIL", "DONTCALL", "TORTURE", "INVALIDARGS"))
 
 # False answers. Nobody takes a call so soon after it rings, and hears out so little of it, again and again.
 FAS_RINGING_MS: Final = 2_000
@@ -60,11 +58,11 @@ def count(window: Window[Key], event: LegEnded | CallEnded, now_ms: int) -> bool
 
 
 def keys_of(event: LegEnded | CallEnded) -> list[Key]:
-    """Whose quality a closing tells of; nobody's where it is an estimate, was never sent, or was refused by us."""
+    """Whose quality a closing tells of; nobody's where it is an estimate, or was refused by us."""
     if event.estimated or event.facts is None:
         return []
     if isinstance(event, LegEnded):
-        return vendor_keys(event.facts) if was_sent(event) else []
+        return vendor_keys(event.facts)
     admitted = not event.reason or event.answered_at_ms is not None
     return [Key("customer", event.facts.customer_peer_id)] if admitted and event.facts.customer_peer_id else []
 
@@ -75,11 +73,6 @@ def vendor_keys(facts: Facts) -> list[Key]:
         return []
     by_code = [Key("vendor_code", facts.vendor_peer_id, facts.code)] if facts.code else []
     return [Key("vendor", facts.vendor_peer_id), *by_code]
-
-
-def was_sent(leg: LegEnded) -> bool:
-    """Whether an INVITE went out: not where no channel could be made."""
-    return leg.dial_status not in _UNSENT or leg.sip_code is not None or leg.pdd_ms is not None
 
 
 def figures_of(event: LegEnded | CallEnded) -> Figures:

@@ -47,6 +47,9 @@ def test_a_secret_is_never_shown_in_an_error() -> None:
     with pytest.raises(SettingsError) as caught:
         read_settings({"STREAMCO_POSTGRES_PASSWORD": "hunter2"})
     assert "hunter2" not in str(caught.value)
+    with pytest.raises(SettingsError, match="STREAMCO_LOOKUP_TOKENS: ") as caught:
+        read_settings({"STREAMCO_LOOKUP_TOKENS": "no object, s3cret"})
+    assert "s3cret" not in str(caught.value)
 
 
 def test_every_wrong_setting_is_named_at_once() -> None:

@@ -190,8 +190,11 @@ def test_whose_quality_a_closing_tells_of() -> None:
     assert [key.text for key in keys_of(leg(**facts))] == ["vendor/7/", "vendor_code/7/4477"]
     assert keys_of(call(reason="")) == [Key("customer", CALL.facts.customer_peer_id)]
     assert keys_of(leg(**facts, estimated=True)) == []
-    assert keys_of(leg(**facts, dial_status="CHANUNAVAIL", sip_code=None, pdd_ms=None, answered_at_ms=None)) == []
-    assert len(keys_of(leg(**facts, dial_status="CHANUNAVAIL", sip_code=503, answered_at_ms=None))) == 2
+    # One that no channel could be made for, and one that was silent until its limit, count as in the CDRs: against him.
+    for cause in (0, 18):
+        silent = leg(**facts, dial_status="CHANUNAVAIL", cause=cause, sip_code=None, pdd_ms=None, answered_at_ms=None)
+        assert len(keys_of(silent)) == 2
+        assert figures_of(silent) == Figures(attempts=1, effective_of=1)
     assert keys_of(call(reason="LIMIT", answered_at_ms=None)) == []
     assert keys_of(call(reason="BALANCE EXHAUSTED", answered_at_ms=5)) != []
     assert keys_of(call(facts=None)) == []
