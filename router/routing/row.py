@@ -68,7 +68,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         parts = [self._cells(matrix, matrix.cost) for matrix in matrices]
         if len(parts) > 1:
             none = [dearest(matrix, NO_COST) for matrix in matrices]
-            parts = [numpy.where(part > most, NO_COST, part) for part, most in zip(parts, none, strict=True)]
+            wide = [part.astype(numpy.int64) for part in parts]  # NO_COST has no room in four bytes
+            parts = [numpy.where(part > most, NO_COST, part) for part, most in zip(wide, none, strict=True)]
         found: NDArray[Any] = (parts[0] if len(parts) == 1 else numpy.concatenate(parts))[numbers]
         return found
 

@@ -149,6 +149,10 @@ def test_any_order_equals_the_oracle(
     assert (decision.refusal or "", found) == oracle(world, number, NOW_MS, quality, seed)
     seen = candidates(decision)
     assert [one.vendor_peer_id for one in seen if one.position] == vendors_of(decision)
+    others = [one for one in seen if not one.position]
+    assert others == sorted(
+        others, key=lambda one: (one.priority, one.comparable_cost_e8 is None, one.comparable_cost_e8 or 0, one.vendor)
+    )
     listed = {entry.peer_id for one in world.classes for entry in one.entries}
     assert {one.vendor_peer_id for one in seen} == (listed if decision.plan is not None else set())
 
