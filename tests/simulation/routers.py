@@ -5,6 +5,7 @@ from typing import Any
 
 from router.admission import Admission
 from router.answer import Answer, call_facts, variables
+from router.overload import Line
 from router.routing import Request, World, decide
 from router.settings import RouterSettings
 from tests.simulation.clock import Host, Process
@@ -47,6 +48,7 @@ class Router(Process):
         self._admission: Any = object.__new__(Admission)
         self._admission._settings = settings
         self._admission._pool = Pool(database)
+        self._admission.line = Line(settings.most_wait_seconds)
 
     def ask(
         self, call_id: str, address: str, plan: CallPlan, started_ms: int,
