@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from configuration.asterisk.fetch import why_not
 from streamco.embedded.temporary import free_port
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(700)]
 ROOT = Path(__file__).resolve().parents[2]
 STREAMCO = [sys.executable, "-m", "streamco.cli"]
 PORTS = (
@@ -40,7 +40,7 @@ KILLED = (
     "auditor",
     "dashboards",
 )
-TRAFFIC_SECONDS = 120  # on two busy cores each of KILLED takes some fifteen seconds to come back
+TRAFFIC_SECONDS = 200  # on two busy cores each of KILLED takes some twenty seconds to come back
 METRICS_SECONDS = 11  # each process has written its own by then, also the last that was started again
 MIN_CALLS = 2_000
 
