@@ -95,6 +95,7 @@ CREATE FUNCTION admit(
 DECLARE
     this_second bigint := floor(extract(epoch FROM call_start));
     covered int := first_seconds;
+    seen boolean;
     by_money boolean;
     is_prepaid boolean;
 BEGIN
@@ -144,6 +145,7 @@ BEGIN
         SELECT NULL, 0, 86400, 0, 0 INTO free, held_amount, covered, the_price, the_fee;
     END IF;
     FOR place IN 1 .. cardinality(the_keys) LOOP  -- sorted by whoever asks: everybody locks in one order
+        seen := false;
         LOOP
             -- Nodes' clocks differ a little: a call from an earlier second counts in the newest. A counter far in the future
             -- is the trace of a clock that was wrong, and starts anew.
@@ -157,7 +159,9 @@ BEGIN
                    OR second NOT BETWEEN this_second AND this_second + 5);
             EXIT WHEN FOUND;
             INSERT INTO limit_counters (limit_key) VALUES (the_keys[place]) ON CONFLICT DO NOTHING;
-            IF NOT FOUND THEN  -- it was there, and is full
+            IF NOT FOUND AND NOT seen THEN  -- it is there: perhaps somebody has made it just now
+                seen := true;
+            ELSIF NOT FOUND THEN  -- it was there, and is full
                 UPDATE limit_counters SET concurrent = concurrent - 1, in_second = in_second - 1
                 WHERE limit_key = ANY (the_keys[:place - 1]);
                 outcome := 'LIMIT';
