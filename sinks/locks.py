@@ -1,6 +1,7 @@
 """PostgreSQL's advisory locks: every number that the product locks by, in one place, for they are one space.
 
-7361001 is ledger_partition()'s, in SQL; so is 7361020: one change of the route classes' bases at a time.
+7361001 is ledger_partition()'s, in SQL; so are 7361020 (one change of the route classes' bases at a time) and 7361600
+(the leases of limits).
 """
 
 from typing import Final
