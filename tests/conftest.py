@@ -15,6 +15,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from hypothesis import HealthCheck, settings
 from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
 from real_calls import Seen, place
-from real_line import Line
+from real_line import AnyLine, Line, MakeLine
 
 from configuration.asterisk.fetch import FetchError, installation
 from schemas.connections import ClickHouse, Kafka, Postgres
@@ -189,22 +190,33 @@ def asterisk_cache() -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_line(
+def make_line(
     asterisk_cache: Path, postgres_server: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Line]:
+) -> MakeLine:
+    """Makes lines, each with a database, a world and a node of its own."""
+
+    @contextmanager
+    def make(name: str, kind: type[AnyLine]) -> Iterator[AnyLine]:
+        database = f"streamco_test_{os.getpid()}_{name}"
+        _administer(postgres_server, f'CREATE DATABASE "{database}" TEMPLATE "{postgres_template}"')
+        # A short path: it holds Asterisk's socket.
+        directory = tmp_path_factory.mktemp(name[0])
+        line = kind(_database_url(postgres_server, database), directory, installation(asterisk_cache), asterisk_cache)
+        try:
+            line.start()
+            yield line
+        finally:
+            line.close()
+            _administer(postgres_server, f'DROP DATABASE "{database}" WITH (FORCE)')
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_line(make_line: MakeLine) -> Iterator[Line]:
     """Asterisk, router and vendors at work."""
-    name = f"streamco_test_{os.getpid()}_asterisk"
-    _administer(postgres_server, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
-    # A short path: it holds Asterisk's socket.
-    line = Line(
-        _database_url(postgres_server, name), tmp_path_factory.mktemp("a"), installation(asterisk_cache), asterisk_cache
-    )
-    try:
-        line.start()
+    with make_line("asterisk", Line) as line:
         yield line
-    finally:
-        line.close()
-        _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")

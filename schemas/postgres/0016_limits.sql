@@ -398,10 +398,11 @@ BEGIN
         )
     ), wanted AS (
         SELECT limits.limit_key, nullif(max_concurrent, 0) AS concurrent_limit, nullif(max_cps, 0) AS cps_limit,
-               -- What is not reported may be as it was. Of a node that was forgotten all has lapsed but the calls that go on.
+               -- What is not reported may be as it was. Of a node that was forgotten all has lapsed but the calls that go on,
+               -- also when it cannot yet tell its Asterisk so: more than was held it may not use, whatever it was told once.
                CASE WHEN own.node IS NULL THEN coalesce(reported.used, 0)
-                    ELSE coalesce(concurrent, own.concurrent_held, 0) END AS concurrent,
-               CASE WHEN own.node IS NULL THEN 0 ELSE coalesce(cps, own.cps_held, 0) END AS cps,
+                    ELSE greatest(reported.used, least(concurrent, own.concurrent_held), 0) END AS concurrent,
+               CASE WHEN own.node IS NULL THEN 0 ELSE greatest(least(cps, own.cps_held), 0) END AS cps,
                coalesce(reported.used, 0) AS used,
                coalesce(reported.concurrent_wanted, 0) AS concurrent_wanted,
                coalesce(reported.cps_wanted, 0) AS cps_wanted, coalesce(reported.refused, 0) AS refused

@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 import real_line
 from ami import Ami
 from real_calls import until
-from real_line import CALLER, RICH, Line
+from real_line import CALLER, RICH, Line, MakeLine
 from sip_call import Call
 
 from configuration.asterisk import scenarios
@@ -38,23 +37,10 @@ VENDOR_2 = "999210000010"  # a number that vendor 2 alone carries, and answers
 
 
 @pytest.fixture(scope="module")
-def line(
-    real_line: Line, postgres_server: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Line]:
+def line(make_line: MakeLine) -> Iterator[Line]:
     """A line of this module's own: its world is limited."""
-    database = "streamco_test_limits"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)'.encode())
-        connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{postgres_template}"'.encode())
-    dsn = urlsplit(postgres_server)._replace(path=f"/{database}").geturl()
-    line = Line(dsn, tmp_path_factory.mktemp("l"), real_line.programs, real_line.cache)
-    try:
-        line.start()
+    with make_line("limits", Line) as line:
         yield line
-    finally:
-        line.close()
-        with psycopg.connect(postgres_server, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from ami import Ami
 from real_calls import until
-from real_line import CALLER, PENNILESS, RICH, Line
+from real_line import CALLER, PENNILESS, RICH, Line, MakeLine
 from sip_call import Call, Placed
 
 from configuration.asterisk import scenarios
@@ -35,6 +35,13 @@ run(AgentSettings.model_validate_json(sys.argv[1]))
 PREPAID = "SIPp Customer 2 USD"
 QUANTUM_SECONDS = 3
 SECOND = Decimal("0.001")  # what the customer pays for one
+
+
+@pytest.fixture(scope="module")
+def own_line(make_line: MakeLine) -> Iterator[Line]:
+    """A line of this module's own: nobody else's call holds money on it."""
+    with make_line("money", Line) as line:
+        yield line
 
 
 @pytest.fixture

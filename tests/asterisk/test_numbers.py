@@ -4,20 +4,16 @@ A line of its own, whose world has: customer 1 trusted, in Germany, with pattern
 customer 4 who may not call anonymously; vendor 2 trusted, with patterns; vendor 3 neither.
 """
 
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from real_line import ONE_AT_A_TIME, RICH, SHORT_CALLS, Line
+from real_line import ONE_AT_A_TIME, RICH, SHORT_CALLS, Line, MakeLine
 from sip_call import Call, Placed
 
 from configuration.asterisk import scenarios
-from configuration.asterisk.fetch import installation
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 VENDORS: Final = (2, 3)
@@ -119,21 +115,9 @@ CALLS: Final[dict[str, tuple[str, str, str]]] = {  # dialled, scenario, from
 
 
 @pytest.fixture(scope="module")
-def line(
-    asterisk_cache: Path, postgres_server: str, postgres_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[NumbersLine]:
-    database = f"streamco_test_{os.getpid()}_numbers"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{postgres_template}"'.encode())
-    dsn = urlsplit(postgres_server)._replace(path=f"/{database}").geturl()
-    own = NumbersLine(dsn, tmp_path_factory.mktemp("n"), installation(asterisk_cache), asterisk_cache)
-    try:
-        own.start()
-        yield own
-    finally:
-        own.close()
-        with psycopg.connect(postgres_server, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
+def line(make_line: MakeLine) -> Iterator[NumbersLine]:
+    with make_line("numbers", NumbersLine) as line:
+        yield line
 
 
 @pytest.fixture(scope="module")

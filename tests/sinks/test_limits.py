@@ -125,6 +125,21 @@ def test_shares_follow_what_is_wanted_and_never_are_more_than_the_limit(
     assert leased(connection, "ast1", concurrent=2, used=2, concurrent_wanted=2) == (0, None)
 
 
+def test_what_asterisk_was_told_before_its_node_was_forgotten_holds_nothing(
+    connection: psycopg.Connection[Any], world: SmallWorld
+) -> None:
+    connection.execute("UPDATE peers SET max_concurrent = 4, max_cps = 1 WHERE peer_id = %s", (world.terminator,))
+    connection.execute("INSERT INTO nodes (name, agent_id) VALUES ('ast1', 'ast1'), ('ast2', 'ast2')")
+    assert leased(connection, "ast1") == (4, 1)
+    connection.execute("UPDATE limit_nodes SET reported_at = reported_at - interval '10 seconds' WHERE node = 'ast1'")
+    assert leased(connection, "ast2", concurrent_wanted=4) == (4, 1)
+    # It is back, and is cut off before it could tell its Asterisk that it has nothing: twice.
+    for _ in range(2):
+        assert leased(connection, "ast1", concurrent=4, cps=1) == (0, 0)
+        row = connection.execute("SELECT sum(concurrent_held), sum(cps_held) FROM limit_leases").fetchone()
+        assert row == (4, 1)
+
+
 def test_calls_per_second_go_to_who_wants_them_in_whole_units(
     connection: psycopg.Connection[Any], world: SmallWorld
 ) -> None:

@@ -12,10 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import psycopg
 from sip_call import Call, Placed, calls_in
@@ -297,3 +297,12 @@ class Line:
 
     def said(self, name: str) -> str:
         return (self.directory / f"{name}.out").read_text(errors="replace")[-100_000:]
+
+
+AnyLine = TypeVar("AnyLine", bound=Line)
+
+
+class MakeLine(Protocol):
+    """Makes a line of this name and kind, started, and closed at the end of the block (tests/conftest.py)."""
+
+    def __call__(self, name: str, kind: type[AnyLine]) -> AbstractContextManager[AnyLine]: ...

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from pydantic import SecretStr
@@ -274,7 +274,11 @@ def test_nodes_together_never_have_more_than_the_limit(machine: type[Machine]) -
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine,
         settings=settings(
-            max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=60,
+            stateful_step_count=20,
+            deadline=None,
+            phases=[Phase.explicit, Phase.generate],  # to make a failure smaller takes minutes on a real PostgreSQL
+            suppress_health_check=list(HealthCheck),
         ),
     )
     assert all(Machine.seen[what] for what in (*NODES, "refused", "moved")), Machine.seen
