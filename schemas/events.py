@@ -5,6 +5,7 @@ Times are unix milliseconds UTC (`_at_ms`); lengths say their unit. Amounts are 
 Strings that come from the wire are bounded. Golden examples: schemas/examples/.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -24,12 +25,13 @@ from schemas.event_base import (
     check_call_id,
 )
 from schemas.facts import CurrencyCode, Facts, FactsError, Id, RowId, Side, check_facts, is_currency
+from schemas.frame import FrameError, unpack_frame
 from schemas.ids import make_leg_id
 
 __all__ = [
     "ActiveChannel", "AnyEvent", "CallEnded", "CallRouted", "Candidate", "Closed", "DeadLetter", "DialStatus",
     "EventError", "LegAnswered", "LegEnded", "LegRinging", "LegStarted", "NodeHeartbeat", "NodeRestarted", "RatedLeg",
-    "ReleaseSide", "SortKey", "check_event", "decode_event", "encode_event",
+    "ReleaseSide", "SortKey", "check_event", "decode_event", "encode_event", "readable_events",
 ]  # fmt: skip
 
 ReleaseSide = Literal["caller", "callee", "us", "unknown"]
@@ -195,6 +197,19 @@ def decode_event(raw: bytes | msgspec.Raw) -> AnyEvent:
         raise EventError(str(error)[:500]) from error
     check_event(event)
     return event
+
+
+def readable_events(message: bytes | None) -> Iterator[AnyEvent]:
+    """The events of a framed message, for whoever may pass over what cannot be read: it is billing's dead letter."""
+    try:
+        raws = unpack_frame(message)
+    except FrameError:
+        return
+    for raw in raws:
+        try:
+            yield decode_event(raw)
+        except EventError:
+            continue
 
 
 def encode_event(event: AnyEvent) -> bytes:
