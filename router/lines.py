@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 Row = tuple[str | None, ...]
 Asked = tuple[list[bytes], "asyncio.Future[Row]"]
 _NAME: Final = b"asked"
+_ENDS: Final = (b"FATAL", b"PANIC")
 _AGAIN_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 0.5
 
@@ -48,11 +49,11 @@ class _Line:
 
     def prepare(self, statement: bytes) -> "asyncio.Future[Row]":
         """Make the statement known. The answer is an empty row."""
-        self._begin(self._loop.create_future())
+        answer: asyncio.Future[Row] = self._loop.create_future()
         self._pgconn.send_prepare(_NAME, statement)
+        self._begin(answer)
         self._flush()
-        assert self.answer is not None  # noqa: S101 (set by _begin)
-        return self.answer
+        return answer
 
     def ask(self, asked: Asked) -> None:
         """Send a question; its future gets the row, or a psycopg.Error."""
@@ -101,7 +102,9 @@ class _Line:
         answer, result, self.answer = self.answer, self._result, None
         if not answer.done():
             _give(answer, result)
-        if self.ready:
+        if result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) in _ENDS:
+            self._lose(psycopg.OperationalError("PostgreSQL ends the connection"))
+        elif self.ready:
             self._lines.free(self)
 
     def _lose(self, error: psycopg.Error) -> None:
