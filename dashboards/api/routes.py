@@ -13,9 +13,11 @@ from spectree.model_adapter import get_msgspec_model_adapter
 from spectree.models import SecureType
 
 from dashboards.api.problems import MIMETYPE, Fault, Problem, problem
+from dashboards.api.trials import trial_view
 from dashboards.checks import Checks
 from dashboards.decisions import read_decision
 from dashboards.queries import Queries, SourceAwayError
+from dashboards.trials import Trials
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
 from schemas.events import CallRouted
 from schemas.ids import CALL_ID_PATTERN
@@ -49,7 +51,9 @@ class CheckQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = ""
 
 
-def add_api(server: flask.Flask, limiter: Limiter, checks: Checks, queries: Queries, per_minute: int) -> None:
+def add_api(
+    server: flask.Flask, limiter: Limiter, checks: Checks, queries: Queries, trials: Trials, per_minute: int
+) -> None:
     """Put the API's paths on the server, behind its door (dashboards/auth.py)."""
     api = SpecTree(
         "flask",
@@ -67,12 +71,13 @@ def add_api(server: flask.Flask, limiter: Limiter, checks: Checks, queries: Quer
         security={"token": []},
     )
     limit = f"{per_minute} per minute"
-    for rule, view in (
-        ("check-routing", _check_view(api, checks)),
-        ("decisions/<call_id>", _decision_view(api, queries)),
+    for rule, method, view in (
+        ("check-routing", "GET", _check_view(api, checks)),
+        ("decisions/<call_id>", "GET", _decision_view(api, queries)),
+        ("try-translation", "POST", trial_view(api, trials)),
     ):
         limited = limiter.limit(limit, key_func=_who)(limiter.limit(limit)(view))
-        server.add_url_rule(f"/{_PATH}/{rule}", f"api_{view.__name__}", limited, methods=["GET"])
+        server.add_url_rule(f"/{_PATH}/{rule}", f"api_{view.__name__}", limited, methods=[method])
     server.add_url_rule(f"/{_PATH}/openapi.json", "api_document", lambda: flask.jsonify(api.spec), methods=["GET"])
 
 

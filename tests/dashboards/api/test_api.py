@@ -2,84 +2,29 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from api_client import NOW, PASSWORD, Api, problem
 from check_world import load_check_world
-from flask.testing import FlaskClient
 from made_traffic import Try, insert, make_call
-from pydantic import SecretStr
-from werkzeug.test import TestResponse
 
 from dashboards import users
 from dashboards.api_tokens import end_token, make_token
-from dashboards.settings import DashboardsSettings
-from dashboards.web import Web
-from router.check import CheckSettings
-from router.settings import SnapshotSettings
-from schemas.connections import ClickHouse, Kafka, Postgres
+from schemas.connections import ClickHouse, Postgres
 from schemas.events import CallRouted, decode_event
 
 pytestmark = pytest.mark.servers
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-PASSWORD = "correct horse battery"
 CALL = "ast1-1795609861-1795609900.1"
-
-
-class Api:
-    """The API as a client sees it."""
-
-    def __init__(
-        self, postgres: Postgres, directory: Path, per_minute: int = 1000, clickhouse: ClickHouse | None = None
-    ) -> None:
-        self.dsn = postgres.dsn.get_secret_value()
-        self.directory = directory
-        self.now = NOW
-        live = SnapshotSettings(postgres=postgres, directory=directory / "live")
-        settings = DashboardsSettings(
-            postgres=postgres,
-            kafka=Kafka(bootstrap="127.0.0.1:9"),
-            clickhouse=clickhouse or ClickHouse(url="http://127.0.0.1:9"),
-            secret_key=SecretStr("k" * 32),
-            api_requests_per_minute=per_minute,
-            check=CheckSettings(live=live, directory=directory / "check"),
-        )
-        self.web = Web(settings, lambda: self.now)
-        self.client: FlaskClient = self.web.server.test_client()
-        with psycopg.connect(self.dsn) as connection:
-            users.add_user(connection, "noc", PASSWORD, "noc")
-            self.token = make_token(connection, "noc", "test", NOW, 30)
-
-    def get(self, path: str, token: str | None = None, **query: str) -> TestResponse:
-        """A request with the token, or another."""
-        headers = {"Authorization": f"Bearer {token if token is not None else self.token}"}
-        return self.client.get(f"/api/v1/{path}", query_string=query, headers=headers)
-
-    def built(self) -> list[str]:
-        """The snapshots that were built for questions."""
-        return sorted(path.name for path in (self.directory / "check").glob("g*-*"))
-
-    def check(self, **query: str) -> TestResponse:
-        """The usual question, with what the test changes in it."""
-        return self.get("check-routing", **{"from": "acme", "callee": "442071234567", **query})
 
 
 @pytest.fixture
 def api(postgres: Postgres, tmp_path: Path) -> Api:
     load_check_world(postgres.dsn.get_secret_value(), tmp_path)
     return Api(postgres, tmp_path)
-
-
-def problem(answer: TestResponse, status: int) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.mimetype == "application/problem+json"
-    found = json.loads(answer.text)
-    assert found["status"] == status
-    assert found["title"]
-    return dict(found)
 
 
 def test_the_answer_is_the_cores_with_the_names_of_a_stored_decision(api: Api) -> None:
@@ -218,7 +163,8 @@ def test_one_may_not_ask_more_often_than_allowed(postgres: Postgres, tmp_path: P
 def test_the_document_describes_what_is_there(api: Api) -> None:
     document = json.loads(api.get("openapi.json").text)
     assert document["openapi"].startswith("3.")
-    assert set(document["paths"]) == {"/api/v1/check-routing", "/api/v1/decisions/{call_id}"}
+    paths = {"/api/v1/check-routing", "/api/v1/decisions/{call_id}", "/api/v1/try-translation"}
+    assert set(document["paths"]) == paths
     asked = document["paths"]["/api/v1/check-routing"]["get"]
     names = {one["name"]: one["required"] for one in asked["parameters"]}
     assert names == {"from": True, "callee": True, "caller": False, "at": False, "node": False}
