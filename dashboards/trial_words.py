@@ -46,7 +46,8 @@ def summary(tried: Tried) -> list[tuple[bool, str]]:
     for consequence in ("BAD NUMBER", "BAD TRANSLATION", "NONE"):
         those = sum(one.consequence == consequence for one in lost)
         if those:
-            found.append((True, f"{those} of {count} {noun}s: {_MEANS[consequence]}."))
+            which = f"This {noun}" if count == 1 else f"{those} of {count} {noun}s"
+            found.append((True, f"{which}: {_MEANS[consequence]}."))
     return found
 
 

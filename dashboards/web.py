@@ -95,6 +95,7 @@ class Web:
         """End the reading threads."""
         self._reader.stop()
         self._quality.stop()
+        self.sources.checks.close()
 
 
 def _flask(settings: DashboardsSettings, clock: Callable[[], datetime]) -> tuple[flask.Flask, Limiter]:

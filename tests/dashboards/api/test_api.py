@@ -39,6 +39,35 @@ def test_the_answer_is_the_cores_with_the_names_of_a_stored_decision(api: Api) -
     assert (found["peer"], found["identified"], found["decision"]["price_e8"]) == ("acme", "acme", 1_000_000)
 
 
+def test_what_the_invite_says_of_the_caller_counts_as_it_would(api: Api) -> None:
+    asked = {"caller": "12125550100", "asserted": '"Anna" <sip:+442079460000@x>', "privacy": "id", "caller_name": "Bob"}
+
+    def caller() -> tuple[str, bool, str]:
+        found = json.loads(api.check(**asked).text)["decision"]
+        return found["caller"], found["withheld"], found["candidates"][0].get("caller_sent", "")
+
+    assert caller() == ("12125550100", True, "")
+    with psycopg.connect(api.dsn) as connection:
+        connection.execute("UPDATE peers SET trusted = true WHERE name IN ('acme', 'vendor-a')")
+    assert caller() == ("442079460000", True, "442079460000")
+
+
+def test_a_look_up_is_asked_only_if_it_is_wanted(api: Api) -> None:
+    with psycopg.connect(api.dsn) as connection:  # nobody listens there
+        connection.execute(
+            "INSERT INTO lookups (name, kind, url, answer_field)"
+            " VALUES ('NPAC', 'lrn', 'http://127.0.0.1:9/{number}', 'lrn')"
+        )
+        connection.execute("UPDATE peers SET lookup_id = (SELECT lookup_id FROM lookups) WHERE name = 'acme'")
+    found = json.loads(api.check().text)
+    assert (found["looked_up"]["outcome"], found["decision"].get("lookup", "")) == ("not asked", "")
+    found = json.loads(api.check(look_up="true").text)
+    assert (found["looked_up"]["outcome"], found["decision"]["lookup"]) == ("no answer", "NPAC: no answer")
+    assert found["decision"]["reason"] == ""
+    assert json.loads(api.check(**{"from": "acme-tech", "look_up": "true"}).text)["looked_up"] is None
+    api.web.sources.checks.close()
+
+
 def test_another_moment_has_its_prices_and_is_built_once(api: Api) -> None:
     def price(at: str) -> int:
         return int(json.loads(api.check(at=at).text)["decision"]["candidates"][0]["price_e8"])
@@ -124,6 +153,13 @@ def test_a_session_of_the_pages_opens_nothing_here_and_a_token_none_of_the_pages
         ({"callee": ""}, "callee", "", "length >= 1"),
         ({"at": "tomorrow"}, "at", "tomorrow", "must be a date or a time"),
         ({"node": "A"}, "node", "A", "must be a node's name"),
+        ({"caller_name": "x" * 257}, "caller_name", "x" * 80, "length <= 256"),
+        ({"seed": "-1"}, "seed", "-1", ">= 0"),
+        ({"seed": "4294967296"}, "seed", "4294967296", "<= 4294967295"),
+        ({"seed": "x"}, "seed", "x", "Expected `int`"),
+        ({"look_up": "maybe"}, "look_up", "maybe", "Expected `bool`"),
+        ({"routing_number": "x"}, "routing_number", "x", "must be 1 to 15 digits"),
+        ({"routing_number": "1201", "look_up": "true"}, "look_up", "true", "must not be asked where a routing number"),
         ({"colour": "red"}, "colour", "red", "unknown field"),
     ],
 )
@@ -167,11 +203,13 @@ def test_the_document_describes_what_is_there(api: Api) -> None:
     assert set(document["paths"]) == paths
     asked = document["paths"]["/api/v1/check-routing"]["get"]
     names = {one["name"]: one["required"] for one in asked["parameters"]}
-    assert names == {"from": True, "callee": True, "caller": False, "at": False, "node": False}
+    optional = ("caller", "at", "node", "routing_number", "caller_name", "asserted", "privacy", "seed", "look_up")
+    assert names == {"from": True, "callee": True} | dict.fromkeys(optional, False)
     assert {"200", "401", "403", "422", "429", "503"} <= set(asked["responses"])
     schemas = document["components"]["schemas"]
     assert set(schemas["Checked"]["properties"]) == {
-        "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "quality", "limits", "steps", "decision",
+        "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "quality", "limits", "looked_up", "steps",
+        "decision",
     }  # fmt: skip
     assert {"CallRouted", "Candidate", "Problem"} <= set(schemas)
     references = set(_references(document))
