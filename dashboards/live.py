@@ -5,26 +5,24 @@ copy stays as it was and says since when; when it comes back with other offsets,
 """
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import structlog
-from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from schemas.connections import Kafka
 from schemas.live import LIVE_CALL_DECODER, NODE_STATE_DECODER, LiveCall, NodeState
 from schemas.topics import ACTIVE_CALLS, NODE_STATES
+from sinks.compacted import ANSWER_MS, CompactedReader, TopicsRemadeError
 from sinks.metrics import Bounded, gauge, write_metrics
+from sinks.topics import TopicError
 
 MAX_CALLS: Final = 50_000
 POLL_MS: Final = 250
-CHECK_SECONDS: Final = 3.0  # how often the broker is really asked
-ANSWER_MS: Final = 4_000
 RETRY_SECONDS: Final = 2.0
 
 CALLS: Final = Bounded("dashboards_live_calls", "Calls of the live view; of more, that they are there is said.")
@@ -177,7 +175,9 @@ class LiveReader:
         while not self._stopping.is_set():
             try:
                 self._follow()
-            except (KafkaError, OSError, ValueError) as error:
+            except TopicsRemadeError as error:
+                _log.warning("the live view is read anew", why=str(error))
+            except (KafkaError, TopicError, OSError, ValueError) as error:
                 # ValueError is kafka-python's word for a broker that it cannot reach at its start.
                 self._store.set_away(True, self._clock_ms())
                 _log.warning("the live view cannot be read", error=str(error)[:300])
@@ -185,51 +185,18 @@ class LiveReader:
                 self._stopping.wait(RETRY_SECONDS)
 
     def _follow(self) -> None:
-        consumer = KafkaConsumer(
-            bootstrap_servers=self._settings.bootstrap.split(","),
-            client_id="streamco-dashboards",
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",  # other offsets than those read so far: not a reset, all is read anew
-            allow_auto_create_topics=False,
-            request_timeout_ms=ANSWER_MS,
-            bootstrap_timeout_ms=ANSWER_MS,
-            reconnect_backoff_max_ms=1_000,
-            max_poll_records=5_000,
-        )
+        """Read until stopped. Raises what CompactedReader raises."""
+        reader = CompactedReader(self._settings, (ACTIVE_CALLS, NODE_STATES), "streamco-dashboards")
         try:
-            partitions = [
-                TopicPartition(topic.name, number)
-                for topic in (ACTIVE_CALLS, NODE_STATES)
-                for number in range(self._settings.partitions)
-            ]
-            consumer.assign(partitions)
-            consumer.seek_to_beginning(*partitions)
             self._store.clear()
-            self._read(consumer, partitions)
-        finally:
-            consumer.close(autocommit=False)
-
-    def _read(self, consumer: Any, partitions: list[Any]) -> None:
-        """Read until stopped. Ends (to start anew) when the topics are not those that were read so far."""
-        ends: dict[Any, int] | None = None
-        complete = False
-        asked_at = 0.0
-        while not self._stopping.is_set():
-            write_metrics(self._metrics)
-            if time.monotonic() - asked_at >= CHECK_SECONDS:
-                ends = consumer.end_offsets(partitions, timeout_ms=ANSWER_MS)
-                asked_at = time.monotonic()
-                self._store.set_away(False, self._clock_ms())
-                if any(consumer.position(part, timeout_ms=ANSWER_MS) > end for part, end in ends.items()):
-                    _log.warning("the live topics are shorter than what was read of them: reading them anew")
-                    return
-            for part, records in consumer.poll(timeout_ms=POLL_MS).items():
+            while not self._stopping.is_set():
+                write_metrics(self._metrics)
+                messages = reader.poll(POLL_MS)
                 now_ms = self._clock_ms()
-                for record in records:
-                    if record.key is not None:
-                        self._store.put(part.topic, record.key, record.value, now_ms)
-            if not complete and ends is not None:
-                complete = all(consumer.position(part, timeout_ms=ANSWER_MS) >= end for part, end in ends.items())
-                if complete:
+                self._store.set_away(False, now_ms)
+                for one in messages:
+                    self._store.put(one.topic, one.key, one.value, now_ms)
+                if reader.complete:
                     self._store.set_complete()
+        finally:
+            reader.close()

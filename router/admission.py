@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from router.answer import Answer
 from router.full_limits import STATEMENT, Full, full_of
+from router.lines import Lines
 from router.overload import Line
 from router.routing import Decision
 from router.routing.limits import call_limits
@@ -17,7 +18,16 @@ from router.settings import RouterSettings
 from schemas.facts import Facts
 from schemas.ids import node_of
 from schemas.refusals import Refusal
-from sinks.holds import CallLimit, Hold, Outcome, admit, seconds_to_hold, terms_of
+from sinks.holds import (
+    ADMIT,
+    CallLimit,
+    Hold,
+    Outcome,
+    admission_of,
+    admit_values,
+    seconds_to_hold,
+    terms_of,
+)
 from sinks.metrics import Bounded, counter
 from tariffs.rating import affordable_seconds
 
@@ -61,24 +71,32 @@ class Admission:
         self.line = Line(settings.most_wait_seconds)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
             settings.snapshot.postgres.dsn.get_secret_value(),
-            min_size=settings.admission_connections,
-            max_size=settings.admission_connections,
+            min_size=settings.admission_connections + 1,
+            max_size=settings.admission_connections + 1,  # one beside the lines, for what is asked now and then
             max_waiting=settings.max_sessions,
             timeout=settings.admission_seconds,
             open=False,
             # A hold that PostgreSQL forgets in a crash costs at most what its call would overspend: not worth a disk
             # flush before every call. Its leg is billed all the same. (docs/operations.md has the bound.)
-            kwargs={"autocommit": True, "options": "-c synchronous_commit=off", "application_name": "router"},
+            # What nobody waits for any more PostgreSQL itself ends.
+            kwargs={
+                "autocommit": True,
+                "options": f"-c synchronous_commit=off -c statement_timeout={int(settings.admission_seconds * 1000)}",
+                "application_name": "router",
+            },
             name="admission",
         )
-        WAITING.watch(settings.max_sessions, lambda: self._pool.get_stats().get("requests_waiting", 0))
+        self._lines = Lines(self._pool, ADMIT, settings.admission_connections, settings.max_sessions)
+        WAITING.watch(settings.max_sessions, lambda: self._lines.waiting)
 
     async def open(self) -> None:
         """Start connecting; does not wait for the database."""
         await self._pool.open(wait=False)
+        self._lines.start(2 * self._settings.admission_seconds)
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._lines.stop()
         await self._pool.close(timeout=2)
 
     async def low_disks(self) -> frozenset[str]:
@@ -104,8 +122,7 @@ class Admission:
         ticket, answered = object(), False
         self.line.enter(ticket, time.monotonic())
         try:
-            async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
-                admission = await admit(connection, hold)
+            admission = admission_of(await self._lines.ask(admit_values(hold), self._settings.admission_seconds))
             answered = True
         except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
             AWAY.inc()

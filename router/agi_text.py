@@ -52,6 +52,9 @@ def mset_commands(variables: Sequence[tuple[str, str]]) -> list[str]:
     # What the router itself sets has nothing to quote: one look at all of it, not three at each.
     if "," in together or '"' in together or "\\" in together:
         pairs = [f"{name}={_escape(value)}" for name, value in variables]
+        together = "\t".join(pairs)
+    if len(together) < MAX_COMMAND_CHARACTERS and 0 < len(pairs) <= MAX_PAIRS:  # as a rule
+        return [_mset(pairs)]
     commands: list[str] = []
     first = size = 0
     for place, pair in enumerate(pairs):

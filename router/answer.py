@@ -1,18 +1,16 @@
 """What a decision becomes: FACTS of each leg, variables for the dialplan, the event that explains it. Pure."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from router.facts_text import route_facts_texts
-from router.hunting import call_variables, route_variables
-from router.routing import Decision, Priced, Route, candidates
-from router.routing.limits import route_limits
+from router.hunting import call_variables
+from router.route_texts import route_texts
+from router.routing import Decision, Priced, candidates
 from router.snapshot.config import Pack
 from schemas.agi import (
     ATTESTATION,
     CALL_FACTS,
     DECISION,
     DEFAULT_STOP_CAUSES,
-    LIMITED,
     MAX_MS,
     MAX_REASON,
     REASON,
@@ -27,6 +25,7 @@ from schemas.refusals import REFUSAL_CAUSE, Ending, Refusal
 
 _NO_PACK = Pack(0, "USD", 0, 1, 0, 0, 6, "up", False)
 _NO_PRICE = Priced("", 0, 0)
+_STOP_CAUSES: Final = "-".join(map(str, DEFAULT_STOP_CAUSES))
 
 
 class Answer(NamedTuple):
@@ -63,21 +62,6 @@ def call_facts(decision: Decision) -> Facts:
     )
 
 
-def route_facts(decision: Decision, route: Route) -> Facts:
-    """An outbound leg's FACTS. Its numbers are those that the vendor is sent, as he will bill them."""
-    peer = decision.peer
-    return Facts(
-        side="payable",
-        customer_company_id=peer.company_id if peer else 0,
-        customer_peer_id=peer.peer_id if peer else 0,
-        vendor_company_id=route.vendor.company_id,
-        vendor_peer_id=route.vendor.peer_id,
-        account_id=route.vendor.account.account_id,
-        **_terms(decision, route.vendor.pack, route.price)
-        | {"caller": route.sent.caller.removeprefix("+"), "callee": route.sent.callee.removeprefix("+")},
-    )
-
-
 def _terms(decision: Decision, pack: Pack, price: Priced) -> dict[str, Any]:
     return {
         "generation": decision.snapshot.config.generation,
@@ -99,6 +83,7 @@ def _terms(decision: Decision, pack: Pack, price: Priced) -> dict[str, Any]:
 
 def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
     """The channel variables, ROUTES last: whatever is cut off, a call is refused and never half-routed."""
+    decision = answer.decision
     found = [(CALL_FACTS, encode_facts(facts))]
     if answer.refusal is not None:
         found += [
@@ -108,49 +93,19 @@ def variables(answer: Answer, facts: Facts) -> list[tuple[str, str]]:
             (ROUTES, "0"),
         ]
         return found
-    limited = False
-    texts = route_facts_texts(answer.decision)
-    for number, (route, text) in enumerate(zip(answer.decision.routes, texts, strict=True), start=1):
-        # Built from the gateway's own prefix and checked digits only: nothing from the wire reaches Dial.
-        sent = route.sent
-        ported = answer.decision.inbound.routing_number if route.vendor.send_routing_number else ""
-        number_sent = f"{route.vendor.tech_prefix}{sent.callee}" + (f";npdi;rn=+{ported}" if ported else "")
-        dialled = f"PJSIP/{number_sent}@{route.vendor.endpoint}"
-        found += [
-            (f"ROUTE_{number}_DIAL", dialled),
-            (f"ROUTE_{number}_TIMEOUT", str(route.entry.ring_seconds or route.vendor.ring_seconds)),
-            (f"ROUTE_{number}_FACTS", text),
-            *route_variables(number, route.entry, route.vendor),
-        ]
-        if sent.caller:
-            found.append((f"ROUTE_{number}_CALLER", sent.caller))
-        if sent.caller_name:
-            found.append((f"ROUTE_{number}_CALLER_NAME", sent.caller_name))
-        if sent.withheld:
-            found.append((f"ROUTE_{number}_WITHHELD", "1"))
-        if keys := limits_of_route(answer.decision, route):
-            limited = True
-            found.append((f"ROUTE_{number}_LIMITS", "&".join(keys)))
-    if limited:
-        found.append((LIMITED, "1"))
-    if answer.decision.inbound.attestation:
-        found.append((ATTESTATION, answer.decision.inbound.attestation))
+    found += route_texts(decision)
+    if decision.inbound.attestation:
+        found.append((ATTESTATION, decision.inbound.attestation))
     return [
         *found,
-        *(call_variables(answer.decision.peer) if answer.decision.peer else ()),
-        (STOP_CAUSES, "-".join(map(str, DEFAULT_STOP_CAUSES))),
+        *(call_variables(decision.peer) if decision.peer else ()),
+        (STOP_CAUSES, _STOP_CAUSES),
         (MAX_MS, str(max(1, answer.max_ms))),  # a limit of 0 would end the call at once
         (MAX_REASON, _why_no_longer(answer).value),
         (REASON, ""),
         (DECISION, "ALLOW"),
-        (ROUTES, str(len(answer.decision.routes))),
+        (ROUTES, str(len(decision.routes))),
     ]
-
-
-def limits_of_route(decision: Decision, route: Route) -> tuple[str, ...]:
-    """The keys of the limits that a leg of this route counts in."""
-    class_id = route.placed.route_class.route_class_id
-    return route_limits(decision.snapshot, route.vendor, class_id, decision.inbound.callee)
 
 
 def _why_no_longer(answer: Answer) -> Ending:

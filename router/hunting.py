@@ -1,7 +1,7 @@
 """What the dialplan is told about a hunt beside where to dial: limits, release rules, ring-back. Pure."""
 
 from router.snapshot.config import Peer, RouteEntry
-from schemas.agi import CALL_RULES, HUNTSTOP, PDD, RINGBACK, RULES, SETUP_MS, route_variable
+from schemas.agi import CALL_RULES, HUNTSTOP, PDD, RINGBACK, RULES, SETUP_MS
 
 
 def call_variables(originator: Peer) -> list[tuple[str, str]]:
@@ -14,13 +14,16 @@ def call_variables(originator: Peer) -> list[tuple[str, str]]:
     return found
 
 
-def route_variables(number: int, entry: RouteEntry, vendor: Peer) -> list[tuple[str, str]]:
-    """What holds for one route, where it says anything: the route's own word before its vendor's."""
+def route_rules(entry: RouteEntry, vendor: Peer) -> list[tuple[str, str]]:
+    """What holds for one route, where it says anything: the route's own word before its vendor's.
+
+    By the end of the variable's name: ROUTE_n_ is put before it.
+    """
     found = []
     if pdd_seconds := entry.pdd_timeout_seconds or vendor.pdd_timeout_seconds:
-        found.append((route_variable(number, PDD), str(pdd_seconds)))
+        found.append((PDD, str(pdd_seconds)))
     if vendor.release_rules:
-        found.append((route_variable(number, RULES), vendor.release_rules))
+        found.append((RULES, vendor.release_rules))
     if entry.huntstop or vendor.huntstop:
-        found.append((route_variable(number, HUNTSTOP), "1"))
+        found.append((HUNTSTOP, "1"))
     return found

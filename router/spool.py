@@ -32,7 +32,9 @@ _SEND_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 1.0
 Render = Callable[[], CallRouted]
 QUEUED: Final = Bounded("router_decisions_queued", "Decisions between the sessions and the spool's thread.")
-UNWRITTEN: Final = counter("router_decisions_unwritten", "Decisions dropped because the spool's disk took none.")
+UNWRITTEN: Final = counter(
+    "router_decisions_unwritten", "Decisions dropped because neither Kafka nor the spool's disk took them."
+)
 SPOOLED: Final = Bounded("router_decisions_spooled", "Decisions in the spool's file, waiting for Kafka.")
 
 
@@ -48,6 +50,9 @@ class Spool:
         self._queue: deque[Render] = deque()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self._producer: KafkaProducer | None = None
+        self._retry_at = self._drain_at = 0.0
+        self._sent_id = 0  # up to here the file's decisions are with the broker
         self.dropped = 0
         self.waiting = 0
         QUEUED.watch(_QUEUE_LIMIT, lambda: len(self._queue))
@@ -77,40 +82,57 @@ class Spool:
 
     def _run(self) -> None:
         database: sqlite3.Connection | None = None
-        producer: KafkaProducer | None = None
-        retry_at = 0.0
         going_on = True
         while going_on:
             database = database or self._open()
             going_on, batch = self._take()
-            sent = False
-            try:
-                if producer is not None and not self.waiting:
-                    self._send_events(producer, batch)
-                    sent = True
-            except (KafkaError, OSError) as error:
-                log.warning("decisions wait: Kafka away", error=repr(error)[:200])
-                _close(producer, seconds=0)
-                producer, retry_at = None, time.monotonic() + _RETRY_SECONDS
-            if not sent:
-                self._store(database, batch)
-            if database is None or time.monotonic() < retry_at:
-                continue
-            try:
-                if self.waiting:
-                    producer = producer or self._make_producer()
-                    self._send(database, producer)
-            except sqlite3.Error as error:
-                # What was sent and cannot be deleted now is sent again: a decision's id is the same then.
-                log.error("decisions wait: the spool's file does not work", error=str(error), waiting=self.waiting)  # noqa: TRY400
-                retry_at = time.monotonic() + _RETRY_SECONDS
-            except (KafkaError, OSError) as error:
-                log.warning("decisions wait: Kafka away", error=repr(error)[:200], waiting=self.waiting)
-                _close(producer, seconds=0)
-                producer, retry_at = None, time.monotonic() + _RETRY_SECONDS
-        _close(producer, seconds=1)
+            direct = self._producer is not None and not self.waiting and self._deliver(batch)
+            # A file that takes none keeps no decision from a broker that does.
+            if not direct and not self._store(database, batch) and not self._deliver(batch):
+                self.dropped += len(batch)
+                UNWRITTEN.inc(len(batch))
+                log.error("decisions dropped: neither Kafka nor the spool's file takes them", count=len(batch))
+            if database is not None and self.waiting and time.monotonic() >= max(self._drain_at, self._retry_at):
+                self._drain(database)
+        _close(self._producer, seconds=1)
         if database is not None:
             database.close()
+
+    def _deliver(self, batch: Sequence[tuple[str, bytes]]) -> bool:
+        """Has the broker all of it now? Where it was away a moment ago it is not asked again."""
+        if not batch:
+            return True
+        if time.monotonic() < self._retry_at:
+            return False
+        try:
+            self._producer = self._producer or self._make_producer()
+            self._send_events(self._producer, batch)
+        except (KafkaError, OSError) as error:
+            log.warning("decisions wait: Kafka away", error=repr(error)[:200], waiting=self.waiting)
+            _close(self._producer, seconds=0)
+            self._producer, self._retry_at = None, time.monotonic() + _RETRY_SECONDS
+            return False
+        return True
+
+    def _drain(self, database: sqlite3.Connection) -> None:
+        """Send what waits, oldest first; it leaves the file only when the broker has all of it."""
+        try:
+            self._forget(database)
+            rows = database.execute(
+                "SELECT id, call_id, event FROM decisions ORDER BY id LIMIT ?", (_BATCH,)
+            ).fetchall()
+            if self._deliver([(call_id, event) for _, call_id, event in rows]):
+                self._sent_id = rows[-1][0] if rows else 0
+                self._forget(database)
+        except sqlite3.Error as error:
+            log.error("decisions wait: the spool's file does not work", error=str(error), waiting=self.waiting)  # noqa: TRY400
+            self._drain_at = time.monotonic() + _RETRY_SECONDS
+
+    def _forget(self, database: sqlite3.Connection) -> None:
+        """Delete what was sent. Where that fails it is not sent again by this process, but deleted later."""
+        if self._sent_id:
+            self.waiting -= database.execute("DELETE FROM decisions WHERE id <= ?", (self._sent_id,)).rowcount
+            self._sent_id = 0
 
     def _open(self) -> sqlite3.Connection | None:
         """The file; None where it cannot be written now: it is tried again with the next batch."""
@@ -149,19 +171,18 @@ class Spool:
             time.sleep(0)  # a session that is ready need not wait until this thread is made to give way
         return not self._ending.is_set() or bool(self._queue), batch
 
-    def _store(self, database: sqlite3.Connection | None, batch: list[tuple[str, bytes]]) -> None:
-        """A batch into the file. A disk that takes none costs the explanation of these calls, and nothing else."""
-        if database is not None:
-            try:
-                self._write(database, batch)
-            except sqlite3.Error as error:
-                log.error("decisions dropped: the spool's file takes none", error=str(error), count=len(batch))  # noqa: TRY400
-                with contextlib.suppress(sqlite3.Error):  # most errors have rolled back already
-                    database.execute("ROLLBACK")
-            else:
-                return
-        self.dropped += len(batch)
-        UNWRITTEN.inc(len(batch))
+    def _store(self, database: sqlite3.Connection | None, batch: list[tuple[str, bytes]]) -> bool:
+        """A batch into the file. False: it takes none."""
+        if database is None:
+            return False
+        try:
+            self._write(database, batch)
+        except sqlite3.Error as error:
+            log.error("the spool's file takes none", error=str(error), count=len(batch))  # noqa: TRY400
+            with contextlib.suppress(sqlite3.Error):  # most errors have rolled back already
+                database.execute("ROLLBACK")
+            return False
+        return True
 
     def _write(self, database: sqlite3.Connection, batch: list[tuple[str, bytes]]) -> None:
         if batch:
@@ -176,14 +197,6 @@ class Spool:
             )
             SPOOLED.lose(surplus)
             self._drop(surplus)
-
-    def _send(self, database: sqlite3.Connection, producer: KafkaProducer) -> None:
-        """Send what waits, oldest first; it leaves the file only when the broker has all of it."""
-        rows = database.execute("SELECT id, call_id, event FROM decisions ORDER BY id LIMIT ?", (_BATCH,)).fetchall()
-        if rows:
-            self._send_events(producer, [(call_id, event) for _, call_id, event in rows])
-            database.execute("DELETE FROM decisions WHERE id <= ?", (rows[-1][0],))
-            self.waiting -= len(rows)
 
     def _send_events(self, producer: KafkaProducer, batch: Sequence[tuple[str, bytes]]) -> None:
         """Send, and return when the broker has all of it. Raises KafkaError, OSError."""

@@ -5,50 +5,39 @@ Times are unix milliseconds UTC (`_at_ms`); lengths say their unit. Amounts are 
 Strings that come from the wire are bounded. Golden examples: schemas/examples/.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 import msgspec
 
-from schemas.facts import (
-    CurrencyCode,
-    Digits,
-    Facts,
-    FactsError,
-    Id,
-    RowId,
-    Side,
-    are_digits,
-    check_facts,
-    is_currency,
+from schemas.decision import CallRouted, Candidate, SortKey, check_routed
+from schemas.event_base import (
+    AtMs,
+    CallId,
+    Cause,
+    Event,
+    EventError,
+    Leg,
+    LengthMs,
+    Node,
+    Short,
+    Text,
+    check_call_id,
 )
-from schemas.ids import CALL_ID_PATTERN, make_leg_id
+from schemas.facts import CurrencyCode, Facts, FactsError, Id, RowId, Side, check_facts, is_currency
+from schemas.frame import FrameError, unpack_frame
+from schemas.ids import make_leg_id
 
-EVENT_VERSION: Final = 1
+__all__ = [
+    "ActiveChannel", "AnyEvent", "CallEnded", "CallRouted", "Candidate", "Closed", "DeadLetter", "DialStatus",
+    "EventError", "LegAnswered", "LegEnded", "LegRinging", "LegStarted", "NodeHeartbeat", "NodeRestarted", "RatedLeg",
+    "ReleaseSide", "SortKey", "check_event", "decode_event", "encode_event", "readable_events",
+]  # fmt: skip
 
-CallId = Annotated[str, msgspec.Meta(max_length=48)]  # its shape is judged by check_event, as Digits' is
-Node = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9]{0,15}$")]
-AtMs = Annotated[int, msgspec.Meta(ge=0, le=4_102_444_800_000)]  # up to the year 2100
-LengthMs = Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400_000)]
-Cause = Annotated[int, msgspec.Meta(ge=0, le=127)]
-Leg = Annotated[int, msgspec.Meta(ge=1, le=32)]
-Short = Annotated[str, msgspec.Meta(max_length=64)]
-Text = Annotated[str, msgspec.Meta(max_length=256)]
-Micros = Annotated[int, msgspec.Meta(ge=-(10**18), le=10**18)]
-Version = Literal[1]
 ReleaseSide = Literal["caller", "callee", "us", "unknown"]
 DialStatus = Literal[
     "", "ANSWER", "BUSY", "NOANSWER", "CANCEL", "CONGESTION", "CHANUNAVAIL", "DONTCALL", "TORTURE", "INVALIDARGS"
 ]
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", gc=False):
-    """What all events have: a type (the tag), a version, and an id that a remake of the event has too.
-
-    No event can refer to itself, so the collector of cycles need not look at them (gc=False).
-    """
-
-    v: Version = 1
-    event_id: Annotated[str, msgspec.Meta(max_length=96)]
 
 
 class LegStarted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="leg_started"):
@@ -129,78 +118,6 @@ class CallEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, t
     last_facts: Facts | None  # payable
 
 
-class SortKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """What an order compared of a vendor by one metric, in words; of quality with its sample.
-
-    `neutral` says why a figure did not count (no sample, small sample, stale): the assumed value stands in its place.
-    """
-
-    metric: Short
-    value: Short
-    sample: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    neutral: Short = ""
-
-
-class Candidate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """One vendor as a decision saw it, taken (`position` from 1) or not (`verdict` says why).
-
-    `route_class` is the base class that its entry is from, empty for the originator's own. `keys`: what was compared
-    beside route priority and cost, in the order's order.
-    """
-
-    vendor_company_id: RowId
-    vendor_peer_id: RowId
-    vendor: Short  # the peer's name
-    priority: Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-    code: Digits
-    price_id: Id
-    currency: Annotated[str, msgspec.Meta(max_length=3)]
-    price_e8: int | None  # None: no price in force
-    comparable_cost_e8: int | None  # what the order compared: per minute at the expected duration
-    margin_e8: int | None  # customer's comparable price minus this cost
-    verdict: Short  # a Verdict
-    position: Annotated[int, msgspec.Meta(ge=0, le=32)]
-    route_class: Short = ""
-    keys: list[SortKey] = []
-    detail: Text = ""  # which rule of the vendor's, where the verdict does not say it
-    caller_sent: Short = ""  # of one in the hunt: the caller's number as it is sent; empty: anonymous
-    callee_sent: Short = ""  # … and the dialled one, its tech prefix included
-
-
-class CallRouted(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="call_routed"):
-    """A decision of the router: everything considered and why. Event id: call_id/0 + ':call_routed'."""
-
-    call_id: CallId
-    node: Node
-    generation: Id
-    routed_at_ms: AtMs
-    decision_micros: Annotated[int, msgspec.Meta(ge=0)]  # microSECONDS that the decision took
-    endpoint: Short
-    remote_address: Short
-    caller_dialled: Text
-    callee_dialled: Text
-    caller: Digits
-    callee: Digits
-    customer_company_id: RowId
-    customer_peer_id: RowId
-    account_id: RowId
-    route_class: Short
-    code: Digits
-    price_id: Id
-    price_e8: int | None
-    currency: Annotated[str, msgspec.Meta(max_length=3)]
-    destination_id: RowId
-    reason: Short  # a Refusal, or empty: routed
-    max_call_ms: LengthMs
-    hold_micros: Micros
-    candidates: list[Candidate]
-    detail: Text = ""  # what made the refusal: the rule that blocks, what is wrong with the number
-    withheld: bool = False  # the caller does not want to be shown
-    routing_number: Digits = ""  # what vendors' codes are matched on, where that is not the callee
-    lookup: Short = ""  # what a look-up came to, in words
-    attestation: Literal["", "A", "B", "C"] = ""  # what we vouch for outward
-
-
 class ActiveChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A call that is really there on a node, as AMI's Status showed it."""
 
@@ -268,10 +185,6 @@ AnyEvent = (
 )  # fmt: skip
 
 
-class EventError(ValueError):
-    """Bytes that are no event of a known type and version, or hold an impossible value: says which field and rule."""
-
-
 _decoder: Final[msgspec.json.Decoder[AnyEvent]] = msgspec.json.Decoder(AnyEvent)
 _encoder: Final = msgspec.json.Encoder()
 
@@ -286,6 +199,19 @@ def decode_event(raw: bytes | msgspec.Raw) -> AnyEvent:
     return event
 
 
+def readable_events(message: bytes | None) -> Iterator[AnyEvent]:
+    """The events of a framed message, for whoever may pass over what cannot be read: it is billing's dead letter."""
+    try:
+        raws = unpack_frame(message)
+    except FrameError:
+        return
+    for raw in raws:
+        try:
+            yield decode_event(raw)
+        except EventError:
+            continue
+
+
 def encode_event(event: AnyEvent) -> bytes:
     """The JSON bytes of an event."""
     return _encoder.encode(event)
@@ -298,21 +224,16 @@ def check_event(event: AnyEvent) -> None:
     elif isinstance(event, LegEnded | CallEnded):
         _check_closed(event)
     elif isinstance(event, LegStarted):
-        _check_call_id(event.call_id)
+        check_call_id(event.call_id)
         _check_facts("facts", event.facts, "payable")
         _check_facts("call_facts", event.call_facts, "receivable")
     elif isinstance(event, LegRinging | LegAnswered):
-        _check_call_id(event.call_id)
+        check_call_id(event.call_id)
     elif isinstance(event, CallRouted):
-        _check_routed(event)
+        check_routed(event)
     elif isinstance(event, NodeHeartbeat):
         for call in event.calls:
-            _check_call_id(call.call_id)
-
-
-def _check_call_id(call_id: str) -> None:
-    if CALL_ID_PATTERN.fullmatch(call_id) is None:
-        raise EventError(f"call_id {call_id!r}: must be NODE-EPOCH-SECONDS.SEQUENCE")
+            check_call_id(call.call_id)
 
 
 def _check_facts(name: str, facts: Facts, side: Side) -> None:
@@ -325,7 +246,7 @@ def _check_facts(name: str, facts: Facts, side: Side) -> None:
 
 
 def _check_closed(event: LegEnded | CallEnded) -> None:
-    _check_call_id(event.call_id)
+    check_call_id(event.call_id)
     if event.answered_at_ms is None and event.duration_ms:
         raise EventError(f"duration_ms {event.duration_ms}: a leg that was not answered has no duration")
     if event.facts is not None:
@@ -343,15 +264,3 @@ def _check_rated(event: RatedLeg) -> None:
         raise EventError(f"side {event.side!r}: must be the other on a {type(event.ended).__name__}")
     if not is_currency(event.currency):
         raise EventError(f"currency {event.currency!r}: must be three capital letters")
-
-
-def _check_routed(event: CallRouted) -> None:
-    _check_call_id(event.call_id)
-    for name, text in (("caller", event.caller), ("callee", event.callee), ("code", event.code)):
-        if not are_digits(text):
-            raise EventError(f"{name} {text!r}: must be digits")
-    if not are_digits("".join([one.code for one in event.candidates])):
-        raise EventError("candidates: code must be digits")
-    currencies = {event.currency, *[one.currency for one in event.candidates]}
-    if not all(is_currency(currency) for currency in currencies if currency):
-        raise EventError(f"currency among {sorted(currencies)}: must be three capital letters, or empty")

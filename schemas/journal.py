@@ -35,7 +35,7 @@ from schemas.facts import Facts, FactsError, decode_facts
 JOURNAL_VERSION: Final = "1"
 MAX_LINE_BYTES: Final = 16_384
 MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
-MAX_LENGTH_MS: Final = 7 * 86_400_000  # events.LengthMs
+MAX_LENGTH_MS: Final = 7 * 86_400_000  # event_base.LengthMs
 JournalEvent = events.LegStarted | events.LegAnswered | events.LegEnded | events.CallEnded
 
 _PAIRS: Final[dict[str, tuple[str, ...]]] = {

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from schemas.events import AtMs, CallId, Node
+from schemas.event_base import AtMs, CallId, Node
 from schemas.facts import Facts, Id
 
 

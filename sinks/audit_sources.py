@@ -10,8 +10,7 @@ import psycopg
 from kafka import KafkaConsumer, TopicPartition
 
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
-from schemas.events import DeadLetter, EventError, RatedLeg, decode_event
-from schemas.frame import FrameError, unpack_frame
+from schemas.events import DeadLetter, RatedLeg, readable_events
 from schemas.topics import DEAD_LETTERS, RATED_LEGS, Topic
 from sinks.audit_journals import read_all, read_journals, unclosed_legs
 from sinks.audit_ledger import Ledger, Money, read_ledger
@@ -234,21 +233,9 @@ def read_topic(kafka: Kafka, topic: Topic, first: Mapping[int, int] = _FROM_THE_
             for messages in consumer.poll(timeout_ms=500, max_records=5_000).values():
                 for message in messages:
                     if message.offset >= first.get(message.partition, 0):
-                        yield from _events(message.value)
+                        yield from readable_events(message.value)
     finally:
         consumer.close()
-
-
-def _events(message: bytes | None) -> Iterator[Any]:
-    try:
-        raws = unpack_frame(message)
-    except FrameError:
-        return
-    for raw in raws:
-        try:
-            yield decode_event(raw)
-        except EventError:
-            continue
 
 
 def read_cdrs(clickhouse: ClickHouse) -> tuple[dict[str, Money], dict[str, int]]:

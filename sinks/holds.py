@@ -6,10 +6,12 @@ of the inbound leg (sinks/ledger.py), by call_id alone; what no leg will ever re
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psycopg
 
@@ -93,10 +95,13 @@ class Swept(NamedTuple):
     why: str
 
 
-_ADMIT = (
-    "SELECT outcome, free, held_amount FROM admit(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,"
-    " %s::text[], %s::int[], %s::int[], %s, %s)"
+# Typed, for all values are given as texts.
+ADMIT: Final = (
+    "SELECT outcome, free, held_amount FROM admit($1::text, $2::text, $3::int, $4::int, $5::int, $6::int, $7::int,"
+    " $8::numeric, $9::numeric, $10::int, $11::int, $12::int, $13::text[], $14::int[], $15::int[], $16::timestamptz,"
+    " $17::timestamptz)"
 )
+_ADMIT_ONCE: Final = re.sub(r"\$[0-9]+", "%s", ADMIT)
 
 
 def terms_of(facts: Facts) -> Terms:
@@ -117,22 +122,32 @@ def seconds_to_hold(facts: Facts, seconds: int) -> int:
 
 async def admit(connection: psycopg.AsyncConnection[Any], hold: Hold) -> Admission:
     """Hold money and a place for the call, or say why not; asking again gives the same answer. Raises psycopg.Error."""
-    terms = hold.terms
-    cursor = await connection.execute(
-        _ADMIT,
-        (
-            hold.call_id, hold.node, hold.peer_id, hold.account_id, hold.first_seconds, hold.least_seconds,
-            hold.quantum_seconds, decimal_from_price_e8(terms.price_e8), decimal_from_micros(terms.connect_fee_micros),
-            terms.minimum_seconds, terms.increment_seconds, terms.rounding_decimals,
-            [limit.key for limit in hold.limits], [limit.max_concurrent for limit in hold.limits],
-            [limit.max_cps for limit in hold.limits], _moment(hold.started_at_ms), _moment(hold.expires_at_ms),
-        ),
-    )  # fmt: skip
+    cursor = await connection.execute(_ADMIT_ONCE, admit_values(hold))
     row = await cursor.fetchone()
-    if row is None:
+    return admission_of(tuple(None if value is None else str(value) for value in row or ()))
+
+
+def admit_values(hold: Hold) -> list[str]:
+    """What ADMIT is given."""
+    terms, limits = hold.terms, hold.limits
+    return [
+        hold.call_id, hold.node, str(hold.peer_id), str(hold.account_id), str(hold.first_seconds),
+        str(hold.least_seconds), str(hold.quantum_seconds), f"{terms.price_e8}e-8", f"{terms.connect_fee_micros}e-6",
+        str(terms.minimum_seconds), str(terms.increment_seconds), str(terms.rounding_decimals),
+        "{" + ",".join([limit.key for limit in limits]) + "}",
+        "{" + ",".join([str(limit.max_concurrent) for limit in limits]) + "}",
+        "{" + ",".join([str(limit.max_cps) for limit in limits]) + "}",
+        _moment(hold.started_at_ms).isoformat(), _moment(hold.expires_at_ms).isoformat(),
+    ]  # fmt: skip
+
+
+def admission_of(row: tuple[str | None, ...]) -> Admission:
+    """What ADMIT answers. Raises psycopg.InternalError where that is nothing."""
+    outcome, free, held = row if len(row) == 3 else (None, None, None)
+    if outcome is None:
         raise psycopg.InternalError("admit() answered no row")
-    held_micros = 0 if row[2] is None else micros_from_decimal(row[2])
-    return Admission(Outcome(row[0]), None if row[1] is None else micros_from_decimal(row[1]), held_micros)
+    held_micros = 0 if held is None else micros_from_decimal(Decimal(held))
+    return Admission(Outcome(outcome), None if free is None else micros_from_decimal(Decimal(free)), held_micros)
 
 
 def extend(connection: psycopg.Connection[Any], talk_seconds: Mapping[str, int], margin_seconds: int) -> dict[str, int]:

@@ -11,8 +11,7 @@ from typing import Any, Final
 from kafka import KafkaConsumer, TopicPartition
 
 from schemas.connections import Kafka
-from schemas.events import AnyEvent, EventError, decode_event
-from schemas.frame import FrameError, unpack_frame
+from schemas.events import AnyEvent, readable_events
 from schemas.topics import Topic
 from sinks.topics import require_reachable
 
@@ -64,7 +63,7 @@ class LogReader:
             self._asked_at = time.monotonic()
         for records in self._consumer.poll(timeout_ms=wait_ms).values():
             for record in records:
-                yield from events_of(record.value)
+                yield from readable_events(record.value)
         if not self.complete:
             self.complete = all(
                 self._consumer.position(part, timeout_ms=_ANSWER_MS) >= end for part, end in self._begin.items()
@@ -76,16 +75,3 @@ class LogReader:
     def close(self) -> None:
         """Let the broker go."""
         self._consumer.close(autocommit=False)
-
-
-def events_of(message: bytes | None) -> Iterator[AnyEvent]:
-    """The events of a message that can be read."""
-    try:
-        raws = unpack_frame(message)
-    except FrameError:
-        return
-    for raw in raws:
-        try:
-            yield decode_event(raw)
-        except EventError:
-            continue

@@ -68,6 +68,8 @@ def affordable_seconds(facts: Facts, budget_micros: int, most_seconds: int) -> i
     if budget_micros < 0 or rate(facts, max(1, facts.free_seconds + 1) * 1000, True).amount_micros > budget_micros:
         # The shortest billed call is already too much; seconds that are forgiven are no reason to admit it.
         return 0
+    if rate(facts, most_seconds * 1000, True).amount_micros <= budget_micros:  # as a rule, and no search is needed
+        return most_seconds
     low, high = 1, most_seconds
     while low < high:
         middle = (low + high + 1) // 2

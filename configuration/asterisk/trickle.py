@@ -35,7 +35,7 @@ _STEADY_SECONDS: Final = 60.0  # after so long a process is not one that fails a
 _LINES: Final = 500
 _MOST_CALLS: Final = 60  # at once, of one process
 
-# What is dialled, how often among a hundred. A number's last digit tells vendor 2 what to do (scenarios.py).
+# What is dialled, how often among a hundred. A number's last digit tells vendor 2 what to do (scenarios/).
 _MIX: Final = (
     ("99921", "0", 34),  # answered; the caller hangs up
     ("99921", "5", 10),  # early media

@@ -19,6 +19,7 @@ import structlog
 
 from router.agent.ami_events import Seen
 from router.agent.journal_ends import ends_in
+from router.agent.postgres import connect
 from router.agent.settings import AgentSettings
 from router.agent.state_file import AgentError
 from schemas.facts import FactsError, decode_facts
@@ -123,15 +124,8 @@ class Counters:
         self._told_low = None
 
     def _connect(self) -> psycopg.Connection[Any]:
-        seconds = self._settings.postgres_seconds
-        return psycopg.connect(
-            self._settings.postgres.dsn.get_secret_value(),
-            autocommit=True,
-            connect_timeout=max(2, int(seconds)),
-            application_name=f"streamco node-agent {self._settings.node}",
-            options=f"-c statement_timeout={int(seconds * 1000)}",
-            tcp_user_timeout=int(seconds * 1000),
-        )
+        settings, seconds = self._settings, self._settings.postgres_seconds
+        return connect(settings, f"node-agent {settings.node}", seconds, f"-c statement_timeout={int(seconds * 1000)}")
 
     def _tell(self, connection: psycopg.Connection[Any]) -> None:
         if (low := self.disk.look()) is not self._told_low:

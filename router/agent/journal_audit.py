@@ -25,6 +25,7 @@ from router.agent.journal_seal import is_relayed, is_to_delete, is_to_rotate, ro
 from router.agent.last_heartbeat import load_heartbeat
 from router.agent.marks import LIVE_NAME, AgentState, Found
 from router.agent.outbox import origin_of
+from router.agent.postgres import connect
 from router.agent.settings import AgentSettings
 from sinks.auditor.fold import HOUR_MS, hour_of
 from sinks.disk import is_full
@@ -269,15 +270,9 @@ class JournalAudit:
         rows.replace_findings(connection, node, (rows.VANISHED,), vanished)
 
     def _connect(self) -> psycopg.Connection[Any]:
-        seconds = self._settings.postgres_seconds
-        return psycopg.connect(
-            self._settings.postgres.dsn.get_secret_value(),
-            autocommit=True,
-            connect_timeout=max(2, int(seconds)),
-            application_name=f"streamco journal audit {self._settings.node}",
-            options="-c statement_timeout=120000",
-            tcp_user_timeout=int(seconds * 1000),
-        )
+        settings = self._settings
+        options = "-c statement_timeout=120000"
+        return connect(settings, f"journal audit {settings.node}", settings.postgres_seconds, options)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

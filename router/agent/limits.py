@@ -22,6 +22,7 @@ import psycopg
 import structlog
 
 from router.agent.ami_client import AmiError, AmiSession
+from router.agent.postgres import connect
 from router.agent.settings import AgentSettings
 from router.agent.shares import (
     UNTIL,
@@ -159,15 +160,9 @@ class Limits:
             raise
 
     def _connect(self) -> psycopg.Connection[Any]:
-        seconds = self._settings.limits_answer_seconds
-        return psycopg.connect(
-            self._settings.postgres.dsn.get_secret_value(),
-            autocommit=True,
-            connect_timeout=max(2, int(seconds)),
-            application_name=f"streamco node-agent {self._settings.node} limits",
-            options=f"-c statement_timeout={int(seconds * 1000)} -c synchronous_commit=off",
-            tcp_user_timeout=int(seconds * 1000),
-        )
+        settings, seconds = self._settings, self._settings.limits_answer_seconds
+        options = f"-c statement_timeout={int(seconds * 1000)} -c synchronous_commit=off"
+        return connect(settings, f"node-agent {settings.node} limits", seconds, options)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -126,10 +126,10 @@ def _why_passed_over(row: Row, decision: Decision, number: int) -> tuple[Verdict
 
 def _standings(strategy: Strategy, decision: Decision) -> _Standings:
     """From the strategy's cache: filling it twice at once would do no harm."""
-    told = strategy.told
-    if not told:
-        told.append(_make_standings(strategy, decision))
-    found: _Standings = told[0]
+    explained = strategy.explained
+    if not explained:
+        explained.append(_make_standings(strategy, decision))
+    found: _Standings = explained[0]
     return found
 
 

@@ -142,7 +142,8 @@ class Strategy(msgspec.Struct, frozen=True, gc=False):
     salts: NDArray[Any]
     code_prefixes: tuple[str, ...]  # of the keys of a vendor's quality by code
     code_ranks: dict[str, dict[str, tuple[int, int]]]  # a cache, by metric and key: rank, and until when it holds
-    told: list[Any]  # a cache of explain.py: empty, or what it says of the vendors at every call
+    explained: list[Any]  # a cache of explain.py: empty, or what it says of the vendors at every call
+    told: dict[int, Any]  # a cache of route_texts.py, by the vendor's number: what every call is told of its route
     usable: NDArray[Any]
     quality: Mapping[str, Quality]  # that it was made with
     by_quality: bool

@@ -31,6 +31,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     made: dict[int, Sent | NotSent] = msgspec.field(default_factory=dict)  # of the others, by number
     priced: dict[int, Priced] = msgspec.field(default_factory=dict)  # what was looked up already, by number
 
+    places: dict[int, tuple[list[int], list[int]]] = msgspec.field(default_factory=dict)  # of matrices, by their first
+
     @property
     def has_rules(self) -> bool:
         """Whether any vendor that has a price may have to be passed over all the same."""
@@ -75,23 +77,27 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
     def all_prices(self, numbers: list[int]) -> Iterator[tuple[int, tuple[str, int, int] | None, int]]:
         """These vendors' numbers, each with its code, price id and price, or None, and with what it costs."""
-        snapshot, callee = self.world.snapshot, self.callee
-        marks = snapshot.index.marks(self.code)
-        matrix = snapshot.matrices[0]
-        width, first, cell = len(matrix.vendors), matrix.first, self.code * len(matrix.vendors)
+        callee, first, last = self.callee, 0, -1
         for number in numbers:
+            if not first <= number <= last:
+                matrix = self.world.snapshot.matrix_of(number)
+                first, last = matrix.first, matrix.first + len(matrix.vendors) - 1
+                prices_e8, price_ids, cost = matrix.prices_e8, matrix.price_ids, matrix.cost
+                cell = self.code * len(matrix.vendors) - first
+                digits, places = self._places(matrix)
             at = number - first
-            if not 0 <= at < width:
-                matrix = snapshot.matrix_of(number)
-                width, first, cell = len(matrix.vendors), matrix.first, self.code * len(matrix.vendors)
-                at = number - first
-            digits = matrix.digits[cell + at]
             price = None
-            if digits:
-                price_id, price_e8 = matrix.price_at(marks[digits], at)
+            if length := digits[at]:
+                price_e8 = prices_e8[at][places[at]]
                 if price_e8 >= 0:
-                    price = (callee[:digits], price_id, price_e8)
-            yield number, price, matrix.cost[cell + at]
+                    price = (callee[:length], price_ids[at][places[at]], price_e8)
+            yield number, price, cost[cell + number]
+
+    def _places(self, matrix: VendorMatrix) -> tuple[list[int], list[int]]:
+        found = self.places.get(matrix.first)
+        if found is None:
+            found = self.places[matrix.first] = matrix.all_places(self.code)
+        return found
 
     def lengths(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """The number of digits of the codes by which these vendors, who have a price, cost what they do."""
@@ -130,6 +136,12 @@ class Row(msgspec.Struct, frozen=True, gc=False):
             return None
         found = self.priced[number] = Priced(self.callee[:digits], price_id, price_e8)
         return found
+
+    def look_up(self, numbers: list[int]) -> None:
+        """Look the prices of these vendors up, who have one: with what their explanation needs of them anyway."""
+        for number, price, _cost_e8 in self.all_prices(numbers):
+            if price is not None:
+                self.priced[number] = Priced(*price)
 
     def routes(self, numbers: list[int]) -> tuple[Route, ...]:
         """The routes of these vendors, who have a price."""

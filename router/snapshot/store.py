@@ -23,6 +23,8 @@ from router.snapshot.numbers import Numbers, load_numbers
 INWARD: Final = "inward"  # the class of numbers that lead to a terminator of ours
 _INDEX: Final = ("codes", "lengths", "parents", "starts", "owners")
 _BELOW: Final = tuple((1 << bit) - 1 for bit in range(WORD_BITS))
+_BELOW_ARRAY: Final = numpy.array(_BELOW, dtype=numpy.uint64)
+_MOST_DIGITS: Final = 16  # more than a code has
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class VendorMatrix:
     words_of_vendor: int
     prices_e8: tuple[Sequence[int], ...]  # by vendor, in the order of its own codes; -1: blocked
     price_ids: tuple[Sequence[int], ...]
+    first_words: NDArray[Any]  # of each vendor in `words`
 
     def price(self, code: int, vendor: int) -> tuple[int, int]:
         """(price_id, price_e8) of the vendor's own code that `code` falls under; its cell must have digits."""
@@ -66,6 +69,22 @@ class VendorMatrix:
         word = vendor * self.words_of_vendor + code // WORD_BITS
         place = self.ranks[word] + (self.words[word] & _BELOW[code % WORD_BITS]).bit_count()
         return self.price_ids[vendor][place], self.prices_e8[vendor][place]
+
+    def all_places(self, code: int) -> tuple[list[int], list[int]]:
+        """By vendor: the digits of its own code that `code` falls under, and where in its own prices that stands.
+
+        Without digits the place means nothing. As `price`, for all vendors in a dozen calls of numpy.
+        """
+        width = len(self.vendors)
+        digits = numpy.asarray(self.digits[code * width : (code + 1) * width])
+        marks = numpy.zeros(_MOST_DIGITS, dtype=numpy.int64)
+        for length, covering in self.index.marks(code).items():
+            marks[length] = covering
+        own = marks[digits]
+        words = self.first_words + own // WORD_BITS
+        below = numpy.asarray(self.words)[words] & _BELOW_ARRAY[own % WORD_BITS]
+        places = numpy.asarray(self.ranks)[words] + numpy.bitwise_count(below)
+        return digits.tolist(), places.tolist()
 
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -161,6 +180,7 @@ def _matrices(
 ) -> tuple[VendorMatrix, ...]:
     bought = {name: view for filed in manifest.bought for name, view in arrays[filed.file].items()}
     matrices: list[VendorMatrix] = []
+    words_of_vendor = -(-len(index.codes) // WORD_BITS)
     first = 0
     for filed in manifest.matrices:
         of_matrix = vendors[first : first + len(filed.parts)]
@@ -174,7 +194,8 @@ def _matrices(
                 vendors=of_matrix,
                 prices_e8=tuple(bought[f"{deck}.prices_e8"] for deck in decks),
                 price_ids=tuple(bought[f"{deck}.price_ids"] for deck in decks),
-                words_of_vendor=-(-len(index.codes) // WORD_BITS),
+                words_of_vendor=words_of_vendor,
+                first_words=numpy.arange(len(of_matrix), dtype=numpy.int64) * words_of_vendor,
                 **{name: block[name] for name in BLOCK_ARRAYS},
             )
         )

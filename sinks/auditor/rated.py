@@ -6,8 +6,7 @@ from typing import Any, Final, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 
 from schemas.connections import Kafka
-from schemas.events import EventError, RatedLeg, decode_event
-from schemas.frame import FrameError, unpack_frame
+from schemas.events import RatedLeg, readable_events
 from schemas.topics import RATED_LEGS
 from sinks.auditor.fold import Rated
 from sinks.topics import require_reachable
@@ -73,16 +72,8 @@ class RatedReader:
 
 def rated_legs(message: bytes | None) -> list[Rated]:
     """The rated legs of a message; what cannot be read is a dead letter of billing's, and none here."""
-    try:
-        raws = unpack_frame(message)
-    except FrameError:
-        return []
-    legs = []
-    for raw in raws:
-        try:
-            leg = decode_event(raw)
-        except EventError:
-            continue
-        if isinstance(leg, RatedLeg):
-            legs.append(Rated(leg.leg_id, leg.revision, leg.account_id, leg.amount_micros, leg.ended.started_at_ms))
-    return legs
+    return [
+        Rated(leg.leg_id, leg.revision, leg.account_id, leg.amount_micros, leg.ended.started_at_ms)
+        for leg in readable_events(message)
+        if isinstance(leg, RatedLeg)
+    ]

@@ -13,7 +13,7 @@ from dashboards.live import MAX_CALLS, LiveReader, LiveStore, newest_ms
 from schemas.connections import Kafka
 from schemas.live import NodeState
 from schemas.topics import ACTIVE_CALLS, NODE_STATES, TOPICS
-from sinks.topics import make_topics
+from sinks.topics import TopicError, make_topics
 
 NOW_MS = 1_795_000_000_000
 
@@ -120,11 +120,12 @@ def test_the_reader_follows_and_reads_anew_when_the_topics_are_new(
         producer.close()
 
 
-def test_a_broker_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody(**_: object) -> None:
-        raise KafkaConnectionError("nobody answers")
+@pytest.mark.parametrize("kind", [KafkaConnectionError, TopicError, ValueError])
+def test_a_broker_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch, kind: type[Exception]) -> None:
+    def nobody(*_: object) -> None:
+        raise kind("nobody answers")
 
-    monkeypatch.setattr("dashboards.live.KafkaConsumer", nobody)
+    monkeypatch.setattr("dashboards.live.CompactedReader", nobody)
     store = LiveStore()
     reader = LiveReader(Kafka(bootstrap="127.0.0.1:1"), store, lambda: 77)
     reader.start()

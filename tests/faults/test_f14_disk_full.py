@@ -4,12 +4,12 @@ refused before that, those in progress are journalled and billed to their end, a
 
 import asyncio
 import os
-import resource
 import shutil
 import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from resource import RLIM_INFINITY
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ import pytest
 from agi_client import ask, header
 from faulty_line import FaultyLine, verdict
 from made_legs import Ended, journal_line
-from small_world import make_small_world
+from small_world import add_route, make_small_world
 
 from schemas.events import CallEnded, CallRouted, LegEnded, decode_event
 from schemas.facts import decode_facts
@@ -113,13 +113,6 @@ def moments(call_id: str, start_ms: int, talk_ms: int, answer: Variables) -> dic
     }  # fmt: skip
 
 
-def may_write(line: FaultyLine, name: str, *, most_bytes: int) -> None:
-    """From now on the kernel lets this process write no file beyond a size: 64 bytes are as good as a full disk."""
-    pid = line.running[name].pid
-    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
-
-
 def count(line: FaultyLine, statement: str) -> int:
     with psycopg.connect(line.postgres.dsn.get_secret_value()) as connection:
         row = connection.execute(statement.encode()).fetchone()
@@ -132,12 +125,7 @@ def test_the_disk_is_nearly_full_and_then_full(line: FaultyLine, ballast: Ballas
     (node / "journal").mkdir(parents=True)
     caller = Caller(line, node / "journal" / "Master.csv")
     with psycopg.connect(line.postgres.dsn.get_secret_value(), autocommit=True) as connection:
-        world = make_small_world(connection, credit_limit=Decimal(100))
-        connection.execute("INSERT INTO prices (deck_id, code, price) SELECT deck_id, '44', 0.06 FROM decks")
-        connection.execute(
-            "INSERT INTO route_class_entries (route_class_id, peer_id) SELECT route_class_id, %s FROM route_classes",
-            (world.terminator,),
-        )
+        add_route(connection, make_small_world(connection, credit_limit=Decimal(100)))
     for role in ("billing", "cdrs"):
         line.start_worker(role)
 
@@ -159,7 +147,7 @@ def test_the_disk_is_nearly_full_and_then_full(line: FaultyLine, ballast: Ballas
     # Full: the agent cannot store how far it was. The calls in progress are billed all the same.
     state = node / "agent.json"
     line.until(lambda: count(line, "SELECT count(*) FROM ledger_entries") > 0)
-    may_write(line, f"agent-{NODE}", most_bytes=64)
+    line.may_write(f"agent-{NODE}", 64)  # bytes a file: as good as a full disk
     time.sleep(1.0)
     before = state.read_bytes()
     ended = len(caller.up)
@@ -177,12 +165,12 @@ def test_the_disk_is_nearly_full_and_then_full(line: FaultyLine, ballast: Ballas
     # Room again: admitted again. Then the spool is full: while Kafka takes decisions, they need no file.
     ballast.drop()
     line.until(lambda: caller.call()["REASON"] == "")
-    may_write(line, "router", most_bytes=64)
+    line.may_write("router", 64)
     assert [caller.call()["REASON"] for _ in range(3)] == [""] * 3
     last = f".{caller.calls}"
     decided = (one for one in iter(lambda: read_topic(line.kafka, DECISIONS), None))
     line.until(lambda: any(isinstance(one, CallRouted) and one.call_id.endswith(last) for one in next(decided)))
-    may_write(line, "router", most_bytes=resource.RLIM_INFINITY)
+    line.may_write("router", RLIM_INFINITY)
     caller.hang_up()
     audited = line.audit({NODE: node / "journal"})
     report("F14 disk nearly full, full under agent and spool", 3, audited.legs.rated, line.repeats(), verdict(audited))

@@ -6,7 +6,7 @@ from snapshots import EXPECTED_SECONDS, NOW_MS, RawWorld, make_snapshot, peer
 
 from router.agi import mset_commands
 from router.answer import Answer, call_facts, variables
-from router.hunting import call_variables, route_variables
+from router.hunting import call_variables, route_rules
 from router.routing import Request, World, decide
 from router.snapshot.config import RouteEntry
 from schemas.agi import MAX_COMMAND_CHARACTERS, MAX_PAIRS, MAX_ROUTES
@@ -17,24 +17,24 @@ LONGEST = encode_rules(Rule("sip", 300 + number, "stop", 127) for number in rang
 
 def test_what_says_nothing_is_left_out() -> None:
     assert call_variables(peer(1, originator=True)) == [("SETUP_MS", "120000")]
-    assert route_variables(1, RouteEntry(2, 1, True), peer(2, originator=False)) == []
+    assert route_rules(RouteEntry(2, 1, True), peer(2, originator=False)) == []
 
 
 def test_what_is_said() -> None:
     customer = peer(1, originator=True, max_setup_seconds=30, ringback="generate", release_rules="-17-s")
     assert call_variables(customer) == [("SETUP_MS", "30000"), ("CALL_RULES", "-17-s"), ("RINGBACK", "r")]
     vendor = peer(2, originator=False, pdd_timeout_seconds=6, huntstop=True, release_rules="-503-c41")
-    assert route_variables(3, RouteEntry(2, 1, True), vendor) == [
-        ("ROUTE_3_PDD", "6"),
-        ("ROUTE_3_RULES", "-503-c41"),
-        ("ROUTE_3_HUNTSTOP", "1"),
+    assert route_rules(RouteEntry(2, 1, True), vendor) == [
+        ("PDD", "6"),
+        ("RULES", "-503-c41"),
+        ("HUNTSTOP", "1"),
     ]
 
 
 def test_a_routes_own_word_comes_before_its_vendors() -> None:
     entry = RouteEntry(2, 1, True, pdd_timeout_seconds=4, huntstop=True)
     for vendor in (peer(2, originator=False), peer(2, originator=False, pdd_timeout_seconds=6)):
-        assert route_variables(1, entry, vendor) == [("ROUTE_1_PDD", "4"), ("ROUTE_1_HUNTSTOP", "1")]
+        assert route_rules(entry, vendor) == [("PDD", "4"), ("HUNTSTOP", "1")]
 
 
 def test_the_largest_answer_keeps_the_bounds_and_ends_with_routes(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from schemas import events
+from schemas.frame import pack_frames
 
 EXAMPLES = Path(events.__file__).parent / "examples"
 GOLDEN = sorted(EXAMPLES.glob("*.json"))
@@ -91,3 +92,11 @@ def test_a_rated_leg_checks_the_leg_inside_it() -> None:
     rated["ended"]["answered_at_ms"] = None
     with pytest.raises(events.EventError, match="not answered"):
         events.decode_event(msgspec.json.encode(rated))
+
+
+def test_what_cannot_be_read_is_passed_over_and_its_neighbours_are_not() -> None:
+    good = example("leg_ringing")
+    (frame,) = pack_frames([good, example("leg_ringing", v=2), b'"x"', good])
+    assert list(events.readable_events(frame)) == [events.decode_event(good)] * 2
+    for nothing in (None, b"", good, frame[:-1]):
+        assert list(events.readable_events(nothing)) == []

@@ -1,6 +1,7 @@
 """Agents and stream workers as processes on real servers, to be killed: what the fault tests stand on."""
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -111,6 +112,12 @@ class FaultyLine:
         process.kill()
         process.wait()
         self.kills += 1
+
+    def may_write(self, name: str, most_bytes: int) -> None:
+        """From now on the kernel lets this process write no file beyond that size."""
+        pid = self.running[name].pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
 
     def until(self, what: Callable[[], Any], seconds: float = _WAIT_SECONDS) -> Any:
         """Wait for it; a process that has died meanwhile fails the test, with what it said."""

@@ -63,3 +63,13 @@ def make_small_world(
                 "UPDATE account_balances SET balance = balance + %s WHERE account_id = %s", (balance, customer)
             )
     return SmallWorld(customer, vendor, originator, terminator)
+
+
+def add_route(connection: psycopg.Connection[Any], world: SmallWorld) -> None:
+    """Numbers that begin with 44 have a price, and go to the vendor."""
+    with connection.transaction():
+        connection.execute("INSERT INTO prices (deck_id, code, price) SELECT deck_id, '44', 0.06 FROM decks")
+        connection.execute(
+            "INSERT INTO route_class_entries (route_class_id, peer_id) SELECT route_class_id, %s FROM route_classes",
+            (world.terminator,),
+        )

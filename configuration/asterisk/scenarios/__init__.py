@@ -1,0 +1,37 @@
+"""SIPp's scenarios for real calls, as texts. Pure. The demo's trickle and the tests use the same.
+
+vendors     answer, refuse, redirect or let it ring
+callers     talk, give up or are refused
+parts       what both are put together from
+"""
+
+from configuration.asterisk.scenarios.callers import (
+    caller_gives_up,
+    caller_listens,
+    caller_refused,
+    caller_talks,
+    callers_of_all_kinds,
+    callers_who_give_up,
+    callers_who_listen,
+)
+from configuration.asterisk.scenarios.vendors import (
+    ANSWER_MS,
+    EARLY_MEDIA_ENDING,
+    VENDOR_ENDS_ENDING,
+    VENDOR_TALKS_MS,
+    vendor_answers,
+    vendor_answers_after,
+    vendor_is_silent,
+    vendor_plays_and_refuses,
+    vendor_redirects,
+    vendor_refuses,
+    vendor_refuses_as_told,
+    vendor_rings,
+)
+
+__all__ = [
+    "ANSWER_MS", "EARLY_MEDIA_ENDING", "VENDOR_ENDS_ENDING", "VENDOR_TALKS_MS", "caller_gives_up", "caller_listens",
+    "caller_refused", "caller_talks", "callers_of_all_kinds", "callers_who_give_up", "callers_who_listen",
+    "vendor_answers", "vendor_answers_after", "vendor_is_silent", "vendor_plays_and_refuses", "vendor_redirects",
+    "vendor_refuses", "vendor_refuses_as_told", "vendor_rings",
+]  # fmt: skip

@@ -1,0 +1,215 @@
+"""One statement, asked as quickly as PostgreSQL answers it: some connections, each with one question at a time.
+
+The pool makes the connections and replaces those that break; a question itself goes by libpq, prepared, and its answer
+comes by the event loop's own watch of the socket. Through a cursor of psycopg and a turn of the pool for each call the
+same took the router's process twice as long, and that is all there is of it beside the decision (docs/performance.md).
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+import structlog
+from psycopg import errors, pq
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+log = structlog.get_logger(__name__)
+Row = tuple[str | None, ...]
+Asked = tuple[list[bytes], "asyncio.Future[Row]"]
+_NAME: Final = b"asked"
+_AGAIN_SECONDS: Final = 0.2
+_LOOK_SECONDS: Final = 0.5
+
+
+class _Line:
+    """A connection. `lost` is set when it can ask no more."""
+
+    def __init__(self, lines: "Lines", connection: pq.abc.PGconn) -> None:
+        self._lines = lines
+        self._pgconn = connection
+        self._loop = asyncio.get_running_loop()
+        self._result: pq.abc.PGresult | None = None
+        self.answer: asyncio.Future[Row] | None = None
+        self.since = 0.0
+        self.ready = False  # it has the statement
+        self.lost: asyncio.Future[None] = self._loop.create_future()
+        self._socket = connection.socket
+        self._loop.add_reader(self._socket, self._readable)
+
+    def close(self) -> None:
+        """Watch the socket no more."""
+        if self._socket >= 0:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket = -1
+
+    def prepare(self, statement: bytes) -> "asyncio.Future[Row]":
+        """Make the statement known. The answer is an empty row."""
+        self._begin(self._loop.create_future())
+        self._pgconn.send_prepare(_NAME, statement)
+        self._flush()
+        assert self.answer is not None  # noqa: S101 (set by _begin)
+        return self.answer
+
+    def ask(self, asked: Asked) -> None:
+        """Send a question; its future gets the row, or a psycopg.Error."""
+        values, answer = asked
+        self._begin(answer)
+        try:
+            self._pgconn.send_query_prepared(_NAME, values)
+            self._flush()
+        except psycopg.Error as error:
+            self._lose(error)
+
+    def _begin(self, answer: "asyncio.Future[Row]") -> None:
+        self.answer, self._result, self.since = answer, None, self._loop.time()
+
+    def _flush(self) -> None:
+        if self._pgconn.flush():
+            self._loop.add_writer(self._socket, self._writable)
+
+    def _writable(self) -> None:
+        try:
+            if not self._pgconn.flush():
+                self._loop.remove_writer(self._socket)
+        except psycopg.Error as error:
+            self._lose(error)
+
+    def _readable(self) -> None:
+        pgconn = self._pgconn
+        try:
+            pgconn.consume_input()
+            while not pgconn.is_busy():
+                result = pgconn.get_result()
+                if result is None:
+                    break
+                self._result = result
+            else:
+                return
+            while pgconn.notifies() is not None:  # nobody listens here
+                pass
+        except psycopg.Error as error:
+            self._lose(error)
+            return
+        if self.answer is None or self._result is None:
+            if pgconn.status != pq.ConnStatus.OK:
+                self._lose(psycopg.OperationalError("the connection is closed"))
+            return
+        answer, result, self.answer = self.answer, self._result, None
+        if not answer.done():
+            _give(answer, result)
+        if self.ready:
+            self._lines.free(self)
+
+    def _lose(self, error: psycopg.Error) -> None:
+        self.close()  # at once: libpq has closed the socket, and the next that is opened may have its number
+        answer, self.answer = self.answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(error)
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+class Lines:
+    """`ask` from anywhere in the event loop; `run` keeps the connections."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any], statement: str, count: int, most_waiting: int) -> None:
+        """`statement` has $1…; `count` connections of the pool are kept. Beyond `most_waiting` nobody waits."""
+        self._pool = pool
+        self._statement = statement.encode()
+        self._count = count
+        self._most_waiting = most_waiting
+        self._free: deque[_Line] = deque()
+        self._waiting: deque[Asked] = deque()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many questions wait for a connection."""
+        return len(self._waiting)
+
+    def start(self, most_seconds: float) -> None:
+        """Connect, and stay connected. A connection that has not answered for `most_seconds` is given up."""
+        self._tasks = [asyncio.create_task(self._keep_one(most_seconds)) for _ in range(self._count)]
+
+    async def stop(self) -> None:
+        """Give the connections back."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def ask(self, values: Sequence[str], seconds: float) -> Row:
+        """The one row. Raises psycopg.Error, TimeoutError after `seconds`, PoolTimeout where too many wait."""
+        answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
+        asked = [value.encode() for value in values], answer
+        while self._free:
+            line = self._free.popleft()
+            if not line.lost.done():
+                line.ask(asked)
+                break
+        else:
+            if len(self._waiting) >= self._most_waiting:
+                raise PoolTimeout(f"{len(self._waiting)} calls wait for PostgreSQL")
+            self._waiting.append(asked)
+        async with asyncio.timeout(seconds):
+            return await answer
+
+    def free(self, line: _Line) -> None:
+        """A line has its answer: the next question is its."""
+        while self._waiting:
+            asked = self._waiting.popleft()
+            if not asked[1].done():  # else it has waited for too long
+                line.ask(asked)
+                return
+        self._free.append(line)
+
+    async def _keep_one(self, most_seconds: float) -> None:
+        while True:
+            try:
+                async with self._pool.connection() as connection:
+                    await self._use(connection, most_seconds)
+            except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
+                log.info("a line to PostgreSQL ends", error=repr(error)[:200])
+            await asyncio.sleep(_AGAIN_SECONDS)
+            self._drop_late()
+
+    async def _use(self, connection: psycopg.AsyncConnection[Any], most_seconds: float) -> None:
+        line = _Line(self, connection.pgconn)
+        try:
+            await asyncio.wait_for(line.prepare(self._statement), most_seconds)
+            line.ready = True
+            self.free(line)
+            while not line.lost.done():
+                await asyncio.wait([line.lost], timeout=_LOOK_SECONDS)
+                if line.answer is not None and asyncio.get_running_loop().time() - line.since > most_seconds:
+                    raise TimeoutError(f"no answer for {most_seconds} s")
+        finally:
+            line.close()
+            with contextlib.suppress(ValueError):
+                self._free.remove(line)
+            if line.answer is not None and not line.answer.done():
+                line.answer.set_exception(psycopg.OperationalError("the connection is given up"))
+            if not line.lost.done():
+                line.lost.set_result(None)
+            await connection.close()  # it has a statement that others do not expect, or it is broken
+
+    def _drop_late(self) -> None:
+        while self._waiting and self._waiting[0][1].done():
+            self._waiting.popleft()
+
+
+def _give(answer: "asyncio.Future[Row]", result: pq.abc.PGresult) -> None:
+    if result.status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
+        found = [result.get_value(0, column) for column in range(result.nfields)] if result.ntuples else []
+        answer.set_result(tuple([None if value is None else value.decode() for value in found]))
+        return
+    state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"XX000").decode()
+    said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+    try:
+        kind: type[psycopg.Error] = errors.lookup(state)
+    except KeyError:
+        kind = psycopg.DatabaseError
+    answer.set_exception(kind(said))
