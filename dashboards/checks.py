@@ -2,7 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
-from router.check import Checked, CheckSettings, MomentSnapshots, Question, SnapshotAwayError, check, read_full
+from router.check import (
+    Checked,
+    CheckSettings,
+    LookUps,
+    MomentSnapshots,
+    Question,
+    SnapshotAwayError,
+    check,
+    read_full,
+)
 from router.routing import World
 from schemas.quality import Quality
 
@@ -17,6 +26,7 @@ class Checks:
         self._quality = quality
         self._settings = settings
         self._snapshots = MomentSnapshots(settings) if settings is not None else None
+        self._look_ups = LookUps(settings.lookup_tokens if settings is not None else {})
         self._clock_ms = clock_ms
 
     def ask(self, question: Question) -> Checked:
@@ -27,6 +37,7 @@ class Checks:
         found = self._snapshots.at(question.at_ms, now_ms)
         figures = self._quality() if question.at_ms is None else {}
         full, limits = read_full(self._settings.live.postgres, question)
+        dip = self._look_ups.ask(found.snapshot, question)
         return check(
             World(found.snapshot, figures, full),
             question,
@@ -35,7 +46,12 @@ class Checks:
             source=found.source,
             quality="unknown" if question.at_ms is not None else "read" if figures else "away",
             limits=limits,
+            dip=dip,
         )
+
+    def close(self) -> None:
+        """End what is open of look-ups."""
+        self._look_ups.close()
 
     def peers(self) -> list[str]:
         """The originators' names in the newest snapshot; none where there is no snapshot now."""

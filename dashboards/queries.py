@@ -28,7 +28,7 @@ _Result = TypeVar("_Result")
 
 
 class SourceAwayError(Exception):
-    """ClickHouse does not answer. The text is for the person who looks."""
+    """A store that is read does not answer. The text is for the person who looks."""
 
 
 @cache

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dashboards import formats
+from router.check import Checked
+from router.routing.portability import FAILED
 from schemas.events import CallRouted, Candidate, SortKey
 from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Refusal, Verdict
 
@@ -39,6 +41,37 @@ REFUSED: Final[Mapping[str, str]] = {
     Refusal.LIMIT: "a limit of calls is reached",
     Refusal.LOOKUP_FAILED: "the look-up of the number failed, and this look-up refuses then",
 }
+
+_LOOKED_UP: Final[Mapping[str, str]] = {
+    "found": "ported, or on another network: vendors' codes are matched on {routing_number}",
+    "same": "not ported: routed by the number called",
+    "unknown network": "of a network that has no code here: routed by the number called",
+    "no answer": "no connection, or no answer in its time",
+    "bad answer": "its answer cannot be read",
+    "busy": "as many questions are open as there may be, so it was not asked",
+    "resting": "it failed several times running, so nobody asks for some seconds",
+}
+
+
+def look_up_line(checked: Checked) -> str:
+    """What there is to say of the look-up that such a call would ask; nothing where it would ask none."""
+    found = checked.looked_up
+    if found is None:
+        return ""
+    if found.outcome in ("not asked", "given"):
+        instead = f"{found.routing_number} was given in its place" if found.outcome == "given" else "not asked here"
+        return f"A call would first ask {found.lookup} about {found.number}: {instead}."
+    words = _LOOKED_UP[found.outcome].format(routing_number=found.routing_number)
+    if found.outcome in FAILED:
+        refused = checked.decision.reason == Refusal.LOOKUP_FAILED
+        words += "; this look-up refuses then" if refused else "; so it goes by the number called"
+    kept = ", kept from before" if found.cached else f", {found.micros / 1000:.0f} ms"
+    return f"{found.lookup} was asked about {found.number}{kept}: {words}."
+
+
+def look_up_failed(checked: Checked) -> bool:
+    """Whether a look-up was asked in vain."""
+    return checked.looked_up is not None and checked.looked_up.outcome in FAILED
 
 
 def why_not(candidate: Candidate) -> str:

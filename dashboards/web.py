@@ -22,10 +22,11 @@ from dashboards.checks import Checks
 from dashboards.controls import ControlStore
 from dashboards.live import LiveReader, LiveStore
 from dashboards.names import NameStore
-from dashboards.pages import audit, call, calls, check, controls, wall
+from dashboards.pages import audit, call, calls, check, controls, trial, wall
 from dashboards.pages.shared import Sources
 from dashboards.queries import Queries
 from dashboards.settings import DashboardsSettings
+from dashboards.trials import Trials
 from router.quality_reader import QualityReader
 from schemas.ids import CALL_ID_PATTERN
 
@@ -41,6 +42,7 @@ _LINKS: Final = (
     ("/", "Wall"),
     ("/calls", "Active calls"),
     (check.PATH, "Check routing"),
+    (trial.PATH, "Try translation"),
     ("/controls", "Controls"),
     ("/audit", "Audit"),
 )
@@ -68,9 +70,10 @@ class Web:
             clock,
             ControlStore(postgres),
             checks,
+            Trials(postgres),
         )
         self.server, limiter = _flask(settings, clock)
-        add_api(self.server, limiter, checks, queries, settings.api_requests_per_minute)
+        add_api(self.server, limiter, checks, queries, self.sources.trials, settings.api_requests_per_minute)
         self.dash = _dash(self.server, self.sources)
         policy = _policy(self.dash)
 
@@ -92,6 +95,7 @@ class Web:
         """End the reading threads."""
         self._reader.stop()
         self._quality.stop()
+        self.sources.checks.close()
 
 
 def _flask(settings: DashboardsSettings, clock: Callable[[], datetime]) -> tuple[flask.Flask, Limiter]:
@@ -126,8 +130,7 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
         compress=False,
     )
     app.layout = _shell
-    pages = {"wall": wall, "calls": calls, "call": call, "check": check, "controls": controls, "audit": audit}
-    for page in pages.values():
+    for page in (wall, calls, call, check, trial, controls, audit):
         page.add_callbacks(app, sources)
 
     @app.callback(Output("page", "children"), Output("where", "data"), Input("address", "pathname"))
@@ -138,6 +141,8 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
             return controls.layout(), path
         if path == check.PATH:
             return check.layout(), path
+        if path == trial.PATH:
+            return trial.layout(), path
         if path == "/audit":
             return audit.layout(), path
         if path and path.startswith("/call/"):

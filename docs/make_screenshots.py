@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/images from a running stack: four pages, dark and light, each under 300 kB.
+"""Takes the pictures of docs/images from a running stack: five pages, dark and light, each under 300 kB.
 
     STREAMCO_LOGIN=admin STREAMCO_PASSWORD=… .venv/bin/python docs/make_screenshots.py [FOLDER]
 
@@ -20,6 +20,7 @@ BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chro
 WIDTH: Final = 1440
 HEIGHT: Final = 900
 MOST_BYTES: Final = 300_000
+TRIAL: Final = "/try-translation?pattern=%5E011&replacement=%2B&number=011493012345&number=493012345&number=12"
 SETTLE_MS: Final = 4_000
 CALL_SECONDS: Final = 300.0
 CALLS_WATCHED: Final = 8
@@ -48,6 +49,9 @@ def main() -> int:
             page.wait_for_selector("#call-candidates .ag-row", timeout=20_000)
             page.wait_for_timeout(SETTLE_MS)
             _take(page, folder / f"check-{scheme}.png")
+            page.goto(address + TRIAL)
+            page.wait_for_selector("#tried", timeout=20_000)
+            _take(page, folder / f"trial-{scheme}.png")
         browser.close()
     return 0
 

@@ -7,7 +7,6 @@ import click
 
 if TYPE_CHECKING:
     from router.routing.trial import Direction, Field, Trial
-    from tariffs.patterns import Pattern
 
 _FIELDS: Final = ("callee", "caller", "caller_name")
 
@@ -57,12 +56,12 @@ def try_translation(
     import msgspec
     import psycopg
 
-    from tariffs.patterns import PatternError
+    from router.check import TrialError
 
     try:
         with psycopg.connect(_dsn(), connect_timeout=5) as connection:
             trial = trial_of(connection, peer_name, direction, field, patterns, number)
-    except (PatternError, psycopg.Error) as error:
+    except (TrialError, psycopg.Error) as error:
         raise click.ClickException(str(error).strip()) from error
     if as_json:
         click.echo(msgspec.json.encode(trial).decode())
@@ -81,30 +80,9 @@ def trial_of(
     patterns: "tuple[tuple[str, str], ...]",
     number: str,
 ) -> "Trial":
-    """The trial of a peer by name; `patterns` instead of those saved, if any are given. Raises PatternError."""
-    from router.routing.trial import try_translations
-    from tariffs.numbers import Country
+    """The trial of a peer by name; `patterns` instead of those saved, if any are given. Raises TrialError."""
+    from router.check import TrialQuestion, TrialRule, read_saved, try_rules
 
-    row = connection.execute(
-        "SELECT peer_id, role, tech_prefix, country_code, national_prefix FROM peers WHERE name = %s", (peer_name,)
-    ).fetchone()
-    if row is None:
-        raise click.BadParameter(f"{peer_name!r}: there is no peer of that name", param_hint="--peer")
-    peer_id, role, tech_prefix, country_code, national_prefix = row
-    own: Direction = "in" if role == "originator" else "out"
-    if direction not in (None, own):
-        raise click.BadParameter(f"{direction!r}: a peer that is {role} has patterns {own}", param_hint="--direction")
-    given = (
-        patterns
-        or connection.execute(
-            "SELECT pattern, replacement FROM translations WHERE peer_id = %s AND field = %s ORDER BY position",
-            (peer_id, field),
-        ).fetchall()
-    )
-    return try_translations(own, field, _compiled(given), number, tech_prefix, Country(country_code, national_prefix))
-
-
-def _compiled(pairs: Any) -> "list[Pattern]":
-    from tariffs.patterns import compile_pattern
-
-    return [compile_pattern(pattern, replacement) for pattern, replacement in pairs]
+    rules = tuple(TrialRule(*one) for one in patterns) or None
+    question = TrialQuestion(peer_name, direction, field, rules, (number,))
+    return try_rules(question, read_saved(connection, peer_name)).trials[0]

@@ -120,7 +120,8 @@ def check(settings: Settings) -> "CheckSettings":
     """Check routing: the routers' own snapshots, and where those of other moments are built."""
     from router.check import CheckSettings
 
-    return CheckSettings(live=router(settings).snapshot, directory=settings.home / "check")
+    live = router(settings).snapshot
+    return CheckSettings(live=live, directory=settings.home / "check", lookup_tokens=settings.lookup_tokens)
 
 
 def agent(settings: Settings, node: str) -> "AgentSettings":

@@ -2,13 +2,16 @@
 
 import sys
 import time
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 import msgspec
 
 from streamco.secret_store import with_secrets
 from streamco.settings import read_settings
+
+if TYPE_CHECKING:
+    from router.check import Checked, Question
 
 _QUALITY_SECONDS: Final = 5.0
 
@@ -20,46 +23,61 @@ _QUALITY_SECONDS: Final = 5.0
 @click.option("--at", default="", help="A date or time, UTC unless it says otherwise. Without it: now.")
 @click.option("--node", default="", help="The node that asks: limits that are full there count.")
 @click.option("--routing-number", default="", help="As if a look-up had found this routing number; none is asked.")
+@click.option("--caller-name", default="", help="The caller's display name, of From.")
+@click.option("--asserted", default="", help="The header P-Asserted-Identity; believed of a trusted originator.")
+@click.option("--privacy", default="", help="The header Privacy.")
+@click.option(
+    "--seed", default="0", help="What decides all that is left to chance: 0 to 4294967295; of a call, --call."
+)
+@click.option("--call", default="", help="A call's id: its seed instead.")
+@click.option("--look-up", is_flag=True, help="Really ask the look-up that the call would ask: it may cost money.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
-def check_routing(peer: str, callee: str, caller: str, at: str, node: str, routing_number: str, as_json: bool) -> None:
+def check_routing(as_json: bool, **asked: Any) -> None:
     """Ask the router's own core where a call would go, and why. Makes no call, counts and holds nothing."""
-    from router.check import (
-        MomentSnapshots,
-        Question,
-        QuestionError,
-        SnapshotAwayError,
-        check,
-        read_full,
-        read_moment,
-        read_quality,
-    )
-    from router.routing import World
-    from streamco import rooms
+    from router.check import Question, QuestionError, SnapshotAwayError, read_moment, read_seed
+    from router.routing import seed_of
+    from schemas.ids import IdError, check_call_id
     from streamco.routing_view import checked_lines
 
-    told = with_secrets(read_settings())
-    settings = rooms.check(told)
-    now_ms = time.time_ns() // 1_000_000
+    at, call, seed = asked.pop("at"), asked.pop("call"), asked.pop("seed")
     try:
-        question = Question(peer, callee, caller, read_moment(at), node, routing_number)
-        found = MomentSnapshots(settings).at(question.at_ms, now_ms)
-        figures = read_quality(rooms.kafka(told), _QUALITY_SECONDS) if question.at_ms is None else None
-        full, limits = read_full(settings.live.postgres, question)
-        checked = check(
-            World(found.snapshot, figures or {}, full),
-            question,
-            now_ms if question.at_ms is None else question.at_ms,
-            expected_seconds=settings.live.expected_call_seconds,
-            source=found.source,
-            quality="unknown" if question.at_ms is not None else "away" if figures is None else "read",
-            limits=limits,
-        )
-    except (QuestionError, SnapshotAwayError) as error:
+        asked["seed"] = seed_of(check_call_id(call)) if call else read_seed(seed)
+        checked = _checked(Question(at_ms=read_moment(at), **asked))
+    except (QuestionError, SnapshotAwayError, IdError) as error:
         _fail(str(error))
     if as_json:
         click.echo(msgspec.json.encode(checked))
     else:
         click.echo("\n".join(checked_lines(checked)))
+
+
+def _checked(question: "Question") -> "Checked":
+    """The answer, from this machine's own snapshots. Raises QuestionError, SnapshotAwayError."""
+    from router.check import LookUps, MomentSnapshots, check, read_full, read_quality
+    from router.routing import World
+    from streamco import rooms
+
+    told = with_secrets(read_settings())
+    settings = rooms.check(told)
+    now_ms = time.time_ns() // 1_000_000
+    found = MomentSnapshots(settings).at(question.at_ms, now_ms)
+    figures = read_quality(rooms.kafka(told), _QUALITY_SECONDS) if question.at_ms is None else None
+    full, limits = read_full(settings.live.postgres, question)
+    look_ups = LookUps(settings.lookup_tokens)
+    try:
+        dip = look_ups.ask(found.snapshot, question)
+    finally:
+        look_ups.close()
+    return check(
+        World(found.snapshot, figures or {}, full),
+        question,
+        now_ms if question.at_ms is None else question.at_ms,
+        expected_seconds=settings.live.expected_call_seconds,
+        source=found.source,
+        quality="unknown" if question.at_ms is not None else "away" if figures is None else "read",
+        limits=limits,
+        dip=dip,
+    )
 
 
 @click.command()

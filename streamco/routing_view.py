@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dashboards import formats
-from dashboards.routing_words import answer_line, compared, sent, sold_line, why_not
+from dashboards.routing_words import answer_line, compared, look_up_line, sent, sold_line, why_not
 from router.check import Checked
 from schemas.events import CallRouted
 
@@ -41,6 +41,8 @@ def checked_lines(checked: Checked) -> Iterator[str]:
     yield f"snapshot {_SOURCES[checked.source]}, taken {moment(checked.snapshot_taken_at_ms)}"
     yield f"quality  {_QUALITY[checked.quality]}"
     yield f"limits   {_LIMITS[checked.limits]}"
+    if line := look_up_line(checked):
+        yield f"look-up  {line}"
     yield "money    not asked: the balance decides at admission"
     yield ""
     yield from candidate_lines(decision)

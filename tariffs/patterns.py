@@ -23,7 +23,14 @@ _BEGINNING: Final = re.compile(r"\^((?:[0-9#]|\\[+*])*)", re.ASCII)
 
 
 class PatternError(ValueError):
-    """A pattern, a replacement or a result that is not allowed: says which rule it breaks."""
+    """A pattern, a replacement or a result that is not allowed: says which rule it breaks.
+
+    Of one that may not be saved `field` is pattern or replacement, with its value and the rule; else they are empty.
+    """
+
+    def __init__(self, said: str, field: str = "", value: str = "", rule: str = "") -> None:
+        self.field, self.value, self.rule = field, value, rule
+        super().__init__(said)
 
 
 class Pattern(NamedTuple):
@@ -42,14 +49,10 @@ class Pattern(NamedTuple):
 def compile_pattern(pattern: str, replacement: str) -> Pattern:
     """A pattern that can be applied. Raises PatternError, which is what saving one asks too."""
     if not 1 <= len(pattern) <= MOST_PATTERN_CHARACTERS or not _is_printable(pattern):
-        raise PatternError(
-            f"pattern {pattern[:60]!r}: must be 1 to {MOST_PATTERN_CHARACTERS} printable ASCII characters"
-        )
+        raise _refused("pattern", pattern, f"must be 1 to {MOST_PATTERN_CHARACTERS} printable ASCII characters")
     if len(replacement) > MOST_REPLACEMENT_CHARACTERS or _REPLACEMENT.fullmatch(replacement) is None:
-        raise PatternError(
-            f"replacement {replacement[:60]!r}: must be up to {MOST_REPLACEMENT_CHARACTERS} of letters, digits, "
-            "blanks, + * # . _ - and groups \\0 to \\9"
-        )
+        allowed = "letters, digits, blanks, + * # . _ - and groups \\0 to \\9"
+        raise _refused("replacement", replacement, f"must be up to {MOST_REPLACEMENT_CHARACTERS} of {allowed}")
     options = re2.Options()
     options.max_mem = _PATTERN_MEMORY_BYTES
     options.log_errors = False
@@ -57,14 +60,12 @@ def compile_pattern(pattern: str, replacement: str) -> Pattern:
         compiled = re2.compile(pattern.encode("ascii"), options)
     except re2.error as error:
         said = error.args[0].decode("ascii", "replace") if isinstance(error.args[0], bytes) else str(error)
-        raise PatternError(f"pattern {pattern[:60]!r}: RE2 does not accept it: {said[:120]}") from error
+        raise _refused("pattern", pattern, f"RE2 does not accept it: {said[:120]}") from error
     pieces: list[bytes | int] = []
     for at, piece in enumerate(_PIECE.split(replacement)):
         if at % 2:
             if int(piece) > compiled.groups:
-                raise PatternError(
-                    f"replacement {replacement!r}: names group {piece}, the pattern has {compiled.groups}"
-                )
+                raise _refused("replacement", replacement, f"names group {piece}, the pattern has {compiled.groups}")
             pieces.append(int(piece))
         elif piece:
             pieces.append(piece.encode("ascii"))
@@ -80,6 +81,10 @@ def apply(patterns: Sequence[Pattern], text: str) -> str:
     for pattern in patterns:
         text = _replace(pattern, text)
     return text
+
+
+def _refused(field: str, value: str, rule: str) -> PatternError:
+    return PatternError(f"{field} {value[:60]!r}: {rule}", field, value[:60], rule)
 
 
 def _is_printable(text: str) -> bool:

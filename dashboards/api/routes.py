@@ -13,10 +13,13 @@ from spectree.model_adapter import get_msgspec_model_adapter
 from spectree.models import SecureType
 
 from dashboards.api.problems import MIMETYPE, Fault, Problem, problem
+from dashboards.api.trials import trial_view
 from dashboards.checks import Checks
 from dashboards.decisions import read_decision
 from dashboards.queries import Queries, SourceAwayError
+from dashboards.trials import Trials
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
+from router.check.question import MOST_SEED
 from schemas.events import CallRouted
 from schemas.ids import CALL_ID_PATTERN
 
@@ -47,9 +50,23 @@ class CheckQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     node: Annotated[
         str, msgspec.Meta(max_length=16, description="The node that would ask: limits that are full there count.")
     ] = ""
+    routing_number: Annotated[
+        str, msgspec.Meta(max_length=15, description="As if a look-up had found this routing number; none is asked.")
+    ] = ""
+    caller_name: Annotated[str, msgspec.Meta(max_length=256, description="The caller's display name, of From.")] = ""
+    asserted: Annotated[
+        str, msgspec.Meta(max_length=256, description="The header P-Asserted-Identity; believed of a trusted peer.")
+    ] = ""
+    privacy: Annotated[str, msgspec.Meta(max_length=256, description="The header Privacy.")] = ""
+    seed: Annotated[int, msgspec.Meta(ge=0, le=MOST_SEED, description="What decides all that is left to chance.")] = 0
+    look_up: Annotated[
+        bool, msgspec.Meta(description="Really ask the look-up that the call would ask: it may cost money.")
+    ] = False
 
 
-def add_api(server: flask.Flask, limiter: Limiter, checks: Checks, queries: Queries, per_minute: int) -> None:
+def add_api(
+    server: flask.Flask, limiter: Limiter, checks: Checks, queries: Queries, trials: Trials, per_minute: int
+) -> None:
     """Put the API's paths on the server, behind its door (dashboards/auth.py)."""
     api = SpecTree(
         "flask",
@@ -67,12 +84,13 @@ def add_api(server: flask.Flask, limiter: Limiter, checks: Checks, queries: Quer
         security={"token": []},
     )
     limit = f"{per_minute} per minute"
-    for rule, view in (
-        ("check-routing", _check_view(api, checks)),
-        ("decisions/<call_id>", _decision_view(api, queries)),
+    for rule, method, view in (
+        ("check-routing", "GET", _check_view(api, checks)),
+        ("decisions/<call_id>", "GET", _decision_view(api, queries)),
+        ("try-translation", "POST", trial_view(api, trials)),
     ):
         limited = limiter.limit(limit, key_func=_who)(limiter.limit(limit)(view))
-        server.add_url_rule(f"/{_PATH}/{rule}", f"api_{view.__name__}", limited, methods=["GET"])
+        server.add_url_rule(f"/{_PATH}/{rule}", f"api_{view.__name__}", limited, methods=[method])
     server.add_url_rule(f"/{_PATH}/openapi.json", "api_document", lambda: flask.jsonify(api.spec), methods=["GET"])
 
 
@@ -90,11 +108,12 @@ def _check_view(api: SpecTree, checks: Checks) -> Callable[..., Any]:
     def check_routing(query: CheckQuestion) -> Any:
         """Where a call would go, and why
 
-        Asks the routers' own core. Makes no call; nothing is counted or held, and no balance is asked.
+        Asks the routers' own core. Makes no call; nothing is counted or held, and no balance is asked. A look-up is
+        asked only with `look_up=true`, and not more than some in a minute.
         """
         try:
-            question = Question(query.peer, query.callee, query.caller, read_moment(query.at), query.node)
-            return checks.ask(question)
+            asked = msgspec.structs.asdict(query)
+            return checks.ask(Question(at_ms=read_moment(asked.pop("at")), **asked))
         except QuestionError as error:
             fault = Fault(field=error.field, value=error.value, rule=error.rule)
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), fault)

@@ -5,26 +5,50 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
-from dash import Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.pages.decision import candidates_grid
 from dashboards.pages.hunt import moment
 from dashboards.pages.shared import Sources, Word, marked
-from dashboards.routing_words import answer_line, sold_line
-from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
+from dashboards.pages.trial_question import link as trial_link
+from dashboards.routing_words import answer_line, look_up_failed, look_up_line, sold_line
+from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment, read_seed
+from router.routing import seed_of
 from schemas.events import CallRouted
+from schemas.refusals import Refusal, Verdict
 
 PATH: Final = "/check-routing"
-_FIELDS: Final = ("from", "callee", "caller", "at", "node")
-_LABELS: Final = {"from": "Originator", "callee": "Number dialled", "caller": "Caller", "at": "At", "node": "Node"}
+_FIRST: Final = ("from", "callee", "caller", "at", "node")
+_MORE: Final = ("caller_name", "asserted", "privacy", "seed", "routing_number")
+_FIELDS: Final = (*_FIRST, *_MORE)
+_AS_THEY_ARE: Final = ("callee", "caller", "node", "caller_name", "asserted", "privacy", "routing_number")
+_LABELS: Final = {
+    "from": "Originator",
+    "callee": "Number dialled",
+    "caller": "Caller",
+    "at": "At",
+    "node": "Node",
+    "caller_name": "Caller's name",
+    "asserted": "P-Asserted-Identity",
+    "privacy": "Privacy",
+    "seed": "Seed (what decides chance)",
+    "routing_number": "Routing number",
+}
 _HINTS: Final = {
     "from": "its name",
     "callee": "as it dials it",
     "caller": "its number, or nothing",
     "at": "now, or 2026-12-01 08:30 UTC",
     "node": "any",
+    "caller_name": "of From, or nothing",
+    "asserted": "<sip:+441…@host>",
+    "privacy": "id",
+    "seed": "0",
+    "routing_number": "as if looked up",
 }
 _LONGEST: Final = 256
+_MOST_FIELDS: Final = 20
+_MOST_LINKS: Final = 5
 _SOURCES: Final = {
     "live": "the routers' own snapshot",
     "built": "a snapshot built for this moment: its prices, everything else as it is configured now",
@@ -43,36 +67,54 @@ _LIMITS: Final = {
 
 def layout() -> Any:
     """The form, and room for the answer."""
-    fields = [
-        html.Label(
-            [
-                html.Span(_LABELS[name], className="field-name"),
-                dcc.Input(
-                    id=f"check-{name}",
-                    className="find",
-                    placeholder=_HINTS[name],
-                    debounce=False,
-                    maxLength=_LONGEST,
-                    autoComplete="off",
-                    list="check-peers" if name == "from" else None,
-                ),
-            ],
-            className=f"field field-{name}",
-        )
-        for name in _FIELDS
-    ]
+    look_up = dcc.Checklist(
+        id="check-look-up",
+        options=[{"value": "look_up", "label": "Really ask the look-up, once: its provider may charge for it"}],
+        value=[],
+        className="check-look-up",
+    )
+    more = html.Details(
+        [
+            html.Summary("More: what the INVITE says of the caller, chance, look-up"),
+            html.Div([*map(_field, _MORE), look_up], className="check-fields"),
+        ],
+        id="check-more",
+        className="check-more",
+    )
     return html.Div(
         [
             dcc.Location(id="check-address", refresh=False),
             dcc.Store(id="check-asked", data=0),
             html.Datalist(id="check-peers"),
             html.Div(
-                [*fields, html.Button("Check", id="check-go", className="button strong", n_clicks=0)],
+                [
+                    *map(_field, _FIRST),
+                    html.Button("Check", id="check-go", className="button strong", n_clicks=0),
+                    more,
+                ],
                 className="check-form",
             ),
             html.Div(id="check-answer", className="check-answer"),
         ],
         className="check",
+    )
+
+
+def _field(name: str) -> Any:
+    return html.Label(
+        [
+            html.Span(_LABELS[name], className="field-name"),
+            dcc.Input(
+                id=f"check-{name}",
+                className="find",
+                placeholder=_HINTS[name],
+                debounce=False,
+                maxLength=_LONGEST,
+                autoComplete="off",
+                list="check-peers" if name == "from" else None,
+            ),
+        ],
+        className=f"field field-{name}",
     )
 
 
@@ -94,14 +136,21 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
 
     @app.callback(
         Output("check-answer", "children"),
+        Output("check-more", "open"),
+        Output("check-look-up", "value"),
         *[Output(f"check-{name}", "value") for name in _FIELDS],
         Input("check-address", "search"),
         Input("check-asked", "data"),
+        State("check-look-up", "value"),
     )
-    def answer(search: str | None, asked: int | None) -> tuple[Any, ...]:
+    def answer(search: str | None, asked: int | None, ticked: Any) -> tuple[Any, ...]:
         question = question_of(search)
+        # Only somebody's own click asks a look-up, once: no address does, no reload, no way back.
+        clicked = bool(asked) and "check-asked" in ctx.triggered_prop_ids.values()
+        look_up = clicked and bool(ticked)
         shown = [question[name] for name in _FIELDS] if not asked else [no_update] * len(_FIELDS)
-        return (_answered(sources, question), *shown)
+        opened = no_update if asked else any(question[name] for name in _MORE)
+        return (_answered(sources, question, look_up=look_up), opened, [], *shown)
 
     @app.callback(Output("check-peers", "children"), Input("check-address", "pathname"))
     def peers(_: str | None) -> list[Any]:
@@ -116,7 +165,10 @@ def search_of(values: Mapping[str, Any]) -> str:
 
 def question_of(search: str | None) -> dict[str, str]:
     """The question that an address holds; what it does not name is empty."""
-    found = parse_qs((search or "").removeprefix("?"), max_num_fields=20)
+    try:
+        found = parse_qs((search or "").removeprefix("?"), max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        found = {}
     return {name: found.get(name, [""])[-1][:_LONGEST] for name in _FIELDS}
 
 
@@ -124,11 +176,17 @@ def link(decision: CallRouted, peer: str, *, then: bool = False) -> str:
     """The address that asks again what a decision was on: now, or as of then."""
     at = datetime.fromtimestamp(decision.routed_at_ms / 1000, UTC).isoformat(timespec="milliseconds") if then else ""
     return PATH + search_of(
-        {"from": peer, "callee": decision.callee_dialled, "caller": decision.caller_dialled, "at": at}
+        {
+            "from": peer,
+            "callee": decision.callee_dialled,
+            "caller": decision.caller_dialled,
+            "at": at,
+            "seed": str(seed_of(decision.call_id)),  # so that chance decides as it did
+        }
     )
 
 
-def _answered(sources: Sources, question: Mapping[str, str]) -> Any:
+def _answered(sources: Sources, question: Mapping[str, str], *, look_up: bool) -> Any:
     if not question["from"] or not question["callee"]:
         return html.P(
             "Name an originator and the number that it dials: the routers' own core says where the call would go, and "
@@ -137,7 +195,11 @@ def _answered(sources: Sources, question: Mapping[str, str]) -> Any:
         )
     try:
         asked = Question(
-            question["from"], question["callee"], question["caller"], read_moment(question["at"]), question["node"]
+            peer=question["from"],
+            at_ms=read_moment(question["at"]),
+            seed=read_seed(question["seed"]),
+            look_up=look_up,
+            **{name: question[name] for name in _AS_THEY_ARE},
         )
         checked = sources.checks.ask(asked)
     except (QuestionError, SnapshotAwayError) as error:
@@ -152,13 +214,17 @@ def body(checked: Checked) -> Sequence[Any]:
     if checked.identified != checked.peer:
         found = checked.identified or "nobody"
         words.append(Word("amber", f"This address and number are those of {found}, not of {checked.peer}."))
+    if looked_up := look_up_line(checked):
+        words.append(Word("amber" if look_up_failed(checked) else "few", looked_up))
     steps = " → ".join(f"{step.number} ({step.what})" for step in checked.steps)
     caller = f"caller {decision.caller}" if decision.caller else "caller without digits"
+    caller += ", withheld" if decision.withheld else ""
     return [
         html.Div(
             [
                 *[html.Div(marked(word)) for word in words],
                 html.P(f"{checked.peer}, {caller} · {steps}", className="parties"),
+                *_trials(checked),
             ],
             className="call-head",
         ),
@@ -179,4 +245,17 @@ def body(checked: Checked) -> Sequence[Any]:
         ),
         html.H2("Vendors of the route class, in the order of the decision"),
         html.Div(candidates_grid(decision, ()), className="candidates-grid"),
+    ]
+
+
+def _trials(checked: Checked) -> list[Any]:
+    """Ways to the patterns that made no number."""
+    decision = checked.decision
+    if decision.reason == Refusal.BAD_NUMBER:
+        address = trial_link(checked.identified, "in", "callee", decision.callee_dialled)
+        return [dcc.Link("Try its patterns", href=address)]
+    bad = [one.vendor for one in decision.candidates if one.verdict == Verdict.BAD_TRANSLATION]
+    return [
+        html.Div(dcc.Link(f"Try the patterns of {name}", href=trial_link(name, "out", "callee", decision.callee)))
+        for name in bad[:_MOST_LINKS]
     ]

@@ -15,6 +15,7 @@ from dashboards.controls import ControlStore
 from dashboards.live import LiveStore, LiveView
 from dashboards.names import NameStore
 from dashboards.queries import Queries
+from dashboards.trials import Trials
 
 AMBER_LAG_MS: Final = 5_000
 NODE_SILENT_MS: Final = 15_000
@@ -33,6 +34,7 @@ class Sources:
     clock: Callable[[], datetime]
     controls: ControlStore
     checks: Checks
+    trials: Trials
 
     def now_ms(self) -> int:
         """Unix milliseconds."""

@@ -6,25 +6,45 @@
     build_once.py  that builder's process
     quality.py     the quality of vendors, as of now
     limits.py      the limits without room on a node, as of now
+    look_up.py     the look-up that a call would ask, really asked if that is wanted
+    trial.py       patterns of numbers, tried before they are saved. Pure
+    saved.py       those that are saved
 
-Nothing is counted, held or sent. The money of the caller is not asked: that is admission's.
+Nothing is counted or held, and nothing is sent but a look-up that somebody asked for. The caller's money is not asked:
+that is admission's.
 """
 
-from router.check.answer import Checked, check
+from router.check.answer import Checked, LookedUp, check
 from router.check.limits import read_full
+from router.check.look_up import LookUps
 from router.check.quality import read_quality
-from router.check.question import Question, QuestionError, read_moment
+from router.check.question import Question, QuestionError, read_moment, read_seed
+from router.check.saved import connect_to_read, read_names, read_saved
 from router.check.snapshots import CheckSettings, MomentSnapshots, SnapshotAwayError
+from router.check.trial import RuleError, SavedRules, TrialError, TrialQuestion, TrialRule, Tried, try_rules
 
 __all__ = [
     "CheckSettings",
     "Checked",
+    "LookUps",
+    "LookedUp",
     "MomentSnapshots",
     "Question",
     "QuestionError",
+    "RuleError",
+    "SavedRules",
     "SnapshotAwayError",
+    "TrialError",
+    "TrialQuestion",
+    "TrialRule",
+    "Tried",
     "check",
+    "connect_to_read",
     "read_full",
     "read_moment",
+    "read_names",
     "read_quality",
+    "read_saved",
+    "read_seed",
+    "try_rules",
 ]

@@ -7,7 +7,9 @@ import msgspec
 from router.answer import Answer, Attempt, routed_event
 from router.check.limits import Known
 from router.check.question import Question, asked_peer, request_of
-from router.routing import Decision, World, decide
+from router.routing import Decision, Request, World, decide, lookup_of
+from router.routing.portability import Dip, Outcome
+from router.snapshot.store import Snapshot
 from schemas.events import CallRouted
 from schemas.refusals import Refusal
 
@@ -24,6 +26,21 @@ class NumberStep(msgspec.Struct, frozen=True):
     number: str
 
 
+class LookedUp(msgspec.Struct, frozen=True, kw_only=True):
+    """The look-up that a call would ask before it is decided, and what came of it.
+
+    `not asked`: it was not to be asked here. `given`: the question's routing number stood for it. `cached`: the answer
+    was kept from before. `micros`: how long it took.
+    """
+
+    lookup: str
+    number: str
+    outcome: Outcome | Literal["not asked", "given"]
+    routing_number: str = ""
+    cached: bool = False
+    micros: int = 0
+
+
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
     """An answer. `decision` is what a real call's event would be, of no call: its ids are empty.
 
@@ -31,7 +48,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     prices of that moment and everything else as it is configured now. `identified`: the originator that the address
     and the number really lead to, which is not the one asked where another fits better. `quality`: `read`, as the
     routers know it now; `away`, it could not be read; `unknown`, of another moment than now nobody knows it. Without it
-    every vendor is neutral. `limits`, those without room on the node asked of, in the same words.
+    every vendor is neutral. `limits`, those without room on the node asked of, in the same words. `looked_up` is empty
+    where this call would ask no look-up.
     """
 
     peer: str
@@ -41,6 +59,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_taken_at_ms: int
     quality: Known
     limits: Known
+    looked_up: LookedUp | None
     steps: tuple[NumberStep, ...]
     decision: CallRouted
 
@@ -54,10 +73,13 @@ def check(
     source: Source,
     quality: Known,
     limits: Known,
+    dip: Dip | None = None,
 ) -> Checked:
-    """The answer at `now_ms`, by the very core that routes calls. Raises QuestionError."""
+    """The answer at `now_ms`, by the very core that routes calls. Raises QuestionError. `dip` is of the look-up."""
     peer = asked_peer(world.snapshot, question)
-    decision = decide(world, request_of(peer, question), now_ms, expected_seconds=expected_seconds)
+    request = request_of(peer, question)
+    request = request._replace(dip=dip) if dip is not None else request
+    decision = decide(world, request, now_ms, expected_seconds=expected_seconds)
     if decision.refusal is Refusal.LIMIT:  # as the router does: before nothing is tried, Asterisk has the word
         decision = decide(world._replace(full=frozenset()), decision.request, now_ms, expected_seconds=expected_seconds)
     longest_ms = decision.peer.max_call_seconds * 1000 if decision.peer and decision.refusal is None else 0
@@ -69,10 +91,23 @@ def check(
         source=source,
         quality=quality,
         limits=limits,
+        looked_up=looked_up(world.snapshot, request, dip),
         snapshot_taken_at_ms=world.snapshot.config.taken_at_ms,
         steps=number_steps(question, decision),
         decision=msgspec.structs.replace(event, event_id="", call_id="", node=question.node),
     )
+
+
+def looked_up(snapshot: Snapshot, request: Request, dip: Dip | None) -> LookedUp | None:
+    """What is said of the call's look-up."""
+    if dip is not None:
+        return LookedUp(**dip._asdict())
+    wanted = lookup_of(snapshot, request)
+    if wanted is None:
+        return None
+    lookup, number = wanted
+    given = request.dip.routing_number if request.dip is not None else ""
+    return LookedUp(lookup=lookup.name, number=number, outcome="given" if given else "not asked", routing_number=given)
 
 
 def number_steps(question: Question, decision: Decision) -> tuple[NumberStep, ...]:

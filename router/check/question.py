@@ -13,6 +13,7 @@ from schemas.ids import NODE_PATTERN
 
 MOST_CHARACTERS: Final = 256
 _ROUTING_NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
+MOST_SEED: Final = 2**32 - 1
 _FIRST_YEAR, _LAST_YEAR = 1970, 2099
 
 
@@ -27,8 +28,9 @@ class QuestionError(ValueError):
 class Question(NamedTuple):
     """`peer` is an originator's name, numbers are as it dials them; `at_ms` None is now, `node` '' is any.
 
-    A callee without the peer's tech prefix is asked with it: it is what the peer sends. No look-up is asked;
-    `routing_number` is what one would have found.
+    A callee without the peer's tech prefix is asked with it: it is what the peer sends. `caller_name` is From's,
+    `asserted` and `privacy` are the headers P-Asserted-Identity and Privacy, `seed` decides what is left to chance.
+    `look_up`: the originator's look-up is really asked where a call would ask it; `routing_number` stands for it.
     """
 
     peer: str
@@ -37,6 +39,11 @@ class Question(NamedTuple):
     at_ms: int | None = None
     node: str = ""
     routing_number: str = ""
+    caller_name: str = ""
+    asserted: str = ""
+    privacy: str = ""
+    seed: int = 0
+    look_up: bool = False
 
 
 def read_moment(text: str) -> int | None:
@@ -55,13 +62,25 @@ def read_moment(text: str) -> int | None:
     return max(0, round(moment.timestamp() * 1000))
 
 
+def read_seed(text: str) -> int:
+    """The seed that a text names; 0 for nothing. Raises QuestionError."""
+    text = text.strip()
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MOST_SEED):
+        raise QuestionError("seed", text, f"must be a whole number from 0 to {MOST_SEED}")
+    return int(text or 0)
+
+
 def asked_peer(snapshot: Snapshot, question: Question) -> Peer:
     """The originator that is asked about. Raises QuestionError for what the question may not be."""
-    for field, text in (("callee", question.callee), ("caller", question.caller)):
+    for field in ("callee", "caller", "caller_name", "asserted", "privacy"):
+        text = getattr(question, field)
         if len(text) > MOST_CHARACTERS:
             raise QuestionError(field, text, f"must have at most {MOST_CHARACTERS} characters")
+    read_seed(str(question.seed))
+    if question.routing_number and question.look_up:
+        raise QuestionError("look_up", "true", "must not be asked where a routing number is given in its place")
     if question.routing_number and _ROUTING_NUMBER.fullmatch(question.routing_number) is None:
-        raise QuestionError("routing-number", question.routing_number, "must be 1 to 15 digits")
+        raise QuestionError("routing_number", question.routing_number, "must be 1 to 15 digits")
     if not question.callee:
         raise QuestionError("callee", "", "must be the number that is dialled")
     if question.node and NODE_PATTERN.fullmatch(question.node) is None:
@@ -82,4 +101,14 @@ def request_of(peer: Peer, question: Question) -> Request:
     callee = question.callee if question.callee.startswith(peer.tech_prefix) else peer.tech_prefix + question.callee
     found = question.routing_number
     dip = Dip("given", question.callee, "found", found) if found else None
-    return Request(peer.endpoint, str(network.network_address), callee, question.caller, dip=dip)
+    return Request(
+        peer.endpoint,
+        str(network.network_address),
+        callee,
+        question.caller,
+        question.seed,
+        question.caller_name,
+        question.asserted,
+        question.privacy,
+        dip=dip,
+    )

@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 import psycopg
 import structlog
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from router.settings import SnapshotSettings
 from router.snapshot import store
@@ -38,13 +38,14 @@ class CheckSettings(Frozen):
     """`live`: what this machine's routers are told; on a machine without routers its directory is empty.
 
     `directory`: where snapshots of other moments are built. A build may take `build_seconds` at most; another question
-    that needs one waits for it `wait_seconds` at most.
+    that needs one waits for it `wait_seconds` at most. `lookup_tokens`: as the routers are told them.
     """
 
     live: SnapshotSettings
     directory: Path
     build_seconds: Annotated[float, Field(gt=0, le=600)] = 120.0
     wait_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+    lookup_tokens: dict[str, SecretStr] = Field(default_factory=dict)
 
 
 class SnapshotAwayError(Exception):

@@ -10,6 +10,12 @@ from tariffs.patterns import Pattern, PatternError, apply
 
 Direction = Literal["in", "out"]
 Field = Literal["caller", "caller_name", "callee"]
+Consequence = Literal[
+    "",  # it is billed or sent
+    "BAD NUMBER",  # the call is refused
+    "BAD TRANSLATION",  # the terminator is passed over
+    "NONE",  # the call goes on without a caller's number or name
+]
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -21,7 +27,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """The steps and the end: `result` is what would be billed (in) or sent (out); `refused` says why it is nothing."""
+    """The steps and the end: `result` is what would be billed (in) or sent (out); `refused` says why it is nothing.
+
+    `consequence` is what that is for a call.
+    """
 
     direction: Direction
     field: Field
@@ -29,6 +38,7 @@ class Trial(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     result: str
     refused: str
+    consequence: Consequence
 
 
 def try_translations(
@@ -57,13 +67,22 @@ def try_translations(
             take(f"{pattern.pattern} → {pattern.replacement}", lambda value, one=pattern: apply((one,), value))  # type: ignore[misc]
         if direction == "in" and field != "caller_name":
             take("international", lambda value: international(value, country))
+        if direction == "out" and field == "callee" and tech_prefix:
+            take(f"tech prefix {tech_prefix} before it", lambda value: tech_prefix + value)
         result = _end(direction, field, patterns, given, tech_prefix, country)
     except (NumberError, PatternError) as error:
-        return Trial(direction, field, given, tuple(steps), "", str(error))
-    refused = "" if result or field != "callee" else "nothing is left"
-    if not result and field != "callee":
-        refused = "nothing that may be passed on is left: as if there were none"
-    return Trial(direction, field, given, tuple(steps), result, refused)
+        return Trial(direction, field, given, tuple(steps), "", str(error), _consequence(direction, field, wrong=True))
+    if result:
+        return Trial(direction, field, given, tuple(steps), result, "", "")
+    refused = "nothing is left" if field == "callee" else "nothing that may be passed on is left: as if there were none"
+    return Trial(direction, field, given, tuple(steps), "", refused, _consequence(direction, field, wrong=False))
+
+
+def _consequence(direction: Direction, field: Field, *, wrong: bool) -> Consequence:
+    """Of an end without a result. A caller's number stops a call nowhere but on its way out, where it is `wrong`."""
+    if field == "callee":
+        return "BAD NUMBER" if direction == "in" else "BAD TRANSLATION"
+    return "BAD TRANSLATION" if wrong and (direction, field) == ("out", "caller") else "NONE"
 
 
 def _end(
@@ -74,9 +93,17 @@ def _end(
         return caller_name(given, patterns)
     if direction == "out":
         sent = apply(patterns, given)
-        if sent and not is_sendable(sent):
-            raise NumberError(f"{sent!r}: must be up to 20 digits after the patterns")
-        return (tech_prefix if field == "callee" else "") + sent
+        if field == "caller":
+            if not given and not is_sendable(sent):
+                return ""  # there was no number, and `^` → `+` has made none
+            if sent and not is_sendable(sent):
+                raise NumberError(f"caller {sent!r}: must be up to 20 digits after the patterns")
+            return sent
+        if not is_sendable(sent):
+            raise NumberError(f"callee {sent!r}: must be up to 20 digits after the patterns")
+        if tech_prefix and sent.startswith("+"):
+            raise NumberError(f"callee {sent!r}: must have no plus behind the tech prefix {tech_prefix}")
+        return tech_prefix + sent
     return (
         caller_number(given, patterns, country)
         if field == "caller"

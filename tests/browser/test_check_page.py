@@ -97,3 +97,45 @@ def test_a_calls_page_leads_to_the_same_question(site: Site, page: Page, tmp_pat
     page.wait_for_url(f"{site.address}/check-routing?from=acme&callee=*")
     expect(page.locator("#check-answer")).to_contain_text("acme, caller")
     assert page.input_value("#check-callee") == call.decision.callee_dialled
+
+
+def test_the_caller_chance_and_a_look_up_that_is_asked_once(site: Site, page: Page, tmp_path: Path) -> None:
+    _load(site, tmp_path)
+    with psycopg.connect(site.postgres.dsn.get_secret_value()) as connection:  # nobody listens there
+        connection.execute(
+            "INSERT INTO lookups (name, kind, url, answer_field)"
+            " VALUES ('NPAC', 'lrn', 'http://127.0.0.1:9/{number}', 'lrn')"
+        )
+        connection.execute(
+            "UPDATE peers SET lookup_id = (SELECT max(lookup_id) FROM lookups), trusted = true WHERE name = 'acme'"
+        )
+    page.goto(f"{site.address}/check-routing?from=acme&callee=442071234567")
+    answer = page.locator("#check-answer")
+    expect(answer).to_contain_text("A call would first ask NPAC about 442071234567: not asked here.")
+    expect(page.locator("#check-asserted")).not_to_be_visible()
+    page.click("#check-more summary")
+    page.fill("#check-asserted", "<sip:+442079460000@host>")
+    page.fill("#check-privacy", "id")
+    page.fill("#check-seed", "x")
+    page.click("#check-go")
+    expect(answer).to_contain_text("seed 'x': must be a whole number from 0 to 4294967295")
+    page.fill("#check-seed", "7")
+    page.check("#check-look-up input")
+    page.click("#check-go")
+    expect(answer).to_contain_text("no answer in its time; so it goes by the number called.")
+    expect(answer).to_contain_text("acme, caller 442079460000, withheld")
+    expect(page.locator("#check-look-up input")).not_to_be_checked()
+    _shown(page, "look-up")
+    page.reload()
+    expect(answer).to_contain_text("not asked here.")
+    expect(page.locator("#check-asserted")).to_be_visible()
+    _shown(page, "look-up-not-asked")
+    assert page.input_value("#check-seed") == "7"
+
+
+def test_a_bad_number_leads_to_its_patterns(site: Site, page: Page, tmp_path: Path) -> None:
+    _load(site, tmp_path)
+    page.goto(f"{site.address}/check-routing?from=acme-tech&callee=44")
+    page.click("text=Try its patterns")
+    expect(page.locator("#try-note")).to_contain_text("An originator: tech prefix 123")
+    expect(page.locator("#try-answer")).to_contain_text("This number: the call is refused, BAD NUMBER.")

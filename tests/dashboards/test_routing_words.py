@@ -1,11 +1,26 @@
 """Decisions in words: every reason has its text, and the first line says where the call goes or why it does not."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from made_traffic import Try, make_call
 
 from dashboards.pages.check import link, question_of, search_of
-from dashboards.routing_words import REFUSED, WHY, answer_line, looked_up_line, sent, sip_of, sold_line
+from dashboards.routing_words import (
+    REFUSED,
+    WHY,
+    answer_line,
+    look_up_failed,
+    look_up_line,
+    looked_up_line,
+    sent,
+    sip_of,
+    sold_line,
+)
+from router.check import Checked, LookedUp
+from router.routing import seed_of
+from router.routing.portability import FAILED
 from schemas.refusals import Refusal, Verdict
 
 NOW_MS = 1_795_000_000_000
@@ -79,28 +94,71 @@ def test_what_was_looked_up() -> None:
 @pytest.mark.parametrize(
     "question",
     [
-        {"from": "acme", "callee": "+447700900123", "caller": "", "at": "", "node": ""},
+        {"from": "acme", "callee": "+447700900123"},
         {
             "from": "acme",
             "callee": "00 &=?#%",
             "caller": '"><script>',
             "at": "2026-12-01T00:00:00+01:00",
             "node": "ast1",
+            "caller_name": "Anna Ä",
+            "asserted": '"Anna" <sip:+441@host;user=phone>',
+            "privacy": "id;critical",
+            "seed": "4294967295",
+            "routing_number": "12015550000",
         },
-        {"from": "", "callee": "", "caller": "", "at": "", "node": ""},
+        {},
     ],
 )
 def test_the_address_keeps_the_question(question: dict[str, str]) -> None:
-    assert question_of(search_of(question)) == question
+    empty = dict.fromkeys(question_of(""), "")
+    assert len(empty) == 10
+    assert question_of(search_of(question)) == empty | question
 
 
 def test_an_address_by_hand_is_cut_and_never_an_error() -> None:
     assert question_of("?from=" + "a" * 1_000)["from"] == "a" * 256
     assert question_of("?callee=1&callee=2&x=%ff")["callee"] == "2"
     assert question_of(None)["from"] == ""
+    assert question_of("?from=acme" + "&x=1" * 30)["from"] == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (None, ""),
+        ({"outcome": "not asked"}, "A call would first ask NPAC about 12125550100: not asked here."),
+        ({"outcome": "given", "routing_number": "1201"}, "1201 was given in its place."),
+        ({"outcome": "found", "routing_number": "1201", "micros": 81_400}, "12125550100, 81 ms: ported"),
+        (
+            {"outcome": "found", "routing_number": "1201", "cached": True},
+            "kept from before: ported, or on another network",
+        ),
+        ({"outcome": "same"}, "not ported: routed by the number called."),
+        ({"outcome": "unknown network"}, "of a network that has no code here: routed by the number called."),
+        ({"outcome": "no answer"}, "no answer in its time; so it goes by the number called."),
+        ({"outcome": "bad answer"}, "its answer cannot be read; so"),
+        ({"outcome": "busy"}, "so it was not asked; so"),
+        ({"outcome": "resting"}, "nobody asks for some seconds; so"),
+    ],
+)
+def test_the_look_up_in_words(found: dict[str, Any] | None, words: str) -> None:
+    looked_up = LookedUp(lookup="NPAC", number="12125550100", **found) if found else None
+    checked = Checked(
+        peer="acme", identified="acme", at_ms=0, source="live", snapshot_taken_at_ms=0, quality="read", limits="read",
+        looked_up=looked_up, steps=(), decision=msgspec.structs.replace(DECISION, reason=""),
+    )  # fmt: skip
+    assert words in look_up_line(checked)
+    assert bool(look_up_line(checked)) == bool(words)
+    failed = found is not None and found["outcome"] in FAILED
+    assert look_up_failed(checked) == failed
+    refused = msgspec.structs.replace(DECISION, reason="LOOKUP FAILED")
+    said = look_up_line(msgspec.structs.replace(checked, decision=refused))
+    assert ("this look-up refuses then" in said) == failed
 
 
 def test_a_stored_decision_leads_to_the_same_question() -> None:
     now = question_of(link(DECISION, "acme").partition("?")[2])
     assert (now["from"], now["callee"], now["at"]) == ("acme", DECISION.callee_dialled, "")
+    assert now["seed"] == str(seed_of(DECISION.call_id))
     assert question_of(link(DECISION, "acme", then=True).partition("?")[2])["at"].startswith("2026-11-18T")

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import click
 import psycopg
 import pytest
 
 from configuration.world import load
+from router.check import TrialError
 from streamco.numbers_cli import trial_of
-from tariffs.patterns import PatternError
 
 pytestmark = pytest.mark.servers
 WORLD = """
@@ -46,9 +45,9 @@ def test_a_peers_patterns_and_others(postgres_dsn: str, tmp_path: Path) -> None:
         assert "must begin with the tech prefix" in trial_of(connection, "acme", None, "callee", (), "4930").refused
         assert trial_of(connection, "vendor", "out", "caller", (), "493012345").result == "03012345"
         assert trial_of(connection, "vendor", None, "callee", (), "493012345").result == "9493012345"
-        with pytest.raises(PatternError, match="RE2"):
-            trial_of(connection, "acme", None, "callee", (("(", ""),), "1")
-        with pytest.raises(click.BadParameter, match="no peer of that name"):
+        with pytest.raises(TrialError, match=r"rule 2, pattern '\(': RE2 does not accept it"):
+            trial_of(connection, "acme", None, "callee", (("1", ""), ("(", "")), "1")
+        with pytest.raises(TrialError, match="peer 'nobody': there is no peer of that name"):
             trial_of(connection, "nobody", None, "callee", (), "1")
-        with pytest.raises(click.BadParameter, match="has patterns in"):
+        with pytest.raises(TrialError, match="direction 'out': acme is an originator: its patterns are in"):
             trial_of(connection, "acme", "out", "callee", (), "1")

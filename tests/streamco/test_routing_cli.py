@@ -77,6 +77,31 @@ def test_the_json_has_the_names_of_a_stored_decision(tmp_path: Path, loaded: str
     assert (answer["decision"]["call_id"], answer["decision"]["node"], answer["identified"]) == ("", "ast1", "acme")
 
 
+def test_what_the_invite_says_and_a_look_up_that_is_asked(tmp_path: Path, loaded: str) -> None:
+    with psycopg.connect(loaded) as connection:
+        connection.execute("UPDATE peers SET trusted = true WHERE name = 'acme'")
+        connection.execute(
+            "INSERT INTO lookups (name, kind, url, answer_field)"
+            " VALUES ('NPAC', 'lrn', 'http://127.0.0.1:9/{number}', 'lrn')"
+        )
+        connection.execute("UPDATE peers SET lookup_id = (SELECT max(lookup_id) FROM lookups) WHERE name = 'acme'")
+    said = (
+        "--asserted",
+        "<tel:+442079460000>",
+        "--caller-name",
+        "Anna",
+        "--privacy",
+        "id",
+        "--call",
+        "ast1-1795609861-1795609900.1",
+    )
+    plain = ask(tmp_path, loaded, *said)
+    assert "from     acme, caller 442079460000" in plain.stdout, plain.stderr
+    assert "look-up  A call would first ask NPAC about 447700900123: not asked here." in plain.stdout
+    asked = ask(tmp_path, loaded, *said, "--look-up")
+    assert "no answer in its time; so it goes by the number called." in asked.stdout, asked.stderr
+
+
 def test_nothing_is_counted_or_held(tmp_path: Path, loaded: str) -> None:
     with psycopg.connect(loaded, autocommit=True) as connection:
         tables = [row[0] for row in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
@@ -102,6 +127,9 @@ def test_nothing_is_counted_or_held(tmp_path: Path, loaded: str) -> None:
         (("--from", "acme", "--callee", "44", "--at", "tomorrow"), "at 'tomorrow': must be a date or a time"),
         (("--from", "acme", "--callee", "44", "--at", "1812-01-01"), "must be in the years 1970 to 2099"),
         (("--from", "acme", "--callee", "44", "--node", "A;b"), "node 'A;b': must be a node's name"),
+        (("--from", "acme", "--callee", "44", "--seed", "x"), "seed 'x': must be a whole number"),
+        (("--from", "acme", "--callee", "44", "--call", "x"), "must be NODE-EPOCH-SECONDS.SEQUENCE"),
+        (("--from", "acme", "--callee", "44", "--privacy", "x" * 257), "privacy"),
     ],
 )
 def test_errors_name_field_value_and_rule(tmp_path: Path, loaded: str, arguments: tuple[str, ...], said: str) -> None:

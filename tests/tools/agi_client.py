@@ -8,10 +8,10 @@ _PAIR = re.compile(r"((?:[^,\\]|\\.)*)(?:,|$)")
 
 
 def header(
-    call_id: str, endpoint: str, address: str, callee: str, caller: str, started_at: str = "1795609900.000"
+    call_id: str, endpoint: str, address: str, callee: str, caller: str, started_at: str = "1795609900.000", *more: str
 ) -> bytes:
-    """The header of a session, as Asterisk would send it."""
-    arguments = [call_id, endpoint, address, callee, caller, started_at]
+    """The header of a session, as Asterisk would send it; `more` are the optional arguments."""
+    arguments = [call_id, endpoint, address, callee, caller, started_at, *more]
     lines = ["agi_network: yes", "agi_network_script: route", "agi_request: agi://127.0.0.1/route", "agi_enhanced: 0.0"]
     lines += [f"agi_arg_{number}: {quote(value, safe='')}" for number, value in enumerate(arguments, start=1)]
     return ("\n".join(lines) + "\n\n").encode()

@@ -2,84 +2,29 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from api_client import NOW, PASSWORD, Api, problem
 from check_world import load_check_world
-from flask.testing import FlaskClient
 from made_traffic import Try, insert, make_call
-from pydantic import SecretStr
-from werkzeug.test import TestResponse
 
 from dashboards import users
 from dashboards.api_tokens import end_token, make_token
-from dashboards.settings import DashboardsSettings
-from dashboards.web import Web
-from router.check import CheckSettings
-from router.settings import SnapshotSettings
-from schemas.connections import ClickHouse, Kafka, Postgres
+from schemas.connections import ClickHouse, Postgres
 from schemas.events import CallRouted, decode_event
 
 pytestmark = pytest.mark.servers
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-PASSWORD = "correct horse battery"
 CALL = "ast1-1795609861-1795609900.1"
-
-
-class Api:
-    """The API as a client sees it."""
-
-    def __init__(
-        self, postgres: Postgres, directory: Path, per_minute: int = 1000, clickhouse: ClickHouse | None = None
-    ) -> None:
-        self.dsn = postgres.dsn.get_secret_value()
-        self.directory = directory
-        self.now = NOW
-        live = SnapshotSettings(postgres=postgres, directory=directory / "live")
-        settings = DashboardsSettings(
-            postgres=postgres,
-            kafka=Kafka(bootstrap="127.0.0.1:9"),
-            clickhouse=clickhouse or ClickHouse(url="http://127.0.0.1:9"),
-            secret_key=SecretStr("k" * 32),
-            api_requests_per_minute=per_minute,
-            check=CheckSettings(live=live, directory=directory / "check"),
-        )
-        self.web = Web(settings, lambda: self.now)
-        self.client: FlaskClient = self.web.server.test_client()
-        with psycopg.connect(self.dsn) as connection:
-            users.add_user(connection, "noc", PASSWORD, "noc")
-            self.token = make_token(connection, "noc", "test", NOW, 30)
-
-    def get(self, path: str, token: str | None = None, **query: str) -> TestResponse:
-        """A request with the token, or another."""
-        headers = {"Authorization": f"Bearer {token if token is not None else self.token}"}
-        return self.client.get(f"/api/v1/{path}", query_string=query, headers=headers)
-
-    def built(self) -> list[str]:
-        """The snapshots that were built for questions."""
-        return sorted(path.name for path in (self.directory / "check").glob("g*-*"))
-
-    def check(self, **query: str) -> TestResponse:
-        """The usual question, with what the test changes in it."""
-        return self.get("check-routing", **{"from": "acme", "callee": "442071234567", **query})
 
 
 @pytest.fixture
 def api(postgres: Postgres, tmp_path: Path) -> Api:
     load_check_world(postgres.dsn.get_secret_value(), tmp_path)
     return Api(postgres, tmp_path)
-
-
-def problem(answer: TestResponse, status: int) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.mimetype == "application/problem+json"
-    found = json.loads(answer.text)
-    assert found["status"] == status
-    assert found["title"]
-    return dict(found)
 
 
 def test_the_answer_is_the_cores_with_the_names_of_a_stored_decision(api: Api) -> None:
@@ -92,6 +37,35 @@ def test_the_answer_is_the_cores_with_the_names_of_a_stored_decision(api: Api) -
     taken = [(one["position"], one["vendor"]) for one in found["decision"]["candidates"]]
     assert taken == [(1, "vendor-a"), (2, "vendor-b"), (3, "vendor-c")]
     assert (found["peer"], found["identified"], found["decision"]["price_e8"]) == ("acme", "acme", 1_000_000)
+
+
+def test_what_the_invite_says_of_the_caller_counts_as_it_would(api: Api) -> None:
+    asked = {"caller": "12125550100", "asserted": '"Anna" <sip:+442079460000@x>', "privacy": "id", "caller_name": "Bob"}
+
+    def caller() -> tuple[str, bool, str]:
+        found = json.loads(api.check(**asked).text)["decision"]
+        return found["caller"], found["withheld"], found["candidates"][0].get("caller_sent", "")
+
+    assert caller() == ("12125550100", True, "")
+    with psycopg.connect(api.dsn) as connection:
+        connection.execute("UPDATE peers SET trusted = true WHERE name IN ('acme', 'vendor-a')")
+    assert caller() == ("442079460000", True, "442079460000")
+
+
+def test_a_look_up_is_asked_only_if_it_is_wanted(api: Api) -> None:
+    with psycopg.connect(api.dsn) as connection:  # nobody listens there
+        connection.execute(
+            "INSERT INTO lookups (name, kind, url, answer_field)"
+            " VALUES ('NPAC', 'lrn', 'http://127.0.0.1:9/{number}', 'lrn')"
+        )
+        connection.execute("UPDATE peers SET lookup_id = (SELECT lookup_id FROM lookups) WHERE name = 'acme'")
+    found = json.loads(api.check().text)
+    assert (found["looked_up"]["outcome"], found["decision"].get("lookup", "")) == ("not asked", "")
+    found = json.loads(api.check(look_up="true").text)
+    assert (found["looked_up"]["outcome"], found["decision"]["lookup"]) == ("no answer", "NPAC: no answer")
+    assert found["decision"]["reason"] == ""
+    assert json.loads(api.check(**{"from": "acme-tech", "look_up": "true"}).text)["looked_up"] is None
+    api.web.sources.checks.close()
 
 
 def test_another_moment_has_its_prices_and_is_built_once(api: Api) -> None:
@@ -179,6 +153,13 @@ def test_a_session_of_the_pages_opens_nothing_here_and_a_token_none_of_the_pages
         ({"callee": ""}, "callee", "", "length >= 1"),
         ({"at": "tomorrow"}, "at", "tomorrow", "must be a date or a time"),
         ({"node": "A"}, "node", "A", "must be a node's name"),
+        ({"caller_name": "x" * 257}, "caller_name", "x" * 80, "length <= 256"),
+        ({"seed": "-1"}, "seed", "-1", ">= 0"),
+        ({"seed": "4294967296"}, "seed", "4294967296", "<= 4294967295"),
+        ({"seed": "x"}, "seed", "x", "Expected `int`"),
+        ({"look_up": "maybe"}, "look_up", "maybe", "Expected `bool`"),
+        ({"routing_number": "x"}, "routing_number", "x", "must be 1 to 15 digits"),
+        ({"routing_number": "1201", "look_up": "true"}, "look_up", "true", "must not be asked where a routing number"),
         ({"colour": "red"}, "colour", "red", "unknown field"),
     ],
 )
@@ -218,14 +199,17 @@ def test_one_may_not_ask_more_often_than_allowed(postgres: Postgres, tmp_path: P
 def test_the_document_describes_what_is_there(api: Api) -> None:
     document = json.loads(api.get("openapi.json").text)
     assert document["openapi"].startswith("3.")
-    assert set(document["paths"]) == {"/api/v1/check-routing", "/api/v1/decisions/{call_id}"}
+    paths = {"/api/v1/check-routing", "/api/v1/decisions/{call_id}", "/api/v1/try-translation"}
+    assert set(document["paths"]) == paths
     asked = document["paths"]["/api/v1/check-routing"]["get"]
     names = {one["name"]: one["required"] for one in asked["parameters"]}
-    assert names == {"from": True, "callee": True, "caller": False, "at": False, "node": False}
+    optional = ("caller", "at", "node", "routing_number", "caller_name", "asserted", "privacy", "seed", "look_up")
+    assert names == {"from": True, "callee": True} | dict.fromkeys(optional, False)
     assert {"200", "401", "403", "422", "429", "503"} <= set(asked["responses"])
     schemas = document["components"]["schemas"]
     assert set(schemas["Checked"]["properties"]) == {
-        "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "quality", "limits", "steps", "decision",
+        "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "quality", "limits", "looked_up", "steps",
+        "decision",
     }  # fmt: skip
     assert {"CallRouted", "Candidate", "Problem"} <= set(schemas)
     references = set(_references(document))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from agi_client import ask, header
 from decision_table import TableWorld, files
@@ -18,7 +19,7 @@ from pydantic import SecretStr
 
 from router.check import CheckSettings, MomentSnapshots, Question, check
 from router.check.answer import request_of
-from router.routing import Request, World
+from router.routing import Request, World, seed_of
 from router.settings import SnapshotSettings
 from router.snapshot.config import Peer
 from schemas.connections import Kafka, Postgres
@@ -30,6 +31,11 @@ from streamco.embedded.temporary import free_port
 pytestmark = pytest.mark.servers
 REQUESTS = 150
 PREFIXES = ("44", "+44", "0044", "49", "33", "1", "4420", "", "999")
+NAMES = ("", "Anna", '"><', "x" * 40)
+ASSERTED = ("", '"Bob" <sip:+442079460000@host>', "<tel:12125550111>", "<sip:no,body>")
+PRIVACY = ("", "id", "none", "critical; HEADER")
+CALL = "ast1-1795609861-1795609900.{}"
+STARTED_AT = "1795609900.000"
 ODD = ("", "x", "+", "44", "4" * 16, "44 20", "${EXTEN}", "44,20", '4"4', "4\\4")
 PROGRAM = """
 import sys
@@ -52,6 +58,8 @@ run(RouterSettings(
 def port(postgres_dsn: str, kafka: Kafka, tmp_path: Path) -> Iterator[int]:
     """A router on the world of choice.yaml, without admission: money is not the core's."""
     TableWorld(files()["choice"], postgres_dsn, tmp_path / "world")
+    with psycopg.connect(postgres_dsn) as connection:
+        connection.execute("UPDATE peers SET trusted = peer_id % 2 = 0")
     port = free_port()
     arguments = [postgres_dsn, kafka.bootstrap, str(tmp_path), str(port)]
     with (tmp_path / "log").open("wb") as log:
@@ -69,11 +77,22 @@ def port(postgres_dsn: str, kafka: Kafka, tmp_path: Path) -> Iterator[int]:
 def _questions(peers: list[Peer]) -> list[Question]:
     random_ = random.Random(20_261_128)
     made = []
-    for _ in range(REQUESTS):
+    for number in range(REQUESTS):
         digits = "".join(random_.choices("0123456789", k=random_.randrange(0, 13)))
         callee = random_.choice(ODD) if random_.random() < 0.15 else random_.choice(PREFIXES) + digits
         caller = random_.choice(("12125550100", "", "anonymous", "+4420", '"><'))
-        made.append(Question(random_.choice(peers).name, callee or "0", caller, node="ast1"))
+        made.append(
+            Question(
+                random_.choice(peers).name,
+                callee or "0",
+                caller,
+                node="ast1",
+                caller_name=random_.choice(NAMES),
+                asserted=random_.choice(ASSERTED),
+                privacy=random_.choice(PRIVACY),
+                seed=seed_of(CALL.format(number)),
+            )
+        )
     return made
 
 
@@ -110,13 +129,16 @@ async def test_the_check_and_the_live_router_say_the_same(
     questions = _questions(list(peers.values()))
     for number, question in enumerate(questions):
         asked: Request = request_of(peers[question.peer], question)
-        call_id = f"ast1-1795609861-1795609900.{number}"
-        answered = await ask(port, header(call_id, asked.endpoint, asked.remote_address, asked.callee, asked.caller))
+        said = (STARTED_AT, asked.caller_name, asked.asserted, asked.privacy)
+        sent = header(
+            CALL.format(number), asked.endpoint, asked.remote_address, asked.callee, asked.caller, *said
+        )  # fmt: skip
+        answered = await ask(port, sent)
         assert answered is not None
     routed = await asyncio.to_thread(_decisions, kafka)
     assert len(routed) == REQUESTS
     for number, question in enumerate(questions):
-        event = routed[f"ast1-1795609861-1795609900.{number}"]
+        event = routed[CALL.format(number)]
         checked = check(
             World(found.snapshot), question, event.routed_at_ms,
             expected_seconds=live.expected_call_seconds, source=found.source, quality="unknown", limits="unknown",
@@ -124,3 +146,5 @@ async def test_the_check_and_the_live_router_say_the_same(
         assert _without_the_call(checked.decision) == _without_the_call(event), question
     reasons = {event.reason for event in routed.values()}
     assert {"", "BAD NUMBER", "NOT BILLABLE", "NO ROUTE"} <= reasons
+    assert "442079460000" in {event.caller for event in routed.values()}
+    assert {event.withheld for event in routed.values()} == {True, False}
