@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -307,25 +307,32 @@ def test_a_dead_agent_lets_the_shares_lapse_and_the_next_one_has_them_again(line
         lasting.wait()
 
 
-def test_what_died_with_asterisk_or_the_router_is_not_counted(line: Line, agent: subprocess.Popen[bytes]) -> None:
+@pytest.mark.parametrize("with_the_agent", [False, True], ids=["asterisk and router", "agent, too"])
+def test_what_died_is_not_counted(line: Line, with_the_agent: bool) -> None:
+    """Killed at once, as a machine that loses its power; started again."""
     configure(
         line,
         "UPDATE peers SET max_concurrent = 5 WHERE name = 'sipp-vendor-2'",
         "UPDATE peers SET max_concurrent = 4 WHERE name = 'sipp-customer-1'",
     )
     key = key_of(line, "sipp-vendor-2")
-    await_share(line, key, "5")
-    Batch(line, "dying", 4, talk_ms=25_000)
-    with psycopg.connect(line.dsn, autocommit=True) as connection:
+    with ExitStack() as stack, psycopg.connect(line.dsn, autocommit=True) as connection:
+        agent = stack.enter_context(agent_of(line))
+        await_share(line, key, "5")
+        Batch(line, f"dying-{int(with_the_agent)}", 4, talk_ms=25_000)
 
         def used() -> dict[str, int]:
             return dict(connection.execute("SELECT peer, used FROM limits_now").fetchall())
 
         until(lambda: used() == {"sipp-vendor-2": 4, "sipp-customer-1": 4}, "four calls are counted on both sides")
+        if with_the_agent:
+            agent.send_signal(signal.SIGKILL)
         os.kill(line.asterisk_pid, signal.SIGKILL)
         line.kill_router()
         line.node.wait(20)
         began = time.monotonic()
+        if with_the_agent:
+            stack.enter_context(agent_of(line))
         line.start_router()
         line.start_node()
         line.await_router()
@@ -333,4 +340,4 @@ def test_what_died_with_asterisk_or_the_router_is_not_counted(line: Line, agent:
         until(lambda: used() == {"sipp-vendor-2": 0, "sipp-customer-1": 0}, "nothing is counted")
         await_share(line, key, "5")
         assert time.monotonic() - began < 10 + 10  # the start itself, and ten seconds
-    assert passed(Batch(line, "after", 6, talk_ms=1_500).wait()) == 4
+        assert passed(Batch(line, f"after-{int(with_the_agent)}", 6, talk_ms=1_500).wait()) == 4
