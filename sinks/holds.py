@@ -95,13 +95,13 @@ class Swept(NamedTuple):
     why: str
 
 
-# Typed, for all values are given as texts.
+# Typed, for all values are given as texts. By number for libpq, which routers ask by; the other for a cursor.
 ADMIT: Final = (
     "SELECT outcome, free, held_amount FROM admit($1::text, $2::text, $3::int, $4::int, $5::int, $6::int, $7::int,"
     " $8::numeric, $9::numeric, $10::int, $11::int, $12::int, $13::text[], $14::int[], $15::int[], $16::timestamptz,"
     " $17::timestamptz)"
 )
-_ADMIT_ONCE: Final = re.sub(r"\$[0-9]+", "%s", ADMIT)
+ADMIT_ONCE: Final = re.sub(r"\$[0-9]+", "%s", ADMIT)
 
 
 def terms_of(facts: Facts) -> Terms:
@@ -122,7 +122,7 @@ def seconds_to_hold(facts: Facts, seconds: int) -> int:
 
 async def admit(connection: psycopg.AsyncConnection[Any], hold: Hold) -> Admission:
     """Hold money and a place for the call, or say why not; asking again gives the same answer. Raises psycopg.Error."""
-    cursor = await connection.execute(_ADMIT_ONCE, admit_values(hold))
+    cursor = await connection.execute(ADMIT_ONCE, admit_values(hold))
     row = await cursor.fetchone()
     return admission_of(tuple(None if value is None else str(value) for value in row or ()))
 

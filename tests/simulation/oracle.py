@@ -40,7 +40,7 @@ class Watcher:
 
     def statement(self, statement: str, given: Any, rows: list[Any]) -> None:
         """After a statement, within its transaction."""
-        if statement is not holds._ADMIT or not rows or rows[0][0] != "ADMITTED":
+        if statement is not holds.ADMIT_ONCE or not rows or rows[0][0] != "ADMITTED":
             return
         tables, call_id = self._world.database.tables, given[0]
         hold = tables.holds[call_id]

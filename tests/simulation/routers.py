@@ -1,6 +1,6 @@
-"""A router: the real decision, admission and answer; its pool of connections is the fake database's."""
+"""A router: the real decision, admission and answer; its lines to PostgreSQL are the fake database's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from router.admission import Admission
@@ -8,34 +8,26 @@ from router.answer import Answer, call_facts, variables
 from router.overload import Line
 from router.routing import Request, World, decide
 from router.settings import RouterSettings
+from sinks.holds import ADMIT_ONCE
 from tests.simulation.clock import Host, Process
-from tests.simulation.database import AsyncConnection, Database
+from tests.simulation.database import Database
 from tests.simulation.plan import CallPlan
 from tests.simulation.setting import snapshot
 
 DEADLINE_MS = 2_000
 
 
-class _Lease:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def __aenter__(self) -> AsyncConnection:
-        return await self._database.connect(autocommit=True)
-
-    async def __aexit__(self, *_: object) -> None:
-        return
-
-
-class Pool:
-    """What Admission uses of psycopg's pool."""
+class FakeLines:
+    """What Admission uses of router/lines.py: the same statement and values, on the fake database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def connection(self) -> _Lease:
-        """One of it."""
-        return _Lease(self._database)
+    async def ask(self, values: Sequence[str], _seconds: float) -> tuple[str | None, ...]:
+        """The row, as texts."""
+        connection = await self._database.connect(autocommit=True)
+        row = await (await connection.execute(ADMIT_ONCE, list(values))).fetchone()
+        return tuple(None if value is None else str(value) for value in row or ())
 
 
 class Router(Process):
@@ -47,7 +39,7 @@ class Router(Process):
         settings = RouterSettings.model_construct(hold_seconds=10, hold_grace_seconds=15)
         self._admission: Any = object.__new__(Admission)
         self._admission._settings = settings
-        self._admission._pool = Pool(database)
+        self._admission._lines = FakeLines(database)
         self._admission.line = Line(settings.most_wait_seconds)
 
     def ask(

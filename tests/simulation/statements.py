@@ -71,12 +71,17 @@ def _contra(tables: Tables, _: Any, __: int) -> Rows:
 
 
 def _admit(tables: Tables, given: Any, now_ms: int) -> Rows:
-    call, node, peer, account, first, least, further, price, fee, *rest = given
-    minimum, increment, decimals, keys, most, cps, start, end = rest
-    limits = list(zip(keys, most, cps, strict=True))
+    call, node, *more = given  # texts, all of them
+    peer, account, first, least, further = map(int, more[:5])
+    price, fee, *counts = more[5:10]
+    minimum, increment, decimals = map(int, counts)
+    keys, most, cps, start, end = more[10:]
+    limits = list(zip(texts(keys), numbers(most), numbers(cps), strict=True))
+    starts_ms, ends_ms = (ms(datetime.fromisoformat(moment)) for moment in (start, end))
     hold = HoldRow(
-        node, peer, account, 0, first, further, e8(price), micros(fee), minimum, increment, decimals, ms(start), ms(end)
-    )
+        node, peer, account, 0, first, further, e8(Decimal(price)), micros(Decimal(fee)), minimum, increment, decimals,
+        starts_ms, ends_ms,
+    )  # fmt: skip
     outcome, free, held = tables.admit(call, hold, least, limits, now_ms)
     return [(outcome, decimal(free), decimal(held))]
 
@@ -206,7 +211,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "SELECT split_part(name, ' ', 1), currency, account_id FROM accounts WHERE kind = 'system'": _contra,
     "SELECT ledger_partition(": _nothing,
     "SELECT release_holds(": lambda tables, given, _: [(tables.release(texts(given[0])),)],
-    _sql(holds._ADMIT): _admit,
+    _sql(holds.ADMIT_ONCE): _admit,
     "SELECT unpaid_call, paid_until FROM extend_holds(": lambda tables, given, _: list(
         tables.extend(dict(zip(given[0], given[1], strict=True)), given[2])
     ),
