@@ -35,6 +35,9 @@ RULES: Final = (
     "INSERT INTO blocks (kind, prefix, reason) VALUES ('caller', '4930666', 'nuisance')",
     "INSERT INTO blocks (peer_id, kind, prefix) SELECT peer_id, 'callee', '999239' FROM peers"
     " WHERE name = 'sipp-vendor-3'",
+    # Vendor 2 would carry it for less, by the route class.
+    "INSERT INTO dids SELECT '9992177', peer_id FROM peers WHERE name = 'sipp-vendor-3'",
+    "INSERT INTO prices (deck_id, code, price) SELECT deck_id, '999217', 0.03 FROM peers WHERE name = 'sipp-vendor-3'",
 )
 ANONYMOUS: Final = '"Anonymous" <sip:anonymous@anonymous.invalid>'
 PLUS_PAI: Final = "P-Asserted-Identity: <sip:+4930777@carrier.example>\n"
@@ -104,6 +107,7 @@ CALLS: Final[dict[str, tuple[str, str, str]]] = {  # dialled, scenario, from
     "blocked caller": ("999230000010", scenarios.caller_refused("030666123", 403), RICH),
     "blocked at the vendor": ("999239000011", talks("030123456"), RICH),
     "ported": ("999230000012;npdi;rn=+999210000000", talks("030123456"), RICH),
+    "inward": ("999217700001", talks("030123456"), RICH),
     "signed": ("999230000013", talks("030123456;verstat=TN-Validation-Passed-A"), RICH),
     "badly signed": (
         "999230000014",
@@ -212,6 +216,15 @@ def test_a_ported_number_goes_where_its_routing_number_leads(line: NumbersLine, 
     assert [(leg.facts.callee, leg.facts.code) for leg in call.legs] == [("999230000012", "99921")]
     assert call.ended.facts is not None
     assert call.ended.facts.callee == "999230000012"
+
+
+def test_a_number_that_leads_inward_goes_to_its_terminator_alone(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    assert line.invite(3, "999217700001").called == "999217700001"
+    call = calls["inward"].call
+    with psycopg.connect(line.dsn) as connection:
+        peers = dict(connection.execute("SELECT name, peer_id FROM peers").fetchall())
+    assert [(leg.facts.vendor_peer_id, leg.facts.code) for leg in call.legs] == [(peers["sipp-vendor-3"], "999217")]
+    assert call.ended.answered_at_ms is not None
 
 
 def test_what_was_verified_is_vouched_for_on_the_vendors_leg(line: NumbersLine, calls: dict[str, Seen]) -> None:
