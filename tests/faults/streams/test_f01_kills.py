@@ -19,7 +19,7 @@ WORKERS = {"streams-1": "billing", "streams-2": "cdrs"}
 @pytest.mark.timeout(500)
 def test_kill_9_after_the_stores_and_before_the_offsets(line: FaultLine, chance: random.Random, whole: bool) -> None:
     points = 20 if whole else 2
-    rounds = points * 2
+    rounds = points * 2 + 8  # some kills find everything committed: that is chance
     ended = make_legs(line.parties, 1, 60 * (rounds + 1))
     bitten = points_tried = cdr_kills = 0
     while bitten < points:
