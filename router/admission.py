@@ -90,9 +90,11 @@ class Admission:
         WAITING.watch(settings.max_sessions, lambda: self._lines.waiting)
 
     async def open(self) -> None:
-        """Start connecting; does not wait for the database."""
+        """Connect. A database that is away is waited for no longer than a call would wait."""
         await self._pool.open(wait=False)
         self._lines.start(2 * self._settings.admission_seconds)
+        if self._settings.admission:
+            await self._lines.ready(self._settings.admission_seconds)
 
     async def close(self) -> None:
         """Close the connections."""

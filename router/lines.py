@@ -23,6 +23,7 @@ _NAME: Final = b"asked"
 _ENDS: Final = (b"FATAL", b"PANIC")
 _AGAIN_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 0.5
+_LOOK_AGAIN_SECONDS: Final = 0.01
 
 
 class _Line:
@@ -137,6 +138,12 @@ class Lines:
     def start(self, most_seconds: float) -> None:
         """Connect, and stay connected. A connection that has not answered for `most_seconds` is given up."""
         self._tasks = [asyncio.create_task(self._keep_one(most_seconds)) for _ in range(self._count)]
+
+    async def ready(self, seconds: float) -> None:
+        """Wait until a line is ready; no longer than so, for PostgreSQL may be away."""
+        until = asyncio.get_running_loop().time() + seconds
+        while not self._free and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def stop(self) -> None:
         """Give the connections back."""

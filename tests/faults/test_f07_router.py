@@ -68,7 +68,11 @@ def test_the_router_is_killed_at_random_while_calls_ring_and_talk(line: FaultyLi
         if ended.reason == "ROUTER UNAVAILABLE":  # killed before it had answered this one
             assert (ended.answered_at_ms, ended.cause) == (None, 34)
             continue
-        assert (ended.release_side, ended.reason) == ("caller", "")
+        assert (ended.release_side, ended.reason) == ("caller", ""), (
+            placed.received,
+            ended,
+            calls[placed.address].legs,
+        )
         if placed in talking:
             assert ended.duration_ms >= TALK_MS - 100
         unharmed += ended.started_at_ms < at_ms < ended.ended_at_ms

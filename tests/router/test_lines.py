@@ -117,3 +117,11 @@ async def test_a_server_that_does_not_answer_is_given_up(make_lines: MakeLines) 
             await ask(lines, "hangs", 30.0)
         second = await ask(lines, "next")
         assert second[1] != first[1]
+
+
+async def test_one_waits_for_the_first_line_no_longer_than_may(make_lines: MakeLines) -> None:
+    async with make_lines(count=1) as lines:
+        await lines.ready(20.0)
+        assert (await ask(lines, "at once", seconds=5.0))[0] == "at once"
+    async with make_lines(count=1, statement="SELECT no_such_function($1::int)") as lines:
+        await lines.ready(0.1)
