@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from configuration.asterisk.fetch import why_not
 from streamco.embedded.temporary import free_port
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(800)]
 ROOT = Path(__file__).resolve().parents[2]
 STREAMCO = [sys.executable, "-m", "streamco.cli"]
 PORTS = (
@@ -40,7 +40,7 @@ KILLED = (
     "auditor",
     "dashboards",
 )
-TRAFFIC_SECONDS = 200  # on two busy cores each of KILLED takes some twenty seconds to come back
+TRAFFIC_SECONDS = 300  # on two busy cores each of KILLED takes some twenty-five seconds to come back
 METRICS_SECONDS = 11  # each process has written its own by then, also the last that was started again
 MIN_CALLS = 2_000
 
@@ -117,10 +117,10 @@ def demo(home: Home) -> Demo:
                 one = next(one for one in document["components"] if one["name"] == name)
                 return bool(document["ok"] and one["pid"] not in (None, pid) and one["restarts"] >= 1)
 
-            until(back, 60, f"{name} does not come back: {home.status()}")
+            until(back, 90, f"{name} does not come back: {home.status()}")
         time.sleep(METRICS_SECONDS)
         metrics = home.run("metrics").stdout
-        code = process.wait(240)
+        code = process.wait(400)
     finally:
         process.kill()
         process.wait()
