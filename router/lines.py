@@ -23,7 +23,6 @@ _NAME: Final = b"asked"
 _ENDS: Final = (b"FATAL", b"PANIC")
 _AGAIN_SECONDS: Final = 0.2
 _LOOK_SECONDS: Final = 0.5
-_LOOK_AGAIN_SECONDS: Final = 0.01
 
 
 class _Line:
@@ -129,6 +128,7 @@ class Lines:
         self._free: deque[_Line] = deque()
         self._waiting: deque[Asked] = deque()
         self._tasks: list[asyncio.Task[None]] = []
+        self._first = asyncio.Event()  # a line is, or was, ready
 
     @property
     def waiting(self) -> int:
@@ -141,9 +141,9 @@ class Lines:
 
     async def ready(self, seconds: float) -> None:
         """Wait until a line is ready; no longer than so, for PostgreSQL may be away."""
-        until = asyncio.get_running_loop().time() + seconds
-        while not self._free and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._first.wait()
 
     async def stop(self) -> None:
         """Give the connections back."""
@@ -192,6 +192,7 @@ class Lines:
             await asyncio.wait_for(line.prepare(self._statement), most_seconds)
             line.ready = True
             self.free(line)
+            self._first.set()
             while not line.lost.done():
                 await asyncio.wait([line.lost], timeout=_LOOK_SECONDS)
                 if line.answer is not None and asyncio.get_running_loop().time() - line.since > most_seconds:
