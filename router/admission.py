@@ -92,8 +92,8 @@ class Admission:
     async def open(self) -> None:
         """Connect. A database that is away is waited for no longer than a call would wait."""
         await self._pool.open(wait=False)
-        self._lines.start(2 * self._settings.admission_seconds)
         if self._settings.admission:
+            self._lines.start(2 * self._settings.admission_seconds)
             await self._lines.ready(self._settings.admission_seconds)
 
     async def close(self) -> None:

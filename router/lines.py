@@ -90,8 +90,6 @@ class _Line:
                 self._result = result
             else:
                 return
-            while pgconn.notifies() is not None:  # nobody listens here
-                pass
         except psycopg.Error as error:
             self._lose(error)
             return

@@ -1,12 +1,10 @@
 """Check routing in a real browser: asked by the form, by the address, and from a call's page."""
 
-import os
 from pathlib import Path
 
 import psycopg
 import pytest
-from browser_site import Site
-from check_world import load_check_world
+from browser_site import Site, load_beside_names, shown
 from made_traffic import Try, insert, make_call
 from playwright.sync_api import Page, expect
 
@@ -15,33 +13,11 @@ NOW_MS = 1_795_000_000_000
 expect.set_options(timeout=30_000)  # a moment's snapshot is built by a process of its own
 
 
-def _load(site: Site, directory: Path) -> None:
-    dsn = site.postgres.dsn.get_secret_value()
-    with psycopg.connect(dsn) as connection:  # the site's names have numbers of their own
-        for table, column in (("companies", "company_id"), ("destinations", "destination_id")):
-            connection.execute(f"ALTER TABLE {table} ALTER {column} RESTART WITH 10000".encode())
-    load_check_world(dsn, directory)
-
-
-def _shown(page: Page, name: str) -> None:
-    """A picture of the page for whoever wants to look at it, in every colour and size that it is judged in."""
-    folder = os.environ.get("STREAMCO_TEST_PICTURES")
-    if not folder:
-        return
-    for scheme in ("dark", "light"):
-        if page.evaluate("document.documentElement.getAttribute('data-mantine-color-scheme')") != scheme:
-            page.click("#toggle")
-        for width, height in ((1366, 768), (1920, 1080)):
-            page.set_viewport_size({"width": width, "height": height})
-            page.wait_for_timeout(600)
-            page.screenshot(path=Path(folder) / f"{name}-{scheme}-{width}.png")
-
-
 def test_the_form_answers_in_words_and_the_address_keeps_the_question(site: Site, page: Page, tmp_path: Path) -> None:
-    _load(site, tmp_path)
+    load_beside_names(site, tmp_path)
     page.click("text=Check routing")
     expect(page.locator("#check-answer")).to_contain_text("No call is made")
-    _shown(page, "empty")
+    shown(page, "empty")
     page.fill("#check-from", "acme")
     page.fill("#check-callee", "+447700900123")
     page.fill("#check-caller", "12125550100")
@@ -55,20 +31,20 @@ def test_the_form_answers_in_words_and_the_address_keeps_the_question(site: Site
     expect(page.locator("#call-candidates")).to_contain_text("costs more than the profit rule allows")
     assert "from=acme" in page.url
     assert "callee=%2B447700900123" in page.url
-    _shown(page, "answer")
+    shown(page, "answer")
     page.reload()
     expect(answer).to_contain_text("Goes to vendor-a at 0.020000 USD.")
     assert page.input_value("#check-callee") == "+447700900123"
     page.fill("#check-callee", "33123456789")
     page.press("#check-callee", "Enter")
     expect(answer).to_contain_text("Refused, BLOCKED (the caller hears 403)")
-    _shown(page, "refused")
+    shown(page, "refused")
     page.go_back()
     expect(answer).to_contain_text("Goes to vendor-a at 0.020000 USD.")
 
 
 def test_another_moment_and_what_cannot_be_asked(site: Site, page: Page, tmp_path: Path) -> None:
-    _load(site, tmp_path)
+    load_beside_names(site, tmp_path)
     page.goto(f"{site.address}/check-routing?from=acme-tech&callee=442071234567&at=2030-01-01")
     answer = page.locator("#check-answer")
     expect(answer).to_contain_text(
@@ -76,15 +52,15 @@ def test_another_moment_and_what_cannot_be_asked(site: Site, page: Page, tmp_pat
     )
     expect(answer).to_contain_text("123442071234567 (tech prefix put before it, as the peer sends it)")
     expect(answer).to_contain_text("a snapshot built for this moment")
-    _shown(page, "moment")
+    shown(page, "moment")
     page.fill("#check-at", "tomorrow")
     page.press("#check-at", "Enter")
     expect(answer).to_contain_text("at 'tomorrow': must be a date or a time")
-    _shown(page, "error")
+    shown(page, "error")
 
 
 def test_a_calls_page_leads_to_the_same_question(site: Site, page: Page, tmp_path: Path) -> None:
-    _load(site, tmp_path)
+    load_beside_names(site, tmp_path)
     call = make_call(1, NOW_MS, [Try(11, "ANSWER", 16, 200, talk_ms=61_000)])
     insert(site.clickhouse, [call])
     with psycopg.connect(site.postgres.dsn.get_secret_value()) as connection:
@@ -92,7 +68,7 @@ def test_a_calls_page_leads_to_the_same_question(site: Site, page: Page, tmp_pat
         connection.execute(statement.encode(), (call.decision.customer_peer_id,))
     page.goto(f"{site.address}/call/{call.call_id}")
     expect(page.locator(".decided")).to_contain_text("on configuration 7")
-    _shown(page, "call")
+    shown(page, "call")
     page.click("#check-now")
     page.wait_for_url(f"{site.address}/check-routing?from=acme&callee=*")
     expect(page.locator("#check-answer")).to_contain_text("acme, caller")
@@ -100,7 +76,7 @@ def test_a_calls_page_leads_to_the_same_question(site: Site, page: Page, tmp_pat
 
 
 def test_the_caller_chance_and_a_look_up_that_is_asked_once(site: Site, page: Page, tmp_path: Path) -> None:
-    _load(site, tmp_path)
+    load_beside_names(site, tmp_path)
     with psycopg.connect(site.postgres.dsn.get_secret_value()) as connection:  # nobody listens there
         connection.execute(
             "INSERT INTO lookups (name, kind, url, answer_field)"
@@ -125,16 +101,16 @@ def test_the_caller_chance_and_a_look_up_that_is_asked_once(site: Site, page: Pa
     expect(answer).to_contain_text("no answer in its time; so it goes by the number called.")
     expect(answer).to_contain_text("acme, caller 442079460000, withheld")
     expect(page.locator("#check-look-up input")).not_to_be_checked()
-    _shown(page, "look-up")
+    shown(page, "look-up")
     page.reload()
     expect(answer).to_contain_text("not asked here.")
     expect(page.locator("#check-asserted")).to_be_visible()
-    _shown(page, "look-up-not-asked")
+    shown(page, "look-up-not-asked")
     assert page.input_value("#check-seed") == "7"
 
 
 def test_a_bad_number_leads_to_its_patterns(site: Site, page: Page, tmp_path: Path) -> None:
-    _load(site, tmp_path)
+    load_beside_names(site, tmp_path)
     page.goto(f"{site.address}/check-routing?from=acme-tech&callee=44")
     page.click("text=Try its patterns")
     expect(page.locator("#try-note")).to_contain_text("An originator: tech prefix 123")

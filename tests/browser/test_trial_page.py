@@ -1,12 +1,10 @@
 """Trying patterns in a real browser: a peer's saved rules, others instead, what RE2 refuses; nothing is saved."""
 
-import os
 from pathlib import Path
 
 import psycopg
 import pytest
-from browser_site import Site
-from check_world import load_check_world
+from browser_site import Site, load_beside_names, shown
 from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.servers]
@@ -22,12 +20,8 @@ SAVED = (
 @pytest.fixture
 def saved(site: Site, tmp_path: Path) -> Site:
     """The site with peers that have rules: acme-tech with the tech prefix 123, vendor-a."""
-    dsn = site.postgres.dsn.get_secret_value()
-    with psycopg.connect(dsn) as connection:  # the site's names have numbers of their own
-        for table, column in (("companies", "company_id"), ("destinations", "destination_id")):
-            connection.execute(f"ALTER TABLE {table} ALTER {column} RESTART WITH 10000".encode())
-    load_check_world(dsn, tmp_path)
-    with psycopg.connect(dsn) as connection:
+    load_beside_names(site, tmp_path)
+    with psycopg.connect(site.postgres.dsn.get_secret_value()) as connection:
         for rule in SAVED:
             connection.execute(RULES, rule)
     return site
@@ -36,20 +30,6 @@ def saved(site: Site, tmp_path: Path) -> Site:
 def _stored(site: Site) -> list[tuple[object, ...]]:
     with psycopg.connect(site.postgres.dsn.get_secret_value()) as connection:
         return connection.execute("SELECT * FROM translations ORDER BY 1, 2, 3, 4").fetchall()
-
-
-def _shown(page: Page, name: str) -> None:
-    """A picture of the page for whoever wants to look at it, in every colour and size that it is judged in."""
-    folder = os.environ.get("STREAMCO_TEST_PICTURES")
-    if not folder:
-        return
-    for scheme in ("dark", "light"):
-        if page.evaluate("document.documentElement.getAttribute('data-mantine-color-scheme')") != scheme:
-            page.click("#toggle")
-        for width, height in ((1366, 768), (1920, 1080)):
-            page.set_viewport_size({"width": width, "height": height})
-            page.wait_for_timeout(600)
-            page.screenshot(path=Path(folder) / f"{name}-{scheme}-{width}.png")
 
 
 def _rows(page: Page) -> list[list[str]]:
@@ -64,7 +44,7 @@ def test_saved_rules_are_tried_and_changed_and_nothing_is_saved(saved: Site, pag
     answer = page.locator("#try-answer")
     expect(answer).to_contain_text("Nothing is saved")
     expect(page.locator(".try-rule")).to_have_count(1)
-    _shown(page, "trial-empty")
+    shown(page, "trial-empty")
     page.fill("#try-peer", "acme-tech")
     page.press("#try-peer", "Tab")
     expect(page.locator("#try-note")).to_contain_text("An originator: tech prefix 123, no country.")
@@ -78,7 +58,7 @@ def test_saved_rules_are_tried_and_changed_and_nothing_is_saved(saved: Site, pag
     assert rows[0] == ["123011493012345", "493012345", "011493012345", "·", "+493012345", "493012345"]
     assert rows[1] == ["123*31#4930123456", "4930123456", "*31#4930123456", "4930123456", "·", "·"]
     assert "2 digits after its prefixes, must be 3 to 15" in rows[2][1]
-    _shown(page, "trial-saved")
+    shown(page, "trial-saved")
     page.click("#try-add")
     expect(page.locator(".try-rule")).to_have_count(3)
     page.fill(".try-rule >> nth=2 >> input >> nth=0", "^44$")
@@ -90,7 +70,7 @@ def test_saved_rules_are_tried_and_changed_and_nothing_is_saved(saved: Site, pag
         r"translations: {callee: [{pattern: '^\*31#'}, {pattern: '^011', replacement: '+'}, "
         "{pattern: '^44$', replacement: '442071234567'}]}"
     )
-    _shown(page, "trial-changed")
+    shown(page, "trial-changed")
     page.reload()
     expect(answer).to_contain_text("All 3 numbers go through.")
     expect(page.locator(".try-rule")).to_have_count(3)
@@ -118,7 +98,7 @@ def test_what_re2_refuses_is_named_and_what_is_typed_stays(saved: Site, page: Pa
     expect(answer).to_contain_text(r"rule 2, replacement '\2': names group 2, the pattern has 0")
     expect(answer).to_contain_text("So nothing was tried.")
     assert page.input_value(".try-rule >> nth=0 >> input >> nth=0") == "(49"
-    _shown(page, "trial-error")
+    shown(page, "trial-error")
     page.fill("#try-peer", "nobody")
     page.press("#try-peer", "Enter")
     expect(page.locator("#try-note")).to_contain_text("There is no peer of that name.")

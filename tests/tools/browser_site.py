@@ -1,11 +1,15 @@
 """The dashboards of a browser test: where they are, what they read from, and how a person logs in."""
 
 import multiprocessing.process
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.request import urlopen
 
 import msgspec
+import psycopg
+from check_world import load_check_world
 from kafka import KafkaProducer
 from made_traffic import MadeLive
 from playwright.sync_api import Page
@@ -65,3 +69,26 @@ def log_in(page: Page, site: Site, path: str = "/") -> None:
     page.fill("#password", PASSWORD)
     page.click("button[type=submit]")
     page.wait_for_selector("header.header")
+
+
+def load_beside_names(site: Site, directory: Path) -> None:
+    """The world of check_world.py, beside the names that the site has already."""
+    dsn = site.postgres.dsn.get_secret_value()
+    with psycopg.connect(dsn) as connection:  # the site's names have numbers of their own
+        for table, column in (("companies", "company_id"), ("destinations", "destination_id")):
+            connection.execute(f"ALTER TABLE {table} ALTER {column} RESTART WITH 10000".encode())
+    load_check_world(dsn, directory)
+
+
+def shown(page: Page, name: str) -> None:
+    """A picture of the page for whoever wants to look at it, in every colour and size that it is judged in."""
+    folder = os.environ.get("STREAMCO_TEST_PICTURES")
+    if not folder:
+        return
+    for scheme in ("dark", "light"):
+        if page.evaluate("document.documentElement.getAttribute('data-mantine-color-scheme')") != scheme:
+            page.click("#toggle")
+        for width, height in ((1366, 768), (1920, 1080)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(600)
+            page.screenshot(path=Path(folder) / f"{name}-{scheme}-{width}.png")
