@@ -22,7 +22,7 @@ from bench.price_world import (
     make_quality,
     publish,
 )
-from router.routing import Decision, Request, World, candidates, decide
+from router.routing import Decision, Request, World, candidates_json, decide
 from router.snapshot import store
 
 NOW_MS = 1_795_609_900_000
@@ -100,7 +100,7 @@ def _time_decisions(world: World, requests: list[Request]) -> tuple[list[float],
     for request in requests[::100]:
         decision = decide(world, request, NOW_MS, expected_seconds=EXPECTED_SECONDS)
         began = clock()
-        candidates(decision)
+        candidates_json(decision)
         reasons.append((clock() - began) / 1_000)
     return times, reasons
 

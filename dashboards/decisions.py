@@ -2,15 +2,15 @@
 
 import msgspec
 
-from schemas.events import CallRouted, EventError, decode_event
+from schemas.events import CallRouted, EventError, ExplainedCall, decode_event, explained
 
 
-def read_decision(text: str | None) -> CallRouted | None:
+def read_decision(text: str | None) -> ExplainedCall | None:
     """The decision, if there is one that can be read."""
     if not text:
         return None
     try:
         event = decode_event(text.encode())
+        return explained(event) if isinstance(event, CallRouted) else None
     except (EventError, msgspec.MsgspecError):
         return None
-    return event if isinstance(event, CallRouted) else None

@@ -7,7 +7,7 @@ from typing import Final
 from dashboards import formats
 from router.check import Checked
 from router.routing.portability import FAILED
-from schemas.events import CallRouted, Candidate, SortKey
+from schemas.events import Candidate, ExplainedCall, SortKey
 from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Refusal, Verdict
 
 _TOLD: Final = 3  # routes named in the first line; the others are counted
@@ -90,7 +90,7 @@ def _value(key: SortKey) -> str:
     return key.value + sample + (f" ({key.neutral})" if key.neutral else "")
 
 
-def sent(decision: CallRouted, candidate: Candidate) -> str:
+def sent(decision: ExplainedCall, candidate: Candidate) -> str:
     """What a vendor in the hunt is sent, where that is not what is billed."""
     if not candidate.callee_sent or (candidate.callee_sent, candidate.caller_sent) == (
         decision.callee,
@@ -100,7 +100,7 @@ def sent(decision: CallRouted, candidate: Candidate) -> str:
     return f"{candidate.callee_sent} from {candidate.caller_sent or 'anonymous'}"
 
 
-def answer_line(decision: CallRouted) -> str:
+def answer_line(decision: ExplainedCall) -> str:
     """The answer in one line: where the call goes and what was not taken, or why it goes nowhere."""
     taken = sorted((one for one in decision.candidates if one.position), key=lambda one: one.position)
     others = _others([one for one in decision.candidates if not one.position])
@@ -135,7 +135,7 @@ def sip_of(reason: str) -> int | None:
     return SIP_OF_CAUSE.get(REFUSAL_CAUSE[Refusal(reason)], 503)
 
 
-def looked_up_line(decision: CallRouted) -> str:
+def looked_up_line(decision: ExplainedCall) -> str:
     """What was found of the number and what is vouched for of the caller; nothing where that is nothing."""
     routed = f"Routed as {decision.routing_number}" if decision.routing_number else ""
     told = ", ".join(part for part in (routed, decision.lookup) if part)
@@ -143,7 +143,7 @@ def looked_up_line(decision: CallRouted) -> str:
     return " ".join(f"{part}." for part in (told, vouched) if part)
 
 
-def sold_line(decision: CallRouted) -> str:
+def sold_line(decision: ExplainedCall) -> str:
     """The caller's side: at what price, by which code and route class; nothing where there was no price."""
     if decision.price_e8 is None:
         return ""

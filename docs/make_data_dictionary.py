@@ -42,7 +42,7 @@ def structures(path: Path) -> Iterator[str]:
         tag = next((ast.literal_eval(key.value) for key in node.keywords if key.arg == "tag"), "")
         yield f"\n### {node.name}" + (f" (`{tag}`)" if tag else "") + "\n"
         yield (ast.get_docstring(node) or "").strip() + "\n"
-        if base in ("Event", "Closed"):
+        if base in ("Event", "Closed", "Routed"):
             yield f"All fields of {base}, and:\n"
         yield "| field | type | |\n|---|---|---|"
         for field in fields:

@@ -2,9 +2,11 @@
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from router.hunting import call_variables
 from router.route_texts import route_texts
-from router.routing import Decision, Priced, candidates
+from router.routing import Decision, Priced, candidates_json
 from router.snapshot.config import Pack
 from schemas.agi import (
     ATTESTATION,
@@ -18,11 +20,12 @@ from schemas.agi import (
     ROUTES,
     STOP_CAUSES,
 )
-from schemas.events import CallRouted
+from schemas.events import CallRouted, CallRoutedText, ExplainedCall, encode_event, explained
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID, Facts, encode_facts
 from schemas.ids import make_event_id, make_leg_id, node_of
 from schemas.refusals import REFUSAL_CAUSE, Ending, Refusal
 
+_decoder: Final = msgspec.json.Decoder(CallRouted)
 _NO_PACK = Pack(0, "USD", 0, 1, 0, 0, 6, "up", False)
 _NO_PRICE = Priced("", 0, 0)
 _STOP_CAUSES: Final = "-".join(map(str, DEFAULT_STOP_CAUSES))
@@ -114,11 +117,16 @@ def _why_no_longer(answer: Answer) -> Ending:
     return Ending.BALANCE_EXHAUSTED if answer.max_ms < longest_ms else Ending.LONGEST_CALL
 
 
-def routed_event(answer: Answer, attempt: Attempt) -> CallRouted:
-    """The event that explains the decision, every candidate with why it was taken or not."""
+def explained_call(answer: Answer, attempt: Attempt) -> ExplainedCall:
+    """What explains the decision, for people: every candidate with why it was taken or not."""
+    return explained(_decoder.decode(routed_json(answer, attempt)))
+
+
+def routed_json(answer: Answer, attempt: Attempt) -> bytes:
+    """The bytes of the event that explains the decision."""
     decision = answer.decision
     peer, request, price = decision.peer, decision.request, decision.inbound.price
-    return CallRouted(
+    event = CallRoutedText(
         event_id=make_event_id(make_leg_id(attempt.call_id, 0), "call_routed"),
         call_id=attempt.call_id,
         node=node_of(attempt.call_id),
@@ -143,10 +151,11 @@ def routed_event(answer: Answer, attempt: Attempt) -> CallRouted:
         reason=answer.refusal.value if answer.refusal else "",
         max_call_ms=answer.max_ms,
         hold_micros=answer.hold_micros,
-        candidates=candidates(decision),
+        candidates=msgspec.Raw(candidates_json(decision).encode()),
         detail=decision.inbound.detail if answer.refusal is decision.refusal else "",
         withheld=decision.inbound.withheld,
         routing_number=decision.inbound.routing_number,
         lookup=request.dip.words[:64] if request.dip else "",
         attestation=decision.inbound.attestation,
     )
+    return encode_event(event)

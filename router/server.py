@@ -15,7 +15,7 @@ import uvloop
 
 from router.admission import Admission
 from router.agi import AgiApplication, AgiError, AgiRequest
-from router.answer import Answer, Attempt, call_facts, routed_event, variables
+from router.answer import Answer, Attempt, call_facts, routed_json, variables
 from router.disks import Disks
 from router.full_limits import FullLimits
 from router.holder import SnapshotHolder
@@ -157,7 +157,7 @@ class Router:
         await request.set_variables(variables(answer, facts))
         self.decided += 1
         attempt = Attempt(call_id, started_at_ms, time.time_ns() // 1_000_000, micros)
-        self._spool.put(partial(routed_event, answer, attempt))
+        self._spool.put(call_id, partial(routed_json, answer, attempt))
 
 
 def read_request(request: AgiRequest) -> tuple[str, Request, int]:

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from schemas.decision import CallRouted, Candidate, SortKey, check_routed
+from schemas.decision import CallRouted, CallRoutedText, Candidate, ExplainedCall, SortKey, check_routed, explained
 from schemas.event_base import (
     AtMs,
     CallId,
@@ -29,9 +29,10 @@ from schemas.frame import FrameError, unpack_frame
 from schemas.ids import make_leg_id
 
 __all__ = [
-    "ActiveChannel", "AnyEvent", "CallEnded", "CallRouted", "Candidate", "Closed", "DeadLetter", "DialStatus",
-    "EventError", "LegAnswered", "LegEnded", "LegRinging", "LegStarted", "NodeHeartbeat", "NodeRestarted", "RatedLeg",
-    "ReleaseSide", "SortKey", "check_event", "decode_event", "encode_event", "readable_events",
+    "ActiveChannel", "AnyEvent", "CallEnded", "CallRouted", "CallRoutedText", "Candidate", "Closed", "DeadLetter",
+    "DialStatus", "EventError", "ExplainedCall", "LegAnswered", "LegEnded", "LegRinging", "LegStarted",
+    "NodeHeartbeat", "NodeRestarted", "RatedLeg", "ReleaseSide", "SortKey", "check_event", "decode_event",
+    "encode_event", "explained", "readable_events",
 ]  # fmt: skip
 
 ReleaseSide = Literal["caller", "callee", "us", "unknown"]
@@ -212,7 +213,7 @@ def readable_events(message: bytes | None) -> Iterator[AnyEvent]:
             continue
 
 
-def encode_event(event: AnyEvent) -> bytes:
+def encode_event(event: AnyEvent | CallRoutedText | ExplainedCall) -> bytes:
     """The JSON bytes of an event."""
     return _encoder.encode(event)
 

@@ -82,11 +82,11 @@ def _checked(question: "Question") -> "Checked":
 
 @click.command()
 @click.argument("call_id")
-@click.option("--json", "as_json", is_flag=True, help="The decision as it is stored, on one line.")
+@click.option("--json", "as_json", is_flag=True, help="The whole decision as JSON, on one line.")
 def why(call_id: str, as_json: bool) -> None:
     """Show the stored decision on a call: every candidate, taken or why not, and the configuration it was made with."""
     from dashboards.queries import Queries, SourceAwayError
-    from schemas.events import CallRouted, EventError, decode_event
+    from schemas.events import CallRouted, EventError, decode_event, encode_event, explained
     from schemas.ids import IdError, check_call_id
     from streamco import rooms
     from streamco.routing_view import why_lines
@@ -94,12 +94,13 @@ def why(call_id: str, as_json: bool) -> None:
     settings = with_secrets(read_settings())
     try:
         text = Queries(rooms.clickhouse(settings)).call_decision(check_call_id(call_id))
-        decision = decode_event(text.encode()) if text is not None else None
+        event = decode_event(text.encode()) if text is not None else None
+        decision = explained(event) if isinstance(event, CallRouted) else None
     except (IdError, SourceAwayError, EventError) as error:
         _fail(str(error))
-    if not isinstance(decision, CallRouted):
+    if decision is None:
         _fail(f"call_id {call_id!r}: no decision is stored; it comes a moment after the call, and not without a router")
-    click.echo(text if as_json else "\n".join(why_lines(decision)))
+    click.echo(encode_event(decision) if as_json else "\n".join(why_lines(decision)))
 
 
 @click.command("api-token")

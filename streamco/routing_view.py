@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from dashboards import formats
 from dashboards.routing_words import answer_line, compared, look_up_line, sent, sold_line, why_not
 from router.check import Checked
-from schemas.events import CallRouted
+from schemas.events import ExplainedCall
 
 _COLUMNS = (
     "route",
@@ -68,7 +68,7 @@ _LIMITS = {
 }
 
 
-def why_lines(decision: CallRouted) -> Iterator[str]:
+def why_lines(decision: ExplainedCall) -> Iterator[str]:
     """A stored decision."""
     yield answer_line(decision)
     yield ""
@@ -87,13 +87,13 @@ def why_lines(decision: CallRouted) -> Iterator[str]:
     yield from candidate_lines(decision)
 
 
-def _sold(decision: CallRouted) -> Iterator[str]:
+def _sold(decision: ExplainedCall) -> Iterator[str]:
     line = sold_line(decision)
     if line:
         yield f"price    {line}"
 
 
-def candidate_lines(decision: CallRouted) -> Iterator[str]:
+def candidate_lines(decision: ExplainedCall) -> Iterator[str]:
     """The table of candidates, in the order of the decision."""
     if not decision.candidates:
         yield "No vendor was considered."

@@ -20,7 +20,7 @@ from dashboards.queries import Queries, SourceAwayError
 from dashboards.trials import Trials
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
 from router.check.question import MOST_SEED
-from schemas.events import CallRouted
+from schemas.events import ExplainedCall
 from schemas.ids import CALL_ID_PATTERN
 
 _PATH: Final = "api/v1"
@@ -125,7 +125,7 @@ def _check_view(api: SpecTree, checks: Checks) -> Callable[..., Any]:
 
 def _decision_view(api: SpecTree, queries: Queries) -> Callable[..., Any]:
     @api.validate(
-        resp=_responses(CallRouted),
+        resp=_responses(ExplainedCall),
         tags=["routing"],
         operation_id="getDecision",
         path_parameter_descriptions={"call_id": "NODE-EPOCH-SECONDS.SEQUENCE"},

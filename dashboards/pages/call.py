@@ -13,7 +13,7 @@ from dashboards.pages.decision import candidates_grid, decided
 from dashboards.pages.hunt import CAUSES, lanes, legs_grid
 from dashboards.pages.shared import Sources, Word, marked, silent_nodes
 from dashboards.queries import SourceAwayError
-from schemas.events import CallRouted
+from schemas.events import ExplainedCall
 from schemas.ids import CALL_ID_PATTERN
 
 REFRESH_MS: Final = 3_000
@@ -68,7 +68,7 @@ def _live(sources: Sources, call_id: str) -> Mapping[str, Any] | None:
 def body(
     call_id: str,
     legs: Sequence[Mapping[str, Any]],
-    decision: CallRouted | None,
+    decision: ExplainedCall | None,
     live: Mapping[str, Any] | None,
     peer: str = "",
 ) -> list[Any]:
@@ -92,7 +92,7 @@ def body(
     return parts
 
 
-def _again(decision: CallRouted, peer: str) -> Any:
+def _again(decision: ExplainedCall, peer: str) -> Any:
     return html.P(
         [
             dcc.Link("Check the same call again now", href=link(decision, peer), id="check-now"),
@@ -102,7 +102,7 @@ def _again(decision: CallRouted, peer: str) -> Any:
     )
 
 
-def parties(legs: Sequence[Mapping[str, Any]], decision: CallRouted | None) -> str:
+def parties(legs: Sequence[Mapping[str, Any]], decision: ExplainedCall | None) -> str:
     """Who called whom, from where, on which node: as far as it is known."""
     inbound = next((leg for leg in legs if leg["leg"] == 0), None)
     if inbound is not None:

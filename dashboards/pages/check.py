@@ -14,7 +14,7 @@ from dashboards.pages.trial_question import link as trial_link
 from dashboards.routing_words import answer_line, look_up_failed, look_up_line, sold_line
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment, read_seed
 from router.routing import seed_of
-from schemas.events import CallRouted
+from schemas.events import ExplainedCall
 from schemas.refusals import Refusal, Verdict
 
 PATH: Final = "/check-routing"
@@ -172,7 +172,7 @@ def question_of(search: str | None) -> dict[str, str]:
     return {name: found.get(name, [""])[-1][:_LONGEST] for name in _FIELDS}
 
 
-def link(decision: CallRouted, peer: str, *, then: bool = False) -> str:
+def link(decision: ExplainedCall, peer: str, *, then: bool = False) -> str:
     """The address that asks again what a decision was on: now, or as of then."""
     at = datetime.fromtimestamp(decision.routed_at_ms / 1000, UTC).isoformat(timespec="milliseconds") if then else ""
     return PATH + search_of(

@@ -9,7 +9,7 @@ from dashboards import formats
 from dashboards.pages.hunt import CAUSES, moment
 from dashboards.pages.shared import column, grid
 from dashboards.routing_words import WHY, compared, looked_up_line, sent, why_not
-from schemas.events import CallRouted, Candidate
+from schemas.events import Candidate, ExplainedCall
 from schemas.refusals import Verdict
 
 _TAKEN: Final = {"taken": "params.value === 'TAKEN'", "dim": "params.value !== 'TAKEN'"}
@@ -18,7 +18,7 @@ _TAKEN: Final = {"taken": "params.value === 'TAKEN'", "dim": "params.value !== '
 _COMPARED: Final = "per minute of a call of the expected length, in the system's currency where rates are known"
 
 
-def decided(decision: CallRouted) -> str:
+def decided(decision: ExplainedCall) -> str:
     """When, on which configuration, how fast; what was sold and held, or why it was refused."""
     when = moment(decision.routed_at_ms)
     first = f"Decided in {decision.decision_micros:,} µs on configuration {decision.generation}, at {when}. "
@@ -32,7 +32,7 @@ def decided(decision: CallRouted) -> str:
     return first + sold + held + f"longest call {formats.duration(decision.max_call_ms / 1000)}."
 
 
-def candidates_grid(decision: CallRouted, legs: Sequence[Mapping[str, Any]]) -> Any:
+def candidates_grid(decision: ExplainedCall, legs: Sequence[Mapping[str, Any]]) -> Any:
     """Every vendor that was considered, in the order of the decision, and what came of those in the hunt."""
     if not decision.candidates:
         return html.P("No vendor was considered: the caller's side was refused before.", className="empty")

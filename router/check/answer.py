@@ -4,13 +4,13 @@ from typing import Literal
 
 import msgspec
 
-from router.answer import Answer, Attempt, routed_event
+from router.answer import Answer, Attempt, explained_call
 from router.check.limits import Known
 from router.check.question import Question, asked_peer, request_of
 from router.routing import Decision, Request, World, decide, lookup_of
 from router.routing.portability import Dip, Outcome
 from router.snapshot.store import Snapshot
-from schemas.events import CallRouted
+from schemas.events import ExplainedCall
 from schemas.refusals import Refusal
 
 _NO_CALL = "check-0000000000-0000000000.0"  # of the form that the event's maker wants; taken out again
@@ -61,7 +61,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     limits: Known
     looked_up: LookedUp | None
     steps: tuple[NumberStep, ...]
-    decision: CallRouted
+    decision: ExplainedCall
 
 
 def check(
@@ -83,7 +83,7 @@ def check(
     if decision.refusal is Refusal.LIMIT:  # as the router does: before nothing is tried, Asterisk has the word
         decision = decide(world._replace(full=frozenset()), decision.request, now_ms, expected_seconds=expected_seconds)
     longest_ms = decision.peer.max_call_seconds * 1000 if decision.peer and decision.refusal is None else 0
-    event = routed_event(Answer(decision, decision.refusal, longest_ms, 0), Attempt(_NO_CALL, now_ms, now_ms, 0))
+    event = explained_call(Answer(decision, decision.refusal, longest_ms, 0), Attempt(_NO_CALL, now_ms, now_ms, 0))
     return Checked(
         peer=peer.name,
         identified=decision.peer.name if decision.peer else "",

@@ -1,117 +1,137 @@
 """Why each vendor of a decision was taken or not: worked out from the same inputs when somebody asks. Pure.
 
-Every call is explained, with every vendor of its class: what is the same for all calls of a strategy is made once, and
-a candidate is a copy of that with the call's own values.
+Every call is explained, with every vendor of its class, in columns (schemas/decision.py): those that are the same for
+all calls of a strategy are put into JSON once, and a call adds its own.
 """
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
-import numpy
-from msgspec.structs import replace
-from numpy.typing import NDArray
+import msgspec
 
-from router.routing.model import Decision, Placed, Route, Sent, Strategy
+from router.routing.model import Decision, Sent, Strategy
 from router.routing.row import Row
 from router.routing.words import Values, sort_keys, values_of
-from schemas.events import Candidate
+from schemas.decision import CandidateColumns, candidates_of
+from schemas.events import Candidate, SortKey
 from schemas.refusals import Verdict
 
+_encode: Final = msgspec.json.Encoder().encode
+_decoder: Final = msgspec.json.Decoder(CandidateColumns)
+_TAKEN: Final = Verdict.TAKEN.value
+_SURPLUS: Final = Verdict.SURPLUS.value
+_NO_PROFIT: Final = Verdict.NO_PROFIT.value
+_NO_CODE: Final = Verdict.NO_CODE.value
+_BLOCKED_CODE: Final = Verdict.BLOCKED_CODE.value
 
-class _Standing(NamedTuple):
-    """A vendor as every call sees it."""
 
-    bare: Candidate  # as a call sees it that the vendor has no price for
-    priced: Candidate  # as one that it has a price for, but for the price
-    left_out: Verdict | None
-    comparable: bool
-    values: Values  # what the order compares
-    same: bool  # whether that is the same for every call: then it is in `priced`
+class _Always(msgspec.Struct, frozen=True, gc=False):
+    """The columns that are the same for every call."""
+
+    vendor_company_ids: list[int]
+    vendor_peer_ids: list[int]
+    vendors: list[str]
+    priorities: list[int]
+    currencies: list[str]
+    route_classes: list[str]  # empty for the originator's own
+
+
+class _OfCall(msgspec.Struct, frozen=True, gc=False):
+    """The columns of a call."""
+
+    digits: list[int]
+    price_ids: list[int]
+    prices_e8: list[int]
+    costs_e8: list[int]
+    verdicts: list[str]
+    taken: list[int]
+    callers_sent: list[str]
+    callees_sent: list[str]
+    income_e8: int
+    details: dict[int, str]
 
 
 class _Standings(NamedTuple):
-    """All vendors of a plan. Arrays are in its order."""
+    """All vendors of a plan, in its order."""
 
-    by_number: dict[int, _Standing]
-    numbers: NDArray[Any]
-    priorities: NDArray[Any] | None  # None: all the same
-    names: NDArray[Any]  # the place of each among the others' names
+    text: str  # the columns that are the same for every call, in JSON, without their end
+    keys: str  # what the order compares, in JSON; empty: that depends on the call
+    numbers: list[int]
+    places: dict[int, int]  # of the numbers
+    left_out: list[str]  # the verdict of one that is not tried whatever it costs; else empty
+    surplus: list[str]  # the same, else SURPLUS: the verdicts where all have a price and room
+    values: list[Values]
 
 
 def candidates(decision: Decision) -> list[Candidate]:
     """Every vendor of the route class and its bases: taken at which position, or why not. Taken first, then by cost."""
+    if decision.strategy is None:
+        return []
+    number = decision.inbound.routing_number or decision.inbound.callee
+    return candidates_of(_decoder.decode(candidates_json(decision)), number)
+
+
+def candidates_json(decision: Decision) -> str:
+    """The same as the JSON that an event carries."""
     strategy, row = decision.strategy, decision.row
     if strategy is None:
-        return []
+        return "[]"
     standings = _standings(strategy, decision)
-    by_number = standings.by_number
     if row is None:
-        return [by_number[number].bare for number in _by_cost(standings, None)]
-    found = [_taken(row, decision, by_number[one.number], one, at) for at, one in enumerate(decision.routes, start=1)]
-    found.extend(_not_taken(row, decision, standings))
-    return found
+        none = [0] * len(standings.numbers)
+        of_call = _OfCall(none, none, none, none, [one or _NO_CODE for one in standings.left_out], [], [], [], 0, {})
+    else:
+        of_call = _of_call(standings, decision, row)
+    keys = standings.keys or _keys(standings, row, of_call)
+    return f'{standings.text},"keys":{keys},{_encode(of_call).decode()[1:]}'
 
 
-def _by_cost(standings: _Standings, row: Row | None) -> list[int]:
-    """The vendors' numbers by priority, cost (those without a price last), name."""
-    keys = [standings.names]
-    if row is not None:
-        keys.append(row.costs(standings.numbers))
-    if standings.priorities is not None:
-        keys.append(standings.priorities)
-    numbers: list[int] = standings.numbers[numpy.lexsort(keys)].tolist()
-    return numbers
-
-
-def _taken(row: Row, decision: Decision, standing: _Standing, route: Route, position: int) -> Candidate:
-    price = route.price
-    return replace(
-        standing.priced,
-        code=price.code,
-        price_id=price.price_id,
-        price_e8=price.price_e8,
-        comparable_cost_e8=route.comparable_e8,
-        margin_e8=decision.income_e8 - route.comparable_e8 if standing.comparable else None,
-        verdict=Verdict.TAKEN,
-        position=position,
-        keys=standing.priced.keys if standing.same else sort_keys(row, route.number, price.code, standing.values),
-        caller_sent=route.sent.caller,
-        callee_sent=route.vendor.tech_prefix + route.sent.callee,
+def _of_call(standings: _Standings, decision: Decision, row: Row) -> _OfCall:
+    routes, places, verdicts = decision.routes, standings.places, standings.surplus.copy()
+    digits, price_ids, prices_e8, costs_e8 = columns = row.columns(standings.numbers)
+    details: dict[int, str] = {}
+    taken = [places[route.number] for route in routes]
+    if row.has_rules or min(prices_e8, default=0) < 0 or max(costs_e8, default=0) > decision.most_cost_e8:
+        _judge(standings, decision, row, columns, verdicts, details, frozenset(taken))
+    for place in taken:
+        verdicts[place] = _TAKEN
+    return _OfCall(
+        digits,
+        price_ids,
+        prices_e8,
+        costs_e8,
+        verdicts,
+        taken,
+        [route.sent.caller for route in routes],
+        [route.vendor.tech_prefix + route.sent.callee for route in routes],
+        decision.income_e8,
+        details,
     )
 
 
-def _not_taken(row: Row, decision: Decision, standings: _Standings) -> Iterator[Candidate]:
-    taken = {route.number for route in decision.routes}
-    income_e8, most_cost_e8 = decision.income_e8, decision.most_cost_e8
-    has_rules = row.has_rules
-    numbers = [number for number in _by_cost(standings, row) if number not in taken]
-    for number, price, cost_e8 in row.all_prices(numbers):
-        standing = standings.by_number[number]
-        if price is None:
-            blocked = standing.left_out is None and row.is_blocked(number)
-            yield replace(standing.bare, verdict=Verdict.BLOCKED_CODE) if blocked else standing.bare
+def _judge(
+    standings: _Standings,
+    decision: Decision,
+    row: Row,
+    columns: tuple[list[int], list[int], list[int], list[int]],
+    verdicts: list[str],
+    details: dict[int, str],
+    taken: frozenset[int],
+) -> None:
+    """Set the verdicts of those that were not taken for another reason than their place."""
+    digits, price_ids, prices_e8, costs_e8 = columns
+    has_rules, most_cost_e8 = row.has_rules, decision.most_cost_e8
+    for place, left_out in enumerate(standings.left_out):
+        if prices_e8[place] < 0:
+            verdicts[place] = left_out or (_BLOCKED_CODE if digits[place] else _NO_CODE)
+            digits[place] = price_ids[place] = prices_e8[place] = costs_e8[place] = 0
+        elif left_out or place in taken:
             continue
-        detail = ""
-        if standing.left_out is not None:
-            verdict = standing.left_out
-        elif cost_e8 > most_cost_e8:
-            verdict = Verdict.NO_PROFIT
+        elif costs_e8[place] > most_cost_e8:
+            verdicts[place] = _NO_PROFIT
         elif has_rules:
-            verdict, detail = _why_passed_over(row, decision, number)
-        else:
-            verdict = Verdict.SURPLUS
-        code, price_id, price_e8 = price
-        yield replace(
-            standing.priced,
-            code=code,
-            price_id=price_id,
-            price_e8=price_e8,
-            comparable_cost_e8=cost_e8,
-            margin_e8=income_e8 - cost_e8 if standing.comparable else None,
-            verdict=verdict,
-            detail=detail,
-            keys=standing.priced.keys if standing.same else sort_keys(row, number, code, standing.values),
-        )
+            verdicts[place], detail = _why_passed_over(row, decision, standings.numbers[place])
+            if detail:
+                details[place] = detail
 
 
 def _why_passed_over(row: Row, decision: Decision, number: int) -> tuple[Verdict, str]:
@@ -124,6 +144,15 @@ def _why_passed_over(row: Row, decision: Decision, number: int) -> tuple[Verdict
     return (Verdict.BLOCKED_BY_CONTROL if row.is_held(number) else Verdict.LIMIT), ""
 
 
+def _keys(standings: _Standings, row: Row | None, of_call: _OfCall) -> str:
+    found: list[list[SortKey]] = []
+    for place, number in enumerate(standings.numbers):
+        priced = row is not None and of_call.digits[place]
+        code = row.callee[: of_call.digits[place]] if row is not None else ""
+        found.append(sort_keys(row, number, code, standings.values[place]) if row is not None and priced else [])
+    return _encode(found).decode()
+
+
 def _standings(strategy: Strategy, decision: Decision) -> _Standings:
     """From the strategy's cache: filling it twice at once would do no harm."""
     explained = strategy.explained
@@ -134,43 +163,26 @@ def _standings(strategy: Strategy, decision: Decision) -> _Standings:
 
 
 def _make_standings(strategy: Strategy, decision: Decision) -> _Standings:
-    placed = strategy.plan.placed
-    priorities = [one.entry.priority for one in placed.values()]
-    by_name = sorted(range(len(placed)), key=[strategy.plan.vendors[number].name for number in placed].__getitem__)
-    names = numpy.empty(len(placed), dtype=numpy.int64)
-    names[by_name] = numpy.arange(len(placed))
+    plan = strategy.plan
+    numbers, placed = list(plan.placed), list(plan.placed.values())
+    vendors = [plan.vendors[number] for number in numbers]
+    left_out = [str(plan.left_out.get(number, "")) for number in numbers]
+    values = [values_of(strategy, decision.snapshot, number) for number in numbers]
+    always = _Always(
+        [vendor.company_id for vendor in vendors],
+        [vendor.peer_id for vendor in vendors],
+        [vendor.name for vendor in vendors],
+        [one.entry.priority for one in placed],
+        [vendor.pack.currency for vendor in vendors],
+        [one.route_class.name if one.depth else "" for one in placed],
+    )
+    same = all(not one.by_code and one.usual is not None for one in values)
     return _Standings(
-        {number: _standing(strategy, decision, number, one) for number, one in placed.items()},
-        numpy.array(list(placed), dtype=numpy.int64),
-        numpy.array(priorities, dtype=numpy.int64) if len(set(priorities)) > 1 else None,
-        names,
-    )
-
-
-def _standing(strategy: Strategy, decision: Decision, number: int, placed: Placed) -> _Standing:
-    vendor, left_out = strategy.plan.vendors[number], strategy.plan.left_out.get(number)
-    values = values_of(strategy, decision.snapshot, number)
-    same = not values.by_code and values.usual is not None
-    bare = Candidate(
-        vendor_company_id=vendor.company_id,
-        vendor_peer_id=vendor.peer_id,
-        vendor=vendor.name,
-        priority=placed.entry.priority,
-        code="",
-        price_id=0,
-        currency=vendor.pack.currency,
-        price_e8=None,
-        comparable_cost_e8=None,
-        margin_e8=None,
-        verdict=left_out or Verdict.NO_CODE,
-        position=0,
-        route_class=placed.route_class.name if placed.depth else "",  # empty for the originator's own
-    )
-    return _Standing(
-        bare,
-        replace(bare, keys=values.usual if same else []),
-        left_out,
-        left_out is not Verdict.OTHER_CURRENCY,
-        values,
-        same,
+        text=_encode(always).decode().removesuffix("}"),
+        keys=_encode([one.usual for one in values]).decode() if same else "",
+        numbers=numbers,
+        places={number: place for place, number in enumerate(numbers)},
+        left_out=left_out,
+        surplus=[one or _SURPLUS for one in left_out],
+        values=values,
     )

@@ -1,6 +1,5 @@
 """The row of the matrices that a decision reads: what each vendor costs for the number called, by which code. Pure."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -64,34 +63,33 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         numbers = (usable & numpy.concatenate(good)).nonzero()[0]
         return numbers, numpy.concatenate([part.astype(numpy.int64) for part in parts])[numbers]
 
-    def costs(self, numbers: NDArray[Any]) -> NDArray[Any]:
-        """What these vendors cost, to be sorted by: the most there is for those without a price."""
-        matrices = self.world.snapshot.matrices
-        parts = [self._cells(matrix, matrix.cost) for matrix in matrices]
-        if len(parts) > 1:
-            none = [dearest(matrix, NO_COST) for matrix in matrices]
-            wide = [part.astype(numpy.int64) for part in parts]  # NO_COST has no room in four bytes
-            parts = [numpy.where(part > most, NO_COST, part) for part, most in zip(wide, none, strict=True)]
-        found: NDArray[Any] = (parts[0] if len(parts) == 1 else numpy.concatenate(parts))[numbers]
-        return found
+    def columns(self, numbers: list[int]) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Of these vendors: the digits of the code that applies, the price's id, the price, and what they cost.
 
-    def all_prices(self, numbers: list[int]) -> Iterator[tuple[int, tuple[str, int, int] | None, int]]:
-        """These vendors' numbers, each with its code, price id and price, or None, and with what it costs."""
-        callee, first, last = self.callee, 0, -1
+        No digits: no code applies. Below zero is the price of one that has none, and of a code that is blocked.
+        """
+        digits: list[int] = []
+        price_ids: list[int] = []
+        prices_e8: list[int] = []
+        costs_e8: list[int] = []
+        first, last = 0, -1
         for number in numbers:
             if not first <= number <= last:
                 matrix = self.world.snapshot.matrix_of(number)
                 first, last = matrix.first, matrix.first + len(matrix.vendors) - 1
-                prices_e8, price_ids, cost = matrix.prices_e8, matrix.price_ids, matrix.cost
-                cell = self.code * len(matrix.vendors) - first
-                digits, places = self._places(matrix)
+                cost, cell = matrix.cost, self.code * len(matrix.vendors) - first
+                of_matrix, places = self._places(matrix)
             at = number - first
-            price = None
-            if length := digits[at]:
-                price_e8 = prices_e8[at][places[at]]
-                if price_e8 >= 0:
-                    price = (callee[:length], price_ids[at][places[at]], price_e8)
-            yield number, price, cost[cell + number]
+            digits.append(of_matrix[at])
+            if of_matrix[at]:
+                place = places[at]
+                price_ids.append(matrix.price_ids[at][place])
+                prices_e8.append(matrix.prices_e8[at][place])
+            else:
+                price_ids.append(0)
+                prices_e8.append(-1)
+            costs_e8.append(cost[cell + number])
+        return digits, price_ids, prices_e8, costs_e8
 
     def _places(self, matrix: VendorMatrix) -> tuple[list[int], list[int]]:
         found = self.places.get(matrix.first)
@@ -139,9 +137,9 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
     def look_up(self, numbers: list[int]) -> None:
         """Look the prices of these vendors up, who have one: with what their explanation needs of them anyway."""
-        for number, price, _cost_e8 in self.all_prices(numbers):
-            if price is not None:
-                self.priced[number] = Priced(*price)
+        digits, price_ids, prices_e8, _costs_e8 = self.columns(numbers)
+        for number, length, price_id, price_e8 in zip(numbers, digits, price_ids, prices_e8, strict=True):
+            self.priced[number] = Priced(self.callee[:length], price_id, price_e8)
 
     def routes(self, numbers: list[int]) -> tuple[Route, ...]:
         """The routes of these vendors, who have a price."""
@@ -157,11 +155,6 @@ class Row(msgspec.Struct, frozen=True, gc=False):
             if isinstance(sent, Sent):  # always so: the others were passed over
                 found.append(Route(vendors[number], self, number, self.cost_e8(number), placed[number], sent))
         return tuple(found)
-
-    def is_blocked(self, number: int) -> bool:
-        """Whether a vendor without a price has none because its deck blocks the code."""
-        matrix = self.world.snapshot.matrix_of(number)
-        return matrix.digits[self.code * len(matrix.vendors) + number - matrix.first] != 0
 
     def is_full(self, number: int) -> bool:
         """Whether a limit of the vendor, of the route, or of the vendor's code has no room."""

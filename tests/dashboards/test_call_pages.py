@@ -14,7 +14,7 @@ from dashboards.pages.calls import current_leg, live_row, rows, summary
 from dashboards.pages.decision import decided, why
 from dashboards.pages.hunt import leg_row
 from dashboards.pages.shared import freshness
-from schemas.events import encode_event
+from schemas.events import encode_event, explained
 from schemas.live import NodeState
 from schemas.topics import ACTIVE_CALLS, NODE_STATES
 
@@ -168,7 +168,7 @@ def test_a_decision_in_words() -> None:
 
 def test_what_is_no_decision_is_none() -> None:
     decision = make_call(1, NOW_MS, TRIES).decision
-    assert read_decision(encode_event(decision).decode()) == decision
+    assert read_decision(encode_event(decision).decode()) == explained(decision)
     assert read_decision(encode_event(make_call(1, NOW_MS, TRIES).legs[0]).decode()) is None
     for text in (None, "", "{", '{"type":"call_routed","v":9}'):
         assert read_decision(text) is None

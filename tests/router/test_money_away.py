@@ -95,7 +95,7 @@ class Stage:
         })  # fmt: skip
 
     async def call(self, number: int) -> dict[str, str]:
-        """A call that is answered at once: its variables. As in a node, its channel is there before the router is asked."""
+        """A call that is answered at once: its variables. As in a node, its channel is there before its route."""
         started_ms = now_ms()
         call_id = f"ast1-1795609861-{started_ms // 1000:010d}.{number}"
         channel = Channel(

@@ -10,7 +10,7 @@ from kafka.errors import KafkaTimeoutError
 
 from router import spool
 from schemas.connections import Kafka
-from schemas.events import CallRouted, decode_event
+from schemas.events import CallRouted, decode_event, encode_event
 from schemas.frame import unpack_frame
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "schemas" / "examples"
@@ -59,7 +59,7 @@ def test_the_thread_outlives_a_producer_that_cannot_even_be_closed(
     waiting.start()
     for call_id in ids:
         one = msgspec.structs.replace(event, call_id=call_id)
-        waiting.put(lambda one=one: one)
+        waiting.put(call_id, lambda one=one: encode_event(one))
     deadline = time.monotonic() + 10
     while len(FakeProducer.taken) < len(ids) and time.monotonic() < deadline:
         time.sleep(0.02)

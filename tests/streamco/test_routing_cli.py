@@ -69,10 +69,10 @@ def test_another_moment_has_the_prices_of_that_moment(tmp_path: Path, loaded: st
 
 
 def test_the_json_has_the_names_of_a_stored_decision(tmp_path: Path, loaded: str) -> None:
-    from schemas.events import CallRouted, Candidate
+    from schemas.events import Candidate, ExplainedCall
 
     answer = json.loads(ask(tmp_path, loaded, "--json", "--node", "ast1").stdout)
-    assert set(answer["decision"]) == {*CallRouted.__struct_fields__, "type"}
+    assert set(answer["decision"]) == {*ExplainedCall.__struct_fields__, "type"}
     assert set(answer["decision"]["candidates"][0]) <= set(Candidate.__struct_fields__)
     assert (answer["decision"]["call_id"], answer["decision"]["node"], answer["identified"]) == ("", "ast1", "acme")
 

@@ -15,7 +15,7 @@ from made_traffic import Try, insert, make_call
 from dashboards import users
 from dashboards.api_tokens import end_token, make_token
 from schemas.connections import ClickHouse, Postgres
-from schemas.events import CallRouted, decode_event
+from schemas.events import ExplainedCall, decode_event
 
 pytestmark = pytest.mark.servers
 CALL = "ast1-1795609861-1795609900.1"
@@ -33,7 +33,7 @@ def test_the_answer_is_the_cores_with_the_names_of_a_stored_decision(api: Api) -
     assert answer.mimetype == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
     found = json.loads(answer.text)
-    assert set(found["decision"]) == {*CallRouted.__struct_fields__, "type"}
+    assert set(found["decision"]) == {*ExplainedCall.__struct_fields__, "type"}
     taken = [(one["position"], one["vendor"]) for one in found["decision"]["candidates"]]
     assert taken == [(1, "vendor-a"), (2, "vendor-b"), (3, "vendor-c")]
     assert (found["peer"], found["identified"], found["decision"]["price_e8"]) == ("acme", "acme", 1_000_000)
@@ -211,7 +211,7 @@ def test_the_document_describes_what_is_there(api: Api) -> None:
         "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "quality", "limits", "looked_up", "steps",
         "decision",
     }  # fmt: skip
-    assert {"CallRouted", "Candidate", "Problem"} <= set(schemas)
+    assert {"ExplainedCall", "Candidate", "Problem"} <= set(schemas)
     references = set(_references(document))
     assert references <= {f"#/components/schemas/{name}" for name in schemas}
     assert document["components"]["securitySchemes"]["token"]["scheme"] == "bearer"

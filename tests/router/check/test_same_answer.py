@@ -23,7 +23,7 @@ from router.routing import Request, World, seed_of
 from router.settings import SnapshotSettings
 from router.snapshot.config import Peer
 from schemas.connections import Kafka, Postgres
-from schemas.events import CallRouted, decode_event
+from schemas.events import CallRouted, ExplainedCall, decode_event, explained
 from schemas.frame import unpack_frame
 from schemas.topics import DECISIONS
 from streamco.embedded.temporary import free_port
@@ -96,23 +96,23 @@ def _questions(peers: list[Peer]) -> list[Question]:
     return made
 
 
-def _decisions(kafka: Kafka) -> dict[str, CallRouted]:
+def _decisions(kafka: Kafka) -> dict[str, ExplainedCall]:
     """The events that the router sent, by call."""
     consumer: Any = KafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=None, auto_offset_reset="earliest")
     consumer.assign([TopicPartition(DECISIONS.name, number) for number in range(kafka.partitions)])
-    found: dict[str, CallRouted] = {}
+    found: dict[str, ExplainedCall] = {}
     deadline = time.monotonic() + 60
     while len(found) < REQUESTS and time.monotonic() < deadline:
         for records in consumer.poll(timeout_ms=500).values():
             for raw in (raw for record in records for raw in unpack_frame(record.value)):
                 event = decode_event(raw)
                 assert isinstance(event, CallRouted)
-                found[event.call_id] = event
+                found[event.call_id] = explained(event)
     consumer.close()
     return found
 
 
-def _without_the_call(event: CallRouted) -> CallRouted:
+def _without_the_call(event: ExplainedCall) -> ExplainedCall:
     return msgspec.structs.replace(event, event_id="", call_id="", routed_at_ms=0, decision_micros=0)
 
 
