@@ -37,21 +37,21 @@ def candidates_grid(decision: ExplainedCall, legs: Sequence[Mapping[str, Any]]) 
     if not decision.candidates:
         return html.P("No vendor was considered: the caller's side was refused before.", className="empty")
     columns = [
-        column("position", "Route", width=76, kind="number"),
-        column("vendor", "Vendor", width=180, flex=2, minWidth=140),
-        column("verdict", "Verdict", width=150, cellClassRules=_TAKEN),
-        column("why", "Why", width=300, flex=3, minWidth=220, tooltipField="why"),
+        column("position", "Route", width=68, kind="number"),
+        column("vendor", "Vendor", width=160, flex=2, minWidth=120),
+        column("verdict", "Verdict", width=136, cellClassRules=_TAKEN),
+        column("why", "Why", width=280, flex=3, minWidth=180, tooltipField="why"),
         column("priority", "Priority", width=84, kind="number"),
-        column("code", "Code", width=96, kind="number"),
-        column("price", "Price /min", width=110, kind="number"),
-        column("currency", "", width=58),
-        column("cost", "Compared at", width=116, kind="number", headerTooltip=_COMPARED),
-        column("margin", "Margin /min", width=116, kind="number", headerTooltip=_COMPARED),
+        column("code", "Code", width=84, kind="number"),
+        column("price", "Price /min", width=100, kind="number"),
+        column("currency", "", width=54),
+        column("cost", "Compared at", width=112, kind="number", headerTooltip=_COMPARED),
+        column("margin", "Margin /min", width=108, kind="number", headerTooltip=_COMPARED),
     ]
     if any(compared(one) for one in decision.candidates):
         columns.append(column("compared", "Compared by", width=200, flex=2, minWidth=120, tooltipField="compared"))
     if any(sent(decision, one) for one in decision.candidates):
-        columns.append(column("sent", "Sent", width=240, flex=2, minWidth=200, tooltipField="sent"))
+        columns.append(column("sent", "Sent", width=220, flex=2, minWidth=160, tooltipField="sent"))
     rows = [
         {
             "id": str(number),

@@ -1,8 +1,11 @@
 """CDRs on the real ClickHouse: every field of every row is the event's, and a repeat replaces itself."""
 
+import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +15,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from made_legs import NOON_MS, Parties, make_legs
 from made_traffic import DESTINATIONS, NAMES, PEERS, make_traffic
 
+import schemas
 from schemas.connections import ClickHouse
 from schemas.events import CallEnded, LegEnded, RatedLeg, decode_event
 from sinks.audit_sources import read_cdrs
@@ -255,6 +259,23 @@ def test_decisions_are_kept_whole(client: Client) -> None:
             decision.generation,
         )  # fmt: skip
         assert decode_event(row[7].encode()) == decision
+
+
+def test_the_guides_question_of_candidates_is_answered(client: Client) -> None:
+    routed: Any = decode_event((Path(schemas.__file__).parent / "examples" / "call_routed.columns.json").read_bytes())
+    now_ms = time.time_ns() // 1_000_000
+    write_decisions(
+        client,
+        [
+            msgspec.structs.replace(routed, call_id=f"ast1-1795609861-1795609900.{n}", routed_at_ms=now_ms - ago_ms)
+            for n, ago_ms in enumerate((0, 60_000, 7_200_000))
+        ],
+    )
+    guide = (Path(schemas.__file__).parents[1] / "docs" / "analysts-guide.md").read_text()
+    (question,) = re.findall(r"```sql\n(.*?FROM decisions.*?)```", guide, re.DOTALL)
+    assert client.query(question).result_rows == [
+        ("v-atlas", "TAKEN", 2), ("v-dear", "NO PROFIT", 2), ("v-none", "NO CODE", 2), ("v-nordic", "TAKEN", 2),
+    ]  # fmt: skip
 
 
 def test_an_insert_that_the_table_refuses_is_an_error_and_not_a_loss(client: Client) -> None:
