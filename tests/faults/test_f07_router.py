@@ -26,6 +26,9 @@ def start(line: FaultyLine, asterisk: Line) -> None:
     for role in ("billing", "cdrs"):
         line.start_worker(role)
     line.start_agent(asterisk.directory / "node", NODE, asterisk.ami_port)
+    # Three Pythons that start take both processors: a call meanwhile may find PostgreSQL too slow to be admitted.
+    beats = [line.directory / f"{name}.beat" for name in ("billing", "cdrs", NODE)]
+    line.until(lambda: all(beat.exists() for beat in beats))
 
 
 def check(line: FaultyLine, asterisk: Line, name: str, faults: int) -> None:
