@@ -26,9 +26,7 @@ from sinks.metrics import Bounded, counter
 log = structlog.get_logger(__name__)
 _QUEUE_LIMIT: Final = 20_000  # decisions between the sessions and the thread
 _BATCH: Final = 2_000
-_AT_ONCE: Final = (
-    32  # decisions made into events before the sessions have their turn, if it takes no half a millisecond
-)
+_AT_ONCE: Final = 32  # made into events before the sessions have their turn, which they have after 0.5 ms in any case
 _WAIT_SECONDS: Final = 0.1
 _SEND_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 1.0
