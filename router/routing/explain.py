@@ -12,7 +12,7 @@ from router.routing.model import Decision, Sent, Strategy
 from router.routing.row import Row
 from router.routing.words import Values, sort_keys, values_of
 from schemas.decision import CandidateColumns, candidates_of
-from schemas.events import Candidate, SortKey
+from schemas.events import Candidate
 from schemas.refusals import Verdict
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -77,11 +77,12 @@ def candidates_json(decision: Decision) -> str:
         return "[]"
     standings = _standings(strategy, decision)
     if row is None:
-        none = [0] * len(standings.numbers)
-        of_call = _OfCall(none, none, none, none, [one or _NO_CODE for one in standings.left_out], [], [], [], 0, {})
+        count = len(standings.numbers)
+        none, verdicts = [0] * count, [one or _NO_CODE for one in standings.left_out]
+        of_call, keys = _OfCall(none, none, none, none, verdicts, [], [], [], 0, {}), _encode([[]] * count).decode()
     else:
         of_call = _of_call(standings, decision, row)
-    keys = standings.keys or _keys(standings, row, of_call)
+        keys = standings.keys or _keys(standings, row, of_call.digits)
     return f'{standings.text},"keys":{keys},{_encode(of_call).decode()[1:]}'
 
 
@@ -144,13 +145,11 @@ def _why_passed_over(row: Row, decision: Decision, number: int) -> tuple[Verdict
     return (Verdict.BLOCKED_BY_CONTROL if row.is_held(number) else Verdict.LIMIT), ""
 
 
-def _keys(standings: _Standings, row: Row | None, of_call: _OfCall) -> str:
-    found: list[list[SortKey]] = []
-    for place, number in enumerate(standings.numbers):
-        priced = row is not None and of_call.digits[place]
-        code = row.callee[: of_call.digits[place]] if row is not None else ""
-        found.append(sort_keys(row, number, code, standings.values[place]) if row is not None and priced else [])
-    return _encode(found).decode()
+def _keys(standings: _Standings, row: Row, digits: list[int]) -> str:
+    each = zip(standings.numbers, digits, standings.values, strict=True)
+    return _encode(
+        [sort_keys(row, number, row.callee[:length], values) if length else [] for number, length, values in each]
+    ).decode()
 
 
 def _standings(strategy: Strategy, decision: Decision) -> _Standings:

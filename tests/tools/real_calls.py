@@ -110,10 +110,6 @@ def escaped(text: str) -> str:
 def place(line: Line) -> dict[str, Seen]:
     """Place all of them; returns when each has ended and is in the journal."""
     placed: dict[str, Placed] = {}
-    for name, wanted in CALLS.items():
-        if name in _AFTER:
-            until(lambda other=_AFTER[name]: "SIP/2.0 200 OK" in placed[other].received, f"{_AFTER[name]} is answered")  # type: ignore[misc]
-        placed[name] = line.call(_file(name), wanted.callee, wanted.scenario, wanted.host)
     for number, text in enumerate(HOSTILE_NUMBERS):
         placed[f"hostile number {number}"] = line.call(f"hostile-{number}", escaped(text), _refused(484))
     for number, text in enumerate(LINE_ENDS):
@@ -121,6 +117,11 @@ def place(line: Line) -> dict[str, Seen]:
     for number, text in enumerate(HOSTILE_CALLERS):
         scenario = scenarios.caller_talks(escaped(text), 200)
         placed[f"hostile caller {number}"] = line.call(f"caller-{number}", "999210000010", scenario)
+    # Behind the others: those that the manager hangs up talk for as long as it takes to place what comes after them.
+    for name, wanted in CALLS.items():
+        if name in _AFTER:
+            until(lambda other=_AFTER[name]: "SIP/2.0 200 OK" in placed[other].received, f"{_AFTER[name]} is answered")  # type: ignore[misc]
+        placed[name] = line.call(_file(name), wanted.callee, wanted.scenario, wanted.host)
     for name in HUNG_UP:
         until(lambda name=name: "SIP/2.0 200 OK" in placed[name].received, f"{name} is answered")  # type: ignore[misc]
     time.sleep(TALK_MS / 1000)
