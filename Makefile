@@ -8,6 +8,8 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 RUN := .venv/bin
+# Our own modules are compiled once, into __pycache__, not at each start of each process.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test faults simulate check bench lint types imports unit setup clean
 

@@ -40,7 +40,10 @@ def main() -> None:
         run(uv, "venv", "--clear", "--quiet", "--python", sys.executable, str(VENV))
     say("installing the locked packages (the first time they are fetched, some 450 MB)")
     environment = {**os.environ, "VIRTUAL_ENV": str(VENV)}
-    run(uv, "pip", "sync", "--quiet", "--require-hashes", "requirements.lock", environment=environment)
+    # Compiled now, once: where PYTHONDONTWRITEBYTECODE is set each process would compile all that it imports, for
+    # seconds, at each of its starts.
+    run(uv, "pip", "sync", "--quiet", "--require-hashes", "--compile-bytecode", "requirements.lock",
+        environment=environment)  # fmt: skip
     run(uv, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".", environment=environment)
     STAMP.write_text(wanted)
     say(f"the environment is ready after {time.monotonic() - begun:.0f} s")

@@ -24,6 +24,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from kafka.admin import KafkaAdminClient
 from pydantic import SecretStr
+from ports import split_free_ports
 from real_calls import Seen, place
 from real_line import AnyLine, Line, MakeLine
 
@@ -38,7 +39,9 @@ from streamco.embedded.postgres import postgres_server as make_postgres
 from streamco.embedded.settings import ClickHouseServer, KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
 
+pytest_plugins = ["time_budget"]
 _numbers = itertools.count(1)
+split_free_ports()
 
 # How fast this machine is just now is no property of the code: bench/ is where time is measured. Under CI=true
 # Hypothesis has such a profile of its own.

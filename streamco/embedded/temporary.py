@@ -23,20 +23,21 @@ from streamco.embedded.server import Server, ServerError
 from streamco.embedded.settings import LOOPBACK
 
 START_SECONDS: Final = 90.0
+PORTS = range(20_000, 32_000)  # of free_port; test processes side by side each have a part of it
 _POLL_SECONDS: Final = 0.05
 
 
 def free_port() -> int:
     """A loopback port below 32768 that nobody listens on now."""
     for _ in range(1000):
-        port = random.randint(20000, 32000)  # noqa: S311 - a choice, no secret
+        port = random.choice(PORTS)  # noqa: S311 - a choice, no secret
         with socket.socket() as trial:
             try:
                 trial.bind((LOOPBACK, port))
             except OSError:
                 continue
             return port
-    raise ServerError("no free port between 20000 and 32000")
+    raise ServerError(f"no free port between {PORTS.start} and {PORTS.stop}")
 
 
 def password() -> str:

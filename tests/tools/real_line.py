@@ -6,7 +6,6 @@ world are changed accordingly. The journal is read straight from the node's dire
 
 import json
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import psycopg
+from ports import asterisk_media_port, sipp_media_port
 from sip_call import Call, Placed, calls_in
 
 from configuration.asterisk import scenarios
@@ -56,7 +56,6 @@ from configuration.settings import NodeSettings
 run(NodeSettings.model_validate_json(sys.argv[1]))
 """
 _WAIT_SECONDS: Final = 30.0
-_RTP_PORTS: Final = (17_000, 19_801)  # below those that are given by number, above SIPp's
 # What vendor 3 refuses with, as the number says; the seeded world's 99923… is not among them: busy.
 VENDOR_CODES: Final = (
     400, 401, 403, 404, 408, 410, 415, 480, 484, 486, 487, 488, 500, 501, 502, 503, 504, 505, 580, 600, 603, 604, 606,
@@ -74,7 +73,7 @@ class Line:
     router_port: int = field(default_factory=free_port)
     sip_port: int = field(default_factory=free_port)
     ami_port: int = field(default_factory=free_port)
-    rtp_port: int = field(default_factory=lambda: random.randrange(*_RTP_PORTS, 200))
+    rtp_port: int = field(default_factory=asterisk_media_port)
     node_prelude: str = ""  # Python that the launcher runs before all else
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     _used_ports: set[int] = field(default_factory=set)  # of SIPp: a call is known by its caller's
@@ -269,7 +268,7 @@ class Line:
         path = self.directory / f"{name}.xml"
         path.write_text(scenario)
         argv = [*self.programs.command("sipp"), "-sf", str(path), "-i", host, "-p", str(port), "-nostdin"]
-        argv += ["-mi", host, "-mp", str(10_000 + port % 7_000 // 2 * 2), *more]
+        argv += ["-mi", host, "-mp", str(sipp_media_port(port)), *more]
         return self._spawn(name, [*argv, "-trace_err", "-error_file", str(self.directory / f"{name}.log")])
 
     def _spawn(self, name: str, argv: list[str]) -> "subprocess.Popen[bytes]":
