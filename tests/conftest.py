@@ -5,6 +5,7 @@
     kafka            a broker on which every topic was deleted and made again: nothing of another test is in them
     clickhouse       a fresh database with every migration applied, reached over HTTP
     postgres_server, kafka_bootstrap, clickhouse_server   the servers themselves, one of each a session
+    whole            does this run have --whole: every test in its longest form, and those marked `long` too
     real_line        Asterisk, SIPp's vendors and the router, one a session; real_calls: what was called on it
 
 With STREAMCO_TEST_POSTGRES_DSN, _KAFKA_BOOTSTRAP or _CLICKHOUSE_URL (with _CLICKHOUSE_USER, _PASSWORD) tests use that
@@ -23,8 +24,8 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from kafka.admin import KafkaAdminClient
-from pydantic import SecretStr
 from ports import split_free_ports
+from pydantic import SecretStr
 from real_calls import Seen, place
 from real_line import AnyLine, Line, MakeLine
 
@@ -50,6 +51,18 @@ if os.environ.get("CI") != "true":
     settings.load_profile("unhurried")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--whole."""
+    parser.addoption("--whole", action="store_true", help="every test in its longest form, and those marked `long`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --whole, what is long by nature is left out."""
+    if not config.getoption("whole") and (left := [item for item in items if item.get_closest_marker("long")]):
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In continuous integration a test that could not run is a failure: what is skipped there is not proved."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -57,6 +70,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("CI") == "true" and skipped and session.exitstatus == pytest.ExitCode.OK:
         reporter.write_line(f"CI=true: {len(skipped)} skipped tests are a failure", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def whole(pytestconfig: pytest.Config) -> bool:
+    """More kills, longer outages, more histories: `make test-all`, `make faults`. `make test` has a few of each."""
+    return bool(pytestconfig.getoption("whole"))
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
         path = Path(directory) / "report"
         os.environ["STREAMCO_FAULTS_REPORT"] = str(path)
         # Two at a time, each with servers of its own: most of these tests wait for a session to run out.
-        shared = ["-n", "2", "--dist", "loadfile", "--durations=0", "--durations-min=5"]
+        shared = ["--whole", "-n", "2", "--dist", "loadfile", "--durations=0", "--durations-min=5"]
         code = pytest.main([str(Path(__file__).parent), *ELSEWHERE, *shared, *arguments])
         lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     lines.sort(key=lambda line: [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", line["fault"])])

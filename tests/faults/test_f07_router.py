@@ -40,7 +40,7 @@ def check(line: FaultyLine, asterisk: Line, name: str, faults: int) -> None:
     assert audited.holds_open == 0
 
 
-@pytest.mark.slow_faults
+@pytest.mark.long
 @pytest.mark.timeout(290)
 def test_the_router_is_killed_at_random_while_calls_ring_and_talk(line: FaultyLine, asterisk: Line) -> None:
     seed = random.SystemRandom().randrange(10**6)

@@ -13,7 +13,7 @@ from schemas.topics import DEAD_LETTERS
 from sinks.audit_sources import read_topic
 from tests.faults.report import report
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow_faults, pytest.mark.servers]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.servers]
 KILLS = 24
 CALLS = 5_000
 

@@ -21,7 +21,7 @@ from schemas.topics import DEAD_LETTERS
 from sinks.audit_sources import read_topic
 from tests.faults.report import report
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow_faults, pytest.mark.servers]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.servers]
 HOUR_MS = 3_600_000
 TALK_MS = 4_000
 GIVEN_UP = "an hour forwards while it rings"

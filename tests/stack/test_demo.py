@@ -29,18 +29,13 @@ PORTS = (
     "POSTGRES_PORT", "KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CLICKHOUSE_PORT", "ROUTER_PORT", "DASHBOARDS_PORT",
     "SIP_PORT",
 )  # fmt: skip
+# What is killed at one moment. With --whole each by itself, one after the other.
 KILLED = (
-    "router",
-    "node-agent-sim1",
-    "streams-1",
-    "streams-2",
-    "kafka",
-    "postgres",
-    "clickhouse",
-    "auditor",
-    "dashboards",
+    ("router", "node-agent-sim1", "streams-1", "auditor", "dashboards"),
+    ("kafka", "postgres", "clickhouse", "streams-2"),
 )
-TRAFFIC_SECONDS = 300  # on two busy cores each of KILLED takes some twenty-five seconds to come back
+TRAFFIC_SECONDS = 120  # on two busy cores a wave takes some thirty seconds to come back
+WHOLE_TRAFFIC_SECONDS = 300
 METRICS_SECONDS = 11  # each process has written its own by then, also the last that was started again
 MIN_CALLS = 2_000
 
@@ -73,6 +68,13 @@ class Home:
     def components(self) -> dict[str, dict[str, Any]]:
         return {one["name"]: one for one in self.status()["components"]}
 
+    def back(self, pids: dict[str, int]) -> bool:
+        """Is all well, and does each of these run again, as another process?"""
+        document = self.status()
+        found = {one["name"]: one for one in document["components"]}
+        again = (found[name]["pid"] not in (None, pid) and found[name]["restarts"] >= 1 for name, pid in pids.items())
+        return bool(document["ok"]) and all(again)
+
 
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
@@ -98,26 +100,23 @@ class Demo(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def demo(home: Home) -> Demo:
+def demo(home: Home, whole: bool) -> Demo:
     """A demo in which each of KILLED was killed once, and came back."""
+    waves = [(name,) for wave in KILLED for name in wave] if whole else list(KILLED)
+    seconds = WHOLE_TRAFFIC_SECONDS if whole else TRAFFIC_SECONDS
     output = home.directory.parent / "demo.out"
     with output.open("w") as file:
         process = subprocess.Popen(
-            [*STREAMCO, "demo", "--seconds", str(TRAFFIC_SECONDS)],
+            [*STREAMCO, "demo", "--seconds", str(seconds)],
             env=home.environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
         until(lambda: process.poll() is not None or home.status()["ok"], 90, output.read_text())
-        for name in KILLED:
-            pid = home.components()[name]["pid"]
-            os.kill(pid, signal.SIGKILL)
-
-            def back(name: str = name, pid: int = pid) -> bool:
-                document = home.status()
-                one = next(one for one in document["components"] if one["name"] == name)
-                return bool(document["ok"] and one["pid"] not in (None, pid) and one["restarts"] >= 1)
-
-            until(back, 90, f"{name} does not come back: {home.status()}")
+        for wave in waves:
+            pids = {name: home.components()[name]["pid"] for name in wave}
+            for pid in pids.values():
+                os.kill(pid, signal.SIGKILL)
+            until(lambda pids=pids: home.back(pids), 90, f"{wave} do not come back: {home.status()}")
         time.sleep(METRICS_SECONDS)
         metrics = home.run("metrics").stdout
         code = process.wait(400)

@@ -1,4 +1,4 @@
-"""What a run of the tests cost, at its end; with --time-budget a file over its budget (tests/budgets.toml) fails the run.
+"""What a run of the tests cost, at its end; with --time-budget a file over its budget fails the run.
 
 With pytest-xdist it also says who runs what: files that share an expensive fixture go to one worker, the files that
 take longest begin first.

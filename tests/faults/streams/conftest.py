@@ -1,6 +1,5 @@
 """Servers of the fault tests' own, since they are killed; one set for all tests of this directory."""
 
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,9 +31,3 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     seed = random.SystemRandom().randrange(2**32)
     print(f"{request.node.name}: seed {seed}")
     return random.Random(seed)
-
-
-@pytest.fixture
-def whole() -> bool:
-    """As `make faults` has it: more kills, longer outages. `make test` has a few of each."""
-    return "STREAMCO_FAULTS_REPORT" in os.environ

@@ -123,7 +123,7 @@ BREAKING = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("how", ["read-only", pytest.param("deleted", marks=pytest.mark.slow_faults)])
+@pytest.mark.parametrize("how", ["read-only", pytest.param("deleted", marks=pytest.mark.long)])
 def test_f3_where_the_topic_of_dead_letters_takes_nothing_the_worker_stops(line: FaultLine, how: str) -> None:
     spoil, mend = BREAKING[how]
     ended = make_legs(line.parties, 3, 40)
@@ -165,7 +165,7 @@ def test_f3_where_the_topic_of_dead_letters_takes_nothing_the_worker_stops(line:
     )
 
 
-@pytest.mark.slow_faults
+@pytest.mark.long
 def test_f3_the_limit_holds_over_restarts(line: FaultLine) -> None:
     ended = make_legs(line.parties, 4, 40)
     paid = paid_leg(ended)

@@ -18,7 +18,7 @@ def address(url: str) -> tuple[str, int]:
     return host, int(port)
 
 
-@pytest.mark.slow_faults
+@pytest.mark.long
 def test_f4_postgres_killed_and_gone_for_a_while(line: FaultLine, chance: random.Random) -> None:
     kills, seconds = 2, 8.0
     ended = make_legs(line.parties, 5, 800)

@@ -75,7 +75,7 @@ def test_f5_answers_lost_after_the_insert_and_a_replay_from_the_beginning(line: 
     report("F5 ClickHouse: answers lost, then all replayed", lost, len(ended), repeated + len(ended), "equal")
 
 
-@pytest.mark.slow_faults
+@pytest.mark.long
 def test_f5_the_owner_killed_in_mid_insert(line: FaultLine, chance: random.Random) -> None:
     kills = 3
     ended = make_legs(line.parties, 8, 500 * (kills + 1))
@@ -106,7 +106,7 @@ def test_f5_the_owner_killed_in_mid_insert(line: FaultLine, chance: random.Rando
     report("F5 ClickHouse kill -9 in mid-insert", kills, len(ended), repeated, "equal")
 
 
-@pytest.mark.slow_faults
+@pytest.mark.long
 def test_f5_the_ledger_goes_on_while_clickhouse_is_away(line: FaultLine) -> None:
     ended = make_legs(line.parties, 9, 800)
     names = ("streams-1", "streams-2")
@@ -130,7 +130,7 @@ def test_f5_the_ledger_goes_on_while_clickhouse_is_away(line: FaultLine) -> None
     report("F5 ClickHouse away while the ledger goes on", line.restarts(), len(ended), 0, "equal")
 
 
-@pytest.mark.slow_faults
+@pytest.mark.long
 def test_cdrs_come_in_few_large_inserts_within_their_time(line: FaultLine) -> None:
     """Hundreds of legs a second in single frames: an insert a second or so, and few parts."""
     ended = make_legs(line.parties, 10, 1_000)

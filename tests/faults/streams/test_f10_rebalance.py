@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.faults]
 BILLING = {"streams-1": 0, "streams-4": 1, "streams-5": 2, "streams-6": 3}
 
 
-@pytest.mark.slow_faults
+@pytest.mark.long
 def test_f10_two_and_four_workers_under_load(line: FaultLine, chance: random.Random) -> None:
     ended = make_legs(line.parties, 13, 1_500)
     options = {"batch_messages": 10, "batch_seconds": 0.05, "commit_seconds": 2}
@@ -83,7 +83,7 @@ def _backends(connection: psycopg.Connection[Any], state: str) -> int:
     return int(row[0])
 
 
-@pytest.mark.parametrize("guarded", [True, pytest.param(False, marks=pytest.mark.slow_faults)])
+@pytest.mark.parametrize("guarded", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_f10_a_zombie_that_wakes_writes_nothing_twice(line: FaultLine, chance: random.Random, guarded: bool) -> None:
     ended = make_legs(line.parties, 14, 700)
     options = {"batch_messages": 5, "batch_seconds": 0.02, "commit_seconds": 2}
@@ -137,7 +137,7 @@ def folded(events: list[Any]) -> dict[str, LiveCall]:
     return calls
 
 
-@pytest.mark.slow_faults
+@pytest.mark.long
 def test_f10_live_tables_survive_rebalances(line: FaultLine, chance: random.Random) -> None:
     now_ms = time.time_ns() // 1_000_000
     started = going_on(make_legs(line.parties, 15, 400), now_ms)

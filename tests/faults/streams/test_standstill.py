@@ -12,7 +12,7 @@ from tcp_proxy import TcpProxy
 from schemas.topics import CALLS
 from tests.faults.report import report
 
-pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.slow_faults]
+pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.long]
 
 
 def test_a_database_that_takes_the_query_and_never_answers(line: FaultLine) -> None:
