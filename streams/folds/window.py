@@ -30,7 +30,6 @@ class Window(Generic[Key]):
         self._sums: dict[int, dict[Key, Sums]] = {}
         self._seen: dict[int, set[str]] = {}
         self._totals: dict[Key, Sums] = {}
-        self._changed: set[Key] = set()
         self._first = 0  # the oldest bucket that may be counted
         self.legs = 0
         self.lost = 0
@@ -58,7 +57,6 @@ class Window(Generic[Key]):
                 continue
             self._totals[key] = tuple(map(add, total or self._zero, values))
             sums[key] = tuple(map(add, sums.get(key, self._zero), values))
-            self._changed.add(key)
         while self.legs > self._most_legs:
             self._first = min(self._seen) + 1
             self.lost += self._drop_old()
@@ -96,11 +94,6 @@ class Window(Generic[Key]):
                 found = tuple(map(add, found, values))
         return found
 
-    def take_changed(self) -> set[Key]:
-        """The keys whose sums have changed since this was asked last, those without sums now among them."""
-        changed, self._changed = self._changed, set()
-        return changed
-
     def _drop_old(self) -> int:
         """How many legs went."""
         before = self.legs
@@ -112,5 +105,4 @@ class Window(Generic[Key]):
                     self._totals[key] = total
                 else:
                     del self._totals[key]
-                self._changed.add(key)
         return before - self.legs
