@@ -3,6 +3,15 @@
 Time is the moments of the events, in buckets; `now_ms` is handed in and only ever takes old buckets away. The ids of
 the legs of a bucket are kept as long as the bucket, so a repeat finds itself there, or is as old as what is gone. All
 of it can be made anew from the log: nothing here has to survive a process.
+
+A key has a total exactly as long as a bucket has sums of it, whatever the total is. A total of zero does not mean that
+nothing is left. An answered call of 60 s in one bucket, an unanswered one in the next:
+
+    buckets of customer 8         total       buckets with sums of 8
+    10:00:00 (60000)              (60000)     1
+    10:00:10 (0)                  (60000)     2
+    10:00:00 expires              (0)         1    the total stays: 10:00:10 is still to be subtracted
+    10:00:10 expires              none        0    the key is removed
 """
 
 from collections.abc import Hashable, Iterable
@@ -30,7 +39,7 @@ class Window(Generic[Key]):
         self._sums: dict[int, dict[Key, Sums]] = {}
         self._seen: dict[int, set[str]] = {}
         self._totals: dict[Key, Sums] = {}
-        self._changed: set[Key] = set()
+        self._bucket_counts: dict[Key, int] = {}  # in how many buckets a key has sums; the same keys as the totals
         self._first = 0  # the oldest bucket that may be counted
         self.legs = 0
         self.lost = 0
@@ -40,7 +49,10 @@ class Window(Generic[Key]):
         return len(self._totals)
 
     def add(self, leg_id: str, at_ms: int, parts: Iterable[tuple[Key, Sums]], now_ms: int) -> bool:
-        """Count a leg that ended at `at_ms` for each of its keys; whether it was new and of the window."""
+        """Count a leg that ended at `at_ms` for each of its keys; whether it was new and of the window.
+
+        A leg has one `at_ms`: a repeat is recognised in the bucket of that time only.
+        """
         self.expire(now_ms)
         bucket = at_ms // BUCKET_MS
         if bucket < self._first or at_ms > now_ms + AHEAD_MS:
@@ -52,13 +64,13 @@ class Window(Generic[Key]):
         self.legs += 1
         sums = self._sums.setdefault(bucket, {})
         for key, values in parts:
-            total = self._totals.get(key)
-            if total is None and len(self._totals) >= self._most_keys:
+            if key not in self._totals and len(self._totals) >= self._most_keys:
                 self.lost += 1
                 continue
-            self._totals[key] = tuple(map(add, total or self._zero, values))
+            if key not in sums:
+                self._bucket_counts[key] = self._bucket_counts.get(key, 0) + 1
+            self._totals[key] = tuple(map(add, self._totals.get(key, self._zero), values))
             sums[key] = tuple(map(add, sums.get(key, self._zero), values))
-            self._changed.add(key)
         while self.legs > self._most_legs:
             self._first = min(self._seen) + 1
             self.lost += self._drop_old()
@@ -84,7 +96,7 @@ class Window(Generic[Key]):
         return self._totals.get(key, self._zero)
 
     def totals(self) -> dict[Key, Sums]:
-        """All keys that have sums."""
+        """All keys that have sums in a bucket of the window, those whose sums are zero too."""
         return dict(self._totals)
 
     def between(self, key: Key, from_ms: int, until_ms: int) -> Sums:
@@ -96,21 +108,15 @@ class Window(Generic[Key]):
                 found = tuple(map(add, found, values))
         return found
 
-    def take_changed(self) -> set[Key]:
-        """The keys whose sums have changed since this was asked last, those without sums now among them."""
-        changed, self._changed = self._changed, set()
-        return changed
-
     def _drop_old(self) -> int:
-        """How many legs went."""
+        """Subtract the buckets before `_first`; how many legs went."""
         before = self.legs
         for bucket in [bucket for bucket in self._seen if bucket < self._first]:
             self.legs -= len(self._seen.pop(bucket))
             for key, values in self._sums.pop(bucket).items():
-                total = tuple(map(sub, self._totals[key], values))
-                if any(total):
-                    self._totals[key] = total
+                if self._bucket_counts[key] == 1:
+                    del self._bucket_counts[key], self._totals[key]
                 else:
-                    del self._totals[key]
-                self._changed.add(key)
+                    self._bucket_counts[key] -= 1
+                    self._totals[key] = tuple(map(sub, self._totals[key], values))
         return before - self.legs

@@ -149,6 +149,24 @@ def test_at_the_bound_of_keys_new_ones_are_not_counted() -> None:
     assert folded.lost == 2
 
 
+def test_an_answered_call_then_an_unanswered_one_of_the_same_customer_expire() -> None:
+    folded, published = window(), Published()
+    customer = Key("customer", CALL.facts.customer_peer_id)
+    answered: dict[str, Any] = {"reason": "", "answered_at_ms": NOW_MS - 60_000, "duration_ms": 60_000, "pdd_ms": 900}
+    unanswered = {"reason": "", "answered_at_ms": None, "duration_ms": 0, "pdd_ms": None}
+    count(folded, call(call_id="sim1-1795000000-1795608000.1", ended_at_ms=NOW_MS, **answered), NOW_MS)
+    later = NOW_MS + 10_000
+    count(folded, call(call_id="sim1-1795000000-1795608000.2", ended_at_ms=later, **unanswered), later)
+    assert Figures(*folded.total(customer))[:2] == (2, 1)
+    assert published.due(folded, later, WINDOW_MS).keys() == {customer.text}
+    # The answered call is too old, the unanswered one is not: its customer still has figures.
+    made = published.due(folded, NOW_MS + WINDOW_MS, WINDOW_MS)[customer.text]
+    assert made is not None
+    assert (made.attempts, made.answered, made.talk_ms) == (1, 0, 0)
+    assert published.due(folded, later + WINDOW_MS, WINDOW_MS) == {customer.text: None}
+    assert (len(folded), folded.legs) == (0, 0)
+
+
 RINGING = {"pdd_ms": 900}
 SILENT: dict[str, Any] = {"pdd_ms": None}
 
