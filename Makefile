@@ -1,5 +1,6 @@
 # The two commands: `make demo` and `make test`. Each does all of its own set-up.
 #   DEMO_SECONDS=60 make demo   stops by itself after so many seconds of traffic and ends with the audit
+#   make test-all               every test in its longest form: many kills, many histories; an hour
 #   make check                  format, lint, types, imports, unit tests
 #   make faults                 every fault on real servers, one line each: some minutes
 #   make simulate SEEDS=20000   so many histories of a simulated world; SEED=7: that one; MUTATIONS=1: deliberate bugs, found
@@ -8,10 +9,12 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 RUN := .venv/bin
+# Test processes side by side, each with servers of its own. Most tests wait more than they work.
+WORKERS ?= 2
 # Our own modules are compiled once, into __pycache__, not at each start of each process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test faults simulate check bench lint types imports unit setup clean
+.PHONY: demo test test-all faults simulate check bench lint types imports unit setup clean
 
 setup:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -22,7 +25,11 @@ demo: setup
 
 test: setup
 	@$(RUN)/python -m tests.prepare
-	$(RUN)/python -m pytest -m "not slow_faults" $(PYTEST)
+	$(RUN)/python -m pytest -n $(WORKERS) --time-budget $(PYTEST)
+
+test-all: setup
+	@$(RUN)/python -m tests.prepare
+	$(RUN)/python -m pytest -n $(WORKERS) --time-budget --whole $(PYTEST)
 
 faults: setup
 	@$(RUN)/python -m tests.prepare

@@ -40,7 +40,7 @@ from streamco.embedded.postgres import postgres_server as make_postgres
 from streamco.embedded.settings import ClickHouseServer, KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
 
-pytest_plugins = ["time_budget"]
+pytest_plugins = ["time_budget", "early_ends"]
 _numbers = itertools.count(1)
 split_free_ports()
 
@@ -238,6 +238,13 @@ def make_line(
 def real_line(make_line: MakeLine) -> Iterator[Line]:
     """Asterisk, router and vendors at work."""
     with make_line("asterisk", Line) as line:
+        yield line
+
+
+@pytest.fixture(scope="session")
+def own_line(make_line: MakeLine) -> Iterator[Line]:
+    """A second line, for tests that change its world or end its node."""
+    with make_line("own", Line) as line:
         yield line
 
 

@@ -1,10 +1,8 @@
 """The calls of tests/tools/real_calls.py, placed once a session through the one real Asterisk (tests/conftest.py)."""
 
-from collections.abc import Iterator
-
 import pytest
 from real_calls import Seen, place_with_a_dead_router
-from real_line import Line, MakeLine
+from real_line import Line
 
 
 @pytest.fixture(scope="session")
@@ -12,10 +10,3 @@ def dead_router_calls(real_line: Line, real_calls: dict[str, Seen]) -> dict[str,
     """What became of calls when the router was killed. After all the others: it is their router too."""
     assert real_calls
     return place_with_a_dead_router(real_line)
-
-
-@pytest.fixture(scope="session")
-def own_line(make_line: MakeLine) -> Iterator[Line]:
-    """A second line, for tests that change its world or end its node."""
-    with make_line("own", Line) as line:
-        yield line

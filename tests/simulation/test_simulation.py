@@ -1,4 +1,4 @@
-"""A thousand histories without a failure; the same seed is the same history; a failing one is shrunk and told.
+"""Hundreds of histories without a failure; the same seed is the same history; a failing one is shrunk and told.
 
 The numbers can be set: SIMULATION_SEEDS and SIMULATION_FROM.
 """
@@ -15,9 +15,12 @@ from tests.simulation.mutations import MUTATIONS, mutated
 from tests.simulation.plan import make_plan
 from tests.simulation.shrink import Shrinker
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1000"))
+SEEDS = 200  # within so many each deliberate bug but one shows
+WHOLE_SEEDS = 1_000
 FIRST = int(os.environ.get("SIMULATION_FROM", "0"))
 MUTATION_SEEDS = 300
+# Test processes side by side share the processors.
+PROCESSES = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 # Each must really have happened in the histories that were run.
 BITES = (
     "calls", "legs", "rated again", "posted again", "CDRs again", "estimated", "corrections", "cut", "refused", "swept",
@@ -28,10 +31,11 @@ BITES = (
 
 @pytest.mark.simulation
 @pytest.mark.timeout(600)
-def test_a_thousand_histories_end_in_a_clean_audit() -> None:
+def test_many_histories_end_in_a_clean_audit(whole: bool) -> None:
+    seeds = int(os.environ.get("SIMULATION_SEEDS", WHOLE_SEEDS if whole else SEEDS))
     total: Counter[str] = Counter()
-    with pool.workers() as executor:
-        for result in pool.run_seeds(executor, FIRST, SEEDS):
+    with pool.workers(PROCESSES) as executor:
+        for result in pool.run_seeds(executor, FIRST, seeds, PROCESSES):
             assert not result.failures, f"seed {result.seed}: python -m tests.simulation --seed {result.seed} tells it"
             total.update(result.bites)
     assert all(total[name] > 0 for name in BITES), total
@@ -40,7 +44,7 @@ def test_a_thousand_histories_end_in_a_clean_audit() -> None:
 @pytest.mark.simulation
 @pytest.mark.timeout(600)
 def test_every_deliberate_bug_is_found() -> None:
-    with pool.workers() as executor:
+    with pool.workers(PROCESSES) as executor:
         found = list(pool.find_all(executor, 0, MUTATION_SEEDS, near=True))
     assert len(found) >= 12
     assert [one.name for one in found if one.seed is None] == []

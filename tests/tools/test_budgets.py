@@ -1,0 +1,70 @@
+"""The guard of the tests' own time: what it counts, what it lets pass, what it fails; and the file that it reads."""
+
+import pytest
+from budgets import FILE, Phase, over_budget, own_seconds, read_budgets
+from ports import part_of
+
+TEXT = """
+total_seconds = 100
+default_seconds = 10
+[files]
+"tests/slow.py" = 40
+[together]
+"one line" = ["tests/slow.py", "tests/quick.py"]
+"""
+BUDGETS = read_budgets(TEXT)
+
+
+def phases(file: str, *seconds: float, shared_seconds: float = 0.0) -> list[Phase]:
+    """Set-up, call, tear-down of one test."""
+    return [Phase(f"{file}::test_it[a::b]", one, shared_seconds) for one in seconds]
+
+
+@pytest.mark.parametrize(
+    ("measured", "wall_seconds", "slowness", "said"),
+    [
+        (phases("tests/slow.py", 10, 29, 1), 60, 1, ""),
+        (phases("tests/slow.py", 10, 30, 1), 60, 1, "tests/slow.py took 41 s; its budget is 40 s"),
+        (phases("tests/slow.py", 10, 30, 1), 60, 1.1, ""),  # on a slower machine
+        (phases("tests/any.py", 11), 60, 1, "tests/any.py took 11 s; its budget is 10 s"),
+        (phases("tests/any.py", 11, shared_seconds=2), 60, 1, ""),  # a server that others use, too
+        (phases("tests/any.py", 6) + phases("tests/other.py", 6), 60, 1, ""),
+        ([], 101, 1, "the whole run took 101 s; its budget is 100 s"),
+        ([], 101, 2, ""),
+    ],
+)
+def test_what_is_over_its_budget_is_said(
+    measured: list[Phase], wall_seconds: float, slowness: float, said: str
+) -> None:
+    assert over_budget(BUDGETS, measured, wall_seconds, slowness) == ([said] if said else [])
+
+
+def test_the_tests_of_a_file_are_summed_up() -> None:
+    measured = [Phase(f"tests/any.py::test_{number}", 1.5) for number in range(7)]
+    assert over_budget(BUDGETS, measured, 60, 1) == ["tests/any.py took 10 s; its budget is 10 s"]
+    assert set(own_seconds(measured).values()) == {1.5}
+
+
+def test_files_that_share_something_are_one_group_and_cost_what_they_cost_together() -> None:
+    assert (BUDGETS.group("tests/quick.py"), BUDGETS.group("tests/any.py")) == ("one line", "tests/any.py")
+    assert (BUDGETS.cost("one line"), BUDGETS.cost("tests/any.py")) == (50, 10)
+
+
+def test_a_file_in_two_groups_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\['tests/slow.py'\] in two groups"):
+        read_budgets(TEXT + '"another" = ["tests/slow.py"]\n')
+
+
+def test_the_budgets_are_of_files_that_are_there() -> None:
+    budgets = read_budgets(FILE.read_text())
+    named = {*budgets.files, *(file for files in budgets.together.values() for file in files)}
+    assert [file for file in sorted(named) if not (FILE.parents[1] / file).exists()] == []
+    assert budgets.default_seconds < min(budgets.files.values(), default=budgets.total_seconds)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_no_port_belongs_to_two_workers(workers: int) -> None:
+    parts = [part_of(range(20_000, 32_000), worker, workers) for worker in range(workers)]
+    ports = [port for part in parts for port in part]
+    assert len(set(ports)) == len(ports) > 11_900
+    assert all(part[0] % 2 == 0 for part in parts)
