@@ -99,12 +99,21 @@ def postgres_server(request: pytest.FixtureRequest) -> str:
         directory=servers.directory / "postgres", port=free_port(), password=SecretStr(password())
     )
     servers.start(make_postgres(settings))
-    return _database_url(settings.connection.dsn.get_secret_value(), "postgres")
+    url = _database_url(settings.connection.dsn.get_secret_value(), "postgres")
+    # What it loses with the machine's power nobody asks for. (The server of the fault tests is as the product has it.)
+    for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+        _administer(url, statement)
+    return url
 
 
 def _administer(server: str, statement: str) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+def _copy_database(server: str, name: str, template: str) -> None:
+    """By files: without fsync a fifteenth of the time that it takes through the write-ahead log."""
+    _administer(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +130,7 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
 def postgres_dsn(postgres_server: str, postgres_template: str) -> Iterator[str]:
     """The URL of a fresh, migrated database of this test's own."""
     name = f"streamco_test_{os.getpid()}_{next(_numbers)}"
-    _administer(postgres_server, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
+    _copy_database(postgres_server, name, postgres_template)
     yield _database_url(postgres_server, name)
     _administer(postgres_server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
@@ -220,7 +229,7 @@ def make_line(
     @contextmanager
     def make(name: str, kind: type[AnyLine]) -> Iterator[AnyLine]:
         database = f"streamco_test_{os.getpid()}_{name}"
-        _administer(postgres_server, f'CREATE DATABASE "{database}" TEMPLATE "{postgres_template}"')
+        _copy_database(postgres_server, database, postgres_template)
         # A short path: it holds Asterisk's socket.
         directory = tmp_path_factory.mktemp(name[0])
         line = kind(_database_url(postgres_server, database), directory, installation(asterisk_cache), asterisk_cache)

@@ -27,6 +27,9 @@ from schemas.connections import ClickHouse, Kafka, Postgres
 from streamco.embedded.settings import user_cache_directory
 from streamco.embedded.temporary import free_port
 
+# A process that has imported the dashboards once: the sites are its children.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["dashboards.serve"])
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -63,7 +66,7 @@ def site(postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse, tmp_path: Pat
         postgres=postgres, kafka=kafka, clickhouse=clickhouse, secret_key=SecretStr("k" * 32), port=free_port(),
         check=CheckSettings(live=live, directory=tmp_path / "check"),
     )  # fmt: skip
-    process = multiprocessing.get_context("spawn").Process(target=run, args=(settings,), daemon=True)
+    process = _PROCESSES.Process(target=run, args=(settings,), daemon=True)
     process.start()
     address = f"http://127.0.0.1:{settings.port}"
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)

@@ -1,11 +1,13 @@
 """How long each test file may take, as tests/budgets.toml has it: pure, so that the guard itself can be tested."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+SHORT_SECONDS: Final = 5
 FILE: Final = Path(__file__).parents[1] / "budgets.toml"
 
 
@@ -13,6 +15,7 @@ class Phase(NamedTuple):
     """One phase of one test: its set-up, its call or its tear-down."""
 
     test: str  # pytest's node id
+    when: str  # setup, call or teardown
     seconds: float
     shared_seconds: float = 0.0  # of these, what a fixture of the whole session took: no test's own
 
@@ -20,6 +23,11 @@ class Phase(NamedTuple):
     def file(self) -> str:
         """The test's file."""
         return file_of(self.test)
+
+    @property
+    def own_seconds(self) -> float:
+        """Without what it shares with others."""
+        return max(0.0, self.seconds - self.shared_seconds)
 
 
 @dataclass(frozen=True)
@@ -66,10 +74,30 @@ def read_budgets(text: str) -> Budgets:
 
 def own_seconds(phases: Iterable[Phase]) -> dict[str, float]:
     """Seconds of each test, without what it shares with others."""
-    seconds: dict[str, float] = {}
+    seconds: Counter[str] = Counter()
     for phase in phases:
-        seconds[phase.test] = seconds.get(phase.test, 0.0) + max(0.0, phase.seconds - phase.shared_seconds)
-    return seconds
+        seconds[phase.test] += phase.own_seconds
+    return dict(seconds)
+
+
+def time_table(phases: Iterable[Phase]) -> str:
+    """A Markdown table: tests and seconds of each file by phase, the longest first; short files in one row."""
+    rows: dict[str, Counter[str]] = {}
+    tests: dict[str, set[str]] = {}
+    for phase in phases:
+        rows.setdefault(phase.file, Counter())[phase.when] += phase.own_seconds
+        tests.setdefault(phase.file, set()).add(phase.test)
+    short = [file for file, row in rows.items() if row.total() < SHORT_SECONDS]
+    rest = sum((rows.pop(file) for file in short), Counter())
+    count = sum(len(tests[file]) for file in short)
+    lines = ["| file | tests | set-up | call | tear-down | together |", "|---|---|---|---|---|---|"]
+    ordered = sorted(rows.items(), key=lambda pair: -pair[1].total())
+    for name, number, row in [(file, len(tests[file]), row) for file, row in ordered] + [
+        (f"{len(short)} files of less than {SHORT_SECONDS} s", count, rest)
+    ]:
+        phases_text = " | ".join(f"{row[when]:.1f}" for when in ("setup", "call", "teardown"))
+        lines.append(f"| {name} | {number} | {phases_text} | {row.total():.1f} |")
+    return "\n".join(lines) + "\n"
 
 
 def over_budget(budgets: Budgets, phases: Iterable[Phase], wall_seconds: float, slowness: float) -> list[str]:
@@ -77,9 +105,9 @@ def over_budget(budgets: Budgets, phases: Iterable[Phase], wall_seconds: float, 
 
     `slowness`: how many times slower this machine is than the one that the budgets were measured on, at least 1.
     """
-    by_file: dict[str, float] = {}
+    by_file: Counter[str] = Counter()
     for test, seconds in own_seconds(phases).items():
-        by_file[file_of(test)] = by_file.get(file_of(test), 0.0) + seconds
+        by_file[file_of(test)] += seconds
     found = [
         f"{file} took {seconds:.0f} s; its budget is {budgets.of(file):.0f} s"
         for file, seconds in sorted(by_file.items())

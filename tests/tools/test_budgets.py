@@ -1,7 +1,7 @@
 """The guard of the tests' own time: what it counts, what it lets pass, what it fails; and the file that it reads."""
 
 import pytest
-from budgets import FILE, Phase, over_budget, own_seconds, read_budgets
+from budgets import FILE, Phase, over_budget, own_seconds, read_budgets, time_table
 from ports import part_of
 
 TEXT = """
@@ -17,7 +17,8 @@ BUDGETS = read_budgets(TEXT)
 
 def phases(file: str, *seconds: float, shared_seconds: float = 0.0) -> list[Phase]:
     """Set-up, call, tear-down of one test."""
-    return [Phase(f"{file}::test_it[a::b]", one, shared_seconds) for one in seconds]
+    names = ("setup", "call", "teardown")
+    return [Phase(f"{file}::test_it[a::b]", *one, shared_seconds) for one in zip(names, seconds, strict=False)]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_what_is_over_its_budget_is_said(
 
 
 def test_the_tests_of_a_file_are_summed_up() -> None:
-    measured = [Phase(f"tests/any.py::test_{number}", 1.5) for number in range(7)]
+    measured = [Phase(f"tests/any.py::test_{number}", "call", 1.5) for number in range(7)]
     assert over_budget(BUDGETS, measured, 60, 1) == ["tests/any.py took 10 s; its budget is 10 s"]
     assert set(own_seconds(measured).values()) == {1.5}
 
@@ -68,3 +69,12 @@ def test_no_port_belongs_to_two_workers(workers: int) -> None:
     ports = [port for part in parts for port in part]
     assert len(set(ports)) == len(ports) > 11_900
     assert all(part[0] % 2 == 0 for part in parts)
+
+
+def test_the_table_has_each_long_file_by_phase_and_the_others_in_one_row() -> None:
+    measured = phases("tests/any.py", 1, 2, 0.5) + phases("tests/slow.py", 3, 40, 0, shared_seconds=1)
+    measured += [Phase("tests/other.py::test_a", "call", 1), Phase("tests/other.py::test_b", "call", 1)]
+    assert time_table(measured).splitlines()[2:] == [
+        "| tests/slow.py | 1 | 2.0 | 39.0 | 0.0 | 41.0 |",
+        "| 2 files of less than 5 s | 3 | 1.0 | 4.0 | 0.5 | 5.5 |",
+    ]

@@ -7,10 +7,11 @@ take longest begin first.
 import os
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from budgets import FILE, Budgets, Phase, file_of, over_budget, own_seconds, read_budgets
+from budgets import FILE, Budgets, Phase, file_of, over_budget, own_seconds, read_budgets, time_table
 from xdist.scheduler import LoadScopeScheduling
 
 SLOWEST: Final = 10
@@ -113,7 +114,9 @@ class TimeBudget:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect."""
-        self.phases.append(Phase(report.nodeid, report.duration, getattr(report, "shared_seconds", 0.0)))
+        self.phases.append(
+            Phase(report.nodeid, report.when or "", report.duration, getattr(report, "shared_seconds", 0.0))
+        )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail what is over its budget, where that was asked for."""
@@ -125,6 +128,8 @@ class TimeBudget:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The slowest tests, the whole, and what is over its budget."""
+        if place := self.config.getoption("time_table"):
+            Path(place).write_text(time_table(self.phases))
         if self.config.getoption("time_budget"):
             for line in self._summary():
                 terminalreporter.write_line(line)
@@ -144,9 +149,10 @@ class TimeBudget:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--time-budget."""
+    """--time-budget and --time-table."""
     text = "show what is slow, and fail where a file is over its budget in tests/budgets.toml"
     parser.addoption("--time-budget", action="store_true", help=text)
+    parser.addoption("--time-table", metavar="FILE", help="write the time of each test file by phase, as Markdown")
 
 
 def pytest_configure(config: pytest.Config) -> None:
