@@ -40,6 +40,7 @@ _RELEASE: Final = """
     )
     SELECT action_id FROM released ORDER BY action_id
 """
+_ANY_OVER: Final = "SELECT EXISTS (SELECT FROM control_actions WHERE released_at IS NULL AND until <= now())"
 _LIST: Final = """
     SELECT action_id, kind, control, peers.name AS peer, code, action, cap_concurrent, reason, since, until,
            released_at, released_by, released_why, coalesce(told.state, '') AS told,
@@ -102,7 +103,10 @@ def take_action(connection: psycopg.Connection[Any], taken: Taken) -> bool:
 
 
 def release_by_time(connection: psycopg.Connection[Any]) -> list[str]:
-    """Close the actions whose time is over (routers know by themselves); their ids."""
+    """Close the actions whose time is over (routers know by themselves); their ids. None: nothing is written."""
+    row = connection.execute(_ANY_OVER).fetchone()
+    if row is None or not row[0]:
+        return []
     statement = _RELEASE.format(at="until", which="until <= now()")
     return [row[0] for row in connection.execute(statement.encode(), {"by": BY_TIME, "why": None})]
 

@@ -99,16 +99,8 @@ def _stage(connection: Connection, file: DeckFile) -> None:
 
 
 def _replace(connection: Connection, deck_id: int) -> tuple[int, int]:
-    """(removed, inserted). A statement that would touch no row is not run: it would announce a change all the same."""
+    """(removed, inserted). A statement that touches no row announces no change."""
     deck = {"deck": deck_id}
-    removed = inserted = 0
-    if _any(connection, _GONE, deck):
-        removed = connection.execute(b"DELETE " + _GONE.encode(), deck).rowcount
-    if _any(connection, _NEW, deck):
-        inserted = connection.execute(_INSERT.encode() + _NEW.encode(), deck).rowcount
+    removed = connection.execute(b"DELETE " + _GONE.encode(), deck).rowcount
+    inserted = connection.execute(_INSERT.encode() + _NEW.encode(), deck).rowcount
     return removed, inserted
-
-
-def _any(connection: Connection, rows: str, deck: dict[str, int]) -> bool:
-    row = connection.execute(b"SELECT EXISTS (SELECT " + rows.encode() + b")", deck).fetchone()
-    return bool(row and row[0])

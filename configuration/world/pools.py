@@ -48,13 +48,10 @@ def load_pool(dsn: str, name: str, csv_path: Path | str) -> PoolResult:
         rows = _stage(connection, path, errors)
         if errors:
             raise WorldError(errors)
-        removed = inserted = 0
-        # A statement that would touch no row is not run: it would announce a change all the same.
-        if _any(connection, _GONE, pool):
-            removed = connection.execute(b"DELETE " + _GONE.encode(), pool).rowcount
-        if _any(connection, _NEW, pool):
-            statement = "INSERT INTO pool_numbers (pool_id, number) SELECT %(pool)s, number" + _NEW
-            inserted = connection.execute(statement.encode(), pool).rowcount
+        # A statement that touches no row announces no change.
+        removed = connection.execute(b"DELETE " + _GONE.encode(), pool).rowcount
+        statement = "INSERT INTO pool_numbers (pool_id, number) SELECT %(pool)s, number" + _NEW
+        inserted = connection.execute(statement.encode(), pool).rowcount
     return PoolResult(name, rows, inserted, removed)
 
 
@@ -107,8 +104,3 @@ def _blocks(path: Path, errors: list[str]) -> Iterator[str]:
         raise WorldError([f"{path}: {error.strerror or error}"]) from error
     if lines and not errors:
         yield "\n".join(lines) + "\n"
-
-
-def _any(connection: Connection, rows: str, pool: dict[str, int]) -> bool:
-    row = connection.execute(b"SELECT EXISTS (SELECT " + rows.encode() + b")", pool).fetchone()
-    return bool(row and row[0])

@@ -19,7 +19,7 @@ from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import RatedLeg, decode_event
 from schemas.topics import DECISIONS, RATED_LEGS
 from sinks.control_actions import ControlActionError, list_actions, release_action
-from streams.control import Controller
+from streams.control import LOOK_SECONDS, Controller
 from streams.control_notify import Notifier
 from streams.settings import StreamsSettings
 
@@ -175,6 +175,24 @@ def test_a_customer_who_calls_too_much_is_capped_and_his_destinations_are_kept(
         work(controller, lambda: connection.execute(kept, (CUSTOMER,)).fetchall() == [(1,), (2,), (3,)])
     finally:
         controller.close()
+
+
+def test_a_controller_with_nothing_to_release_leaves_the_configuration_alone(
+    settings: StreamsSettings, connection: psycopg.Connection[Any]
+) -> None:
+    """Else every router would take a new snapshot at each of its rounds."""
+    connection.execute(TERMINATION)
+    generation = "SELECT generation FROM configuration_generation"
+    before = connection.execute(generation).fetchone()
+    controller = Controller(settings)
+    try:
+        deadline = time.monotonic() + 3 * LOOK_SECONDS
+        while time.monotonic() < deadline:
+            controller.step()
+        assert controller.step().startswith("1 controls")
+    finally:
+        controller.close()
+    assert connection.execute(generation).fetchone() == before
 
 
 class _Receiver(http.server.BaseHTTPRequestHandler):
