@@ -116,9 +116,10 @@ def test_whatever_is_injected_nobody_elses_arguments_are_served(caller: str, dni
 async def test_a_header_that_the_wire_has_ended_early_is_not_answered(apart: bool) -> None:
     application = AgiApplication(SETTINGS, asyncio.get_running_loop())
     served: list[list[str]] = []
+    ended = asyncio.Event()
 
     async def route(request: AgiRequest) -> None:
-        await asyncio.sleep(0.05)  # what asks PostgreSQL takes its time
+        await ended.wait()  # as one that waits for PostgreSQL
         served.append(request.arguments)
         await request.command("NOOP")
 
@@ -133,6 +134,7 @@ async def test_a_header_that_the_wire_has_ended_early_is_not_answered(apart: boo
             writer.write(part)
             await asyncio.sleep(0.01)
         assert await asyncio.wait_for(reader.read(), 5) == b""
+        ended.set()
         writer.close()
         await asyncio.wait_for(application.idle.wait(), 5)
     assert (served, application.broken) == ([], 1)

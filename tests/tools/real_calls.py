@@ -131,8 +131,8 @@ HOSTILE_CALLERS: Final[dict[str, str]] = {
     )
 } | {"12\udcff\udc80": "12\ufffd\ufffd", "%00": "%00", "12125550123\x004": "12125550123…", "1" * 100: "1" * 79 + "…"}
 # Caller and number together are a whole AGI header, with its end, in which another customer calls another number.
-FORGED_CALLER: Final = "1\nagi_arg_1: ast1-1-1.1\nagi_arg_2: c\nagi_arg_3: 127.0.0.12\nagi_arg_5: 1"
-FORGED_NUMBER: Final = "1\nagi_arg_4: 999210000010\nagi_arg_6: 1795609861\n\n"
+FORGED_CALLER: Final = "1\nagi_arg_1: a-1795609861-1795609861.1\nagi_arg_2: c\nagi_arg_3: 127.0.0.12"
+FORGED_NUMBER: Final = "1\nagi_arg_4: 999210000010\nagi_arg_5: 1\nagi_arg_6: 1795609861\n\n"
 _AFTER: Final = {"limit": "one at a time"}  # placed when that one has been answered
 
 
