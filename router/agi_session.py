@@ -65,10 +65,14 @@ class AgiSession(asyncio.Protocol):
     """One connection, from its header to its close.
 
     Nothing is sent before the answer to what was sent last, so what waits to be written is one command at most.
+
+    Asterisk sends nothing between its header and the first command. What comes then is the rest of a header that a text
+    from the wire has ended early: the session is not answered.
     """
 
     __slots__ = (
         "_application",
+        "_asked",
         "_buffer",
         "_error",
         "_lost",
@@ -88,6 +92,7 @@ class AgiSession(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._lost = False
+        self._asked = False  # the first command is sent
         self.began = 0.0
         self.headed = False  # its header has come
         self.over = False  # nothing is read from it any more
@@ -110,7 +115,13 @@ class AgiSession(asyncio.Protocol):
             if end >= 0:
                 raw = bytes(buffer[: end + 2])
                 del buffer[: end + 2]
-                self._begin(raw)
+                self.headed = True
+                if buffer:
+                    self.fail(AgiError("more than a header before the first command"))
+                else:
+                    self._begin(raw)
+        elif not self._asked:
+            self.fail(AgiError("more than a header before the first command"))
         elif self._waiter is not None and b"\n" in data:
             self._wake(None)
         if len(buffer) > self._application.settings.max_header_bytes:
@@ -143,6 +154,7 @@ class AgiSession(asyncio.Protocol):
         """Write. Raises AgiError when the connection is gone."""
         if self._lost or self._error is not None:
             raise AgiError("closed before the command")
+        self._asked = True
         self._transport.write(data)
 
     async def line(self) -> bytes:
@@ -167,7 +179,6 @@ class AgiSession(asyncio.Protocol):
 
     def _begin(self, raw: bytes) -> None:
         application = self._application
-        self.headed = True
         try:
             headers = parse_headers(raw)
             script = headers.get("agi_network_script", "").partition("?")[0]

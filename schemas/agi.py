@@ -6,6 +6,8 @@ Request: agi://ROUTER/route with six arguments, the wire's texts URI-encoded:
 and four that may be left out (who makes no SIP has none):
     agi_arg_7 caller's display name   agi_arg_8 header P-Asserted-Identity   agi_arg_9 header Privacy
     agi_arg_10 header From, for what was verified of it (verstat)
+Nothing else of the header is read but the script's name. The dialplan takes the wire's texts out of the headers that
+Asterisk writes unencoded: agi_callerid, agi_calleridname, agi_dnid. A number that Asterisk has cut ends in an ellipsis.
 Answer: channel variables in as few EXEC MSet lines as the limits allow; ROUTES is always the last variable set, so
 that a truncated answer has no routes and the call is refused, never half-routed.
 """

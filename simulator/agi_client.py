@@ -8,11 +8,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
-from urllib.parse import quote
 
 from schemas import agi
 from simulator import agi_commands
 from simulator.lines import Call
+from simulator.wire_texts import encoded
 
 MAX_SESSION_BYTES: Final = 262_144
 MAX_LINE_BYTES: Final = 8_192  # Asterisk's own buffer of a command line is shorter
@@ -22,8 +22,11 @@ Variables = dict[str, str]
 Done = Callable[[Variables | None], None]
 
 
-def make_header(call: Call, channel: str, unique_id: str, host: str, port: int, context: str) -> bytes:
-    """The header of a session for this call, with the six arguments of schemas/agi.py."""
+def make_header(call: Call, channel: str, unique_id: str, host: str, port: int) -> bytes:
+    """The header of a session for this call, with the six arguments of schemas/agi.py.
+
+    The caller's texts stand in the arguments alone, encoded: the dialplan has taken them out of the other headers.
+    """
     started_at = f"{call.started_at_ms // 1000}.{call.started_at_ms % 1000:03d}"
     arguments = (call.call_id, call.endpoint, call.remote_address, call.callee, call.caller, started_at)
     fields = [
@@ -35,21 +38,21 @@ def make_header(call: Call, channel: str, unique_id: str, host: str, port: int, 
         ("type", "PJSIP"),
         ("uniqueid", unique_id),
         ("version", "22.10.1"),
-        ("callerid", _one_line(call.caller) or "unknown"),
+        ("callerid", "unknown"),
         ("calleridname", "unknown"),
         ("callingpres", "0"),
         ("callingani2", "0"),
         ("callington", "0"),
         ("callingtns", "0"),
-        ("dnid", _one_line(call.callee) or "unknown"),
+        ("dnid", "unknown"),
         ("rdnis", "unknown"),
-        ("context", context),
-        ("extension", _one_line(call.callee)),
+        ("context", "call"),
+        ("extension", "s"),
         ("priority", "1"),
         ("enhanced", "0.0"),
         ("accountcode", ""),
         ("threadid", "139990000000000"),
-        *((f"arg_{number}", quote(text, safe="")) for number, text in enumerate(arguments, 1)),
+        *((f"arg_{number}", encoded(text)) for number, text in enumerate(arguments, 1)),
     ]
     return ("".join(f"agi_{name}: {value}\n" for name, value in fields) + "\n").encode()
 
@@ -165,7 +168,3 @@ class RouterClient:
         self._answered(ticket, variables)
         if self._waiting and not self.is_full:
             self.ask(*self._waiting.popleft())
-
-
-def _one_line(text: str) -> str:
-    return "".join(character for character in text if character.isprintable())

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from simulator.plans import LegPlan
 from simulator.sip_causes import status_line
+from simulator.wire_texts import encoded
 
 Side = Literal["caller", "callee", "us"]
 
@@ -23,7 +24,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is fixed about one call: its id, its moment, and what the INVITE said (wire texts)."""
+    """What is fixed about one call: its id, its moment, and what Asterisk read in the INVITE (wire_texts.py)."""
 
     call_id: str
     started_at_ms: int
@@ -123,10 +124,10 @@ def call_end(
         "src": side,
         "legs": str(legs),
         "reason": reason,
-        "caller": quote(call.caller, safe=""),
-        "callee": quote(call.callee, safe=""),
-        "endpoint": quote(call.endpoint, safe=""),
-        "addr": quote(call.remote_address, safe=""),
+        "caller": encoded(call.caller),
+        "callee": encoded(call.callee),
+        "endpoint": encoded(call.endpoint),
+        "addr": encoded(call.remote_address),
         "facts": facts,
         "last": last_facts,
     }

@@ -18,8 +18,8 @@ from simulator.lines import Call, Line
 from simulator.node_files import Journal
 from simulator.plans import CallIntent
 from simulator.scheduler import Scheduler, Timer, real_ms
+from simulator.wire_texts import as_read
 
-CUSTOMER_CONTEXT = "from-customers"
 VENDOR_CONTEXT = "from-vendors"
 
 
@@ -83,8 +83,8 @@ class Node:
             boot_at_ms=self._boot_at_ms,
             endpoint=intent.endpoint,
             remote_address=intent.remote_address,
-            callee=intent.callee,
-            caller=intent.caller,
+            callee=as_read(intent.callee, "s"),
+            caller=as_read(intent.caller),
             patience_ms=intent.patience_ms,
         )
         full_id = f"{self.name}-{unique_id}"
@@ -94,9 +94,9 @@ class Node:
             linked_id=full_id,
             call_id=call_id,
             leg="",
-            context=CUSTOMER_CONTEXT,
-            extension=intent.callee,
-            number=intent.caller,
+            context="call",
+            extension="s",
+            number="",  # the dialplan has taken it out
             connected_number="",
             created_at_ms=at_ms,
             state=ami_messages.RING,

@@ -18,17 +18,16 @@ from simulator.board import Board
 from simulator.crashes import Crashes, Host
 from simulator.hunt import PlanLeg
 from simulator.lines import Line
-from simulator.node import CUSTOMER_CONTEXT, LiveCall, Node
+from simulator.node import LiveCall, Node
 from simulator.plans import CallIntent, LegPlan
 from simulator.scheduler import Scheduler, real_ms
 from simulator.settings import SimulatorSettings
-from simulator.traffic import ANONYMOUS_ENDPOINT, Traffic
+from simulator.traffic import Traffic
 from simulator.vendors import Vendors, plan_leg
 from sinks.beat import send_beat
 
 log = structlog.get_logger(__name__)
 
-ANONYMOUS_CONTEXT: Final = "from-anonymous"
 _STEPS_PER_ROUND: Final = 200  # then the sockets have their turn
 _BEAT_SECONDS: Final = 1.0
 
@@ -170,10 +169,9 @@ class Simulation:
     def _place(self, intent: CallIntent, at_ms: int) -> None:
         node = self.nodes[intent.node]
         live = node.begin(intent, at_ms, self._plan_leg(intent), real_ms())
-        context = ANONYMOUS_CONTEXT if intent.endpoint == ANONYMOUS_ENDPOINT else CUSTOMER_CONTEXT
         settings = self._settings
         header = make_header(
-            live.hunt.call, live.caller.name, live.caller.unique_id, settings.router_host, settings.router_port, context
+            live.hunt.call, live.caller.name, live.caller.unique_id, settings.router_host, settings.router_port
         )
         self._router.ask(live, header)
 

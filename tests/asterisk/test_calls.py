@@ -1,9 +1,7 @@
 """SIP calls through a real Asterisk, by a real router, as the caller heard them and as the journal bills them."""
 
-from pathlib import Path
-
 import pytest
-from real_calls import CALLS, HOSTILE_CALLERS, HOSTILE_NUMBERS, HUNG_UP, LINE_ENDS, TALK_MS, Seen
+from real_calls import CALLS, HUNG_UP, TALK_MS, Seen
 from real_line import CALLER, Line
 
 from configuration.asterisk.scenarios import ANSWER_MS, VENDOR_TALKS_MS
@@ -277,37 +275,6 @@ def test_two_customers_at_one_address_are_told_apart_by_their_prefix(real_calls:
     assert prefixed.customer_peer_id not in (plain.customer_peer_id, other.customer_peer_id)
     assert prefixed.callee == plain.callee == "999210000010"
     assert money(real_calls["tech prefix"]) == [2 * CUSTOMER_SECOND, VENDOR_2_LEAST]
-
-
-@pytest.mark.parametrize("number", range(len(HOSTILE_NUMBERS)))
-def test_nothing_dialled_becomes_a_dial_string(real_calls: Calls, number: int) -> None:
-    seen = real_calls[f"hostile number {number}"]
-    assert seen.code in (403, 404, 484), seen.placed.received
-    assert seen.call.ended.reason == "BAD NUMBER"
-    check_links(seen, 0)
-    assert seen.call.ended.callee_dialled == HOSTILE_NUMBERS[number]
-    assert money(seen) == [0]
-    assert not Path("/tmp/x").exists()  # noqa: S108 - what a number would have touched
-
-
-@pytest.mark.parametrize("number", range(len(LINE_ENDS)))
-def test_a_line_end_in_a_number_ends_the_session_and_the_call(real_calls: Calls, number: int) -> None:
-    seen = real_calls[f"line end {number}"]
-    assert seen.code == 503
-    assert seen.call.ended.reason == "ROUTER UNAVAILABLE"
-    assert seen.call.ended.callee_dialled == LINE_ENDS[number]
-    check_links(seen, 0)
-
-
-@pytest.mark.parametrize("number", range(len(HOSTILE_CALLERS)))
-def test_no_caller_name_becomes_a_field_of_the_journal(real_calls: Calls, number: int) -> None:
-    seen = real_calls[f"hostile caller {number}"]
-    assert seen.placed.code == 0, seen.placed.received
-    assert seen.call.ended.caller_dialled == HOSTILE_CALLERS[number]
-    assert (seen.call.ended.release_side, seen.call.ended.legs) == ("caller", 1)
-    assert seen.call.ended.facts is not None
-    assert seen.call.ended.facts.caller == ""
-    assert money(seen) == [CUSTOMER_SECOND, VENDOR_2_LEAST]
 
 
 def test_with_the_router_dead_calls_go_on_and_none_begins(real_calls: Calls, dead_router_calls: Calls) -> None:

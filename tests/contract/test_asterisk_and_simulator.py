@@ -13,8 +13,20 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from real_calls import CALLS, CANCEL_AFTER_MS, HOSTILE_CALLERS, HOSTILE_NUMBERS, HUNG_UP, TALK_MS, Seen, Wanted
-from real_line import CALLER, STRANGER, Line
+from real_calls import (
+    CALLS,
+    CANCEL_AFTER_MS,
+    FORGED_CALLER,
+    FORGED_NUMBER,
+    HOSTILE_CALLERS,
+    HOSTILE_NUMBERS,
+    HUNG_UP,
+    TALK_MS,
+    UNCARRIED_NUMBERS,
+    Seen,
+    Wanted,
+)
+from real_line import CALLER, PREFIX, STRANGER, Line
 
 from configuration.asterisk.scenarios import ANSWER_MS, VENDOR_TALKS_MS
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
@@ -34,6 +46,9 @@ PATIENT_MS = 60_000
 NAMES = [
     *CALLS,
     *(f"hostile number {number}" for number in range(len(HOSTILE_NUMBERS))),
+    *(f"uncarried number {number}" for number in range(len(UNCARRIED_NUMBERS))),
+    "uncarried, prefixed",
+    "forged",
     *(f"hostile caller {number}" for number in range(len(HOSTILE_CALLERS))),
 ]
 _LENGTHS = ("duration_ms", "asterisk_duration_ms", "pdd_ms")
@@ -76,10 +91,7 @@ class SimulatedLine:
         )
         live = self._node.begin(intent, self._scheduler.now_ms(), partial(self._plan, name), real_ms())
         self.call_ids[name] = live.hunt.call.call_id
-        context = "from-anonymous" if anonymous else "from-customers"
-        header = make_header(
-            live.hunt.call, live.caller.name, live.caller.unique_id, "127.0.0.1", self._router_port, context
-        )
+        header = make_header(live.hunt.call, live.caller.name, live.caller.unique_id, "127.0.0.1", self._router_port)
         self._router.ask(live, header)
         return live
 
@@ -134,6 +146,10 @@ class SimulatedLine:
                 self._scheduler.at(end_ms, partial(self._hang_up, live, HUNG_UP[name]))
         for number, text in enumerate(HOSTILE_NUMBERS):
             self.begin(f"hostile number {number}", Wanted(text, ""))
+        for number, text in enumerate(UNCARRIED_NUMBERS):
+            self.begin(f"uncarried number {number}", Wanted(text, ""))
+        self.begin("uncarried, prefixed", Wanted(f"{PREFIX}\n", ""))
+        self.begin("forged", Wanted(FORGED_NUMBER, ""), FORGED_CALLER)
         for number, text in enumerate(HOSTILE_CALLERS):
             self.begin(f"hostile caller {number}", Wanted("999210000010", ""), text)
         await self.until(lambda: not self._node.calls)

@@ -96,15 +96,49 @@ HOSTILE_NUMBERS: Final = (
     "%00%2F",
     "ａ９９９２１",
 )
-# Line ends would be lines of the AGI session's header: the router closes such a session, and no route is no call.
-LINE_ENDS: Final = ("99921\r\nX-Evil: 1", "99921\nagi_arg_4: 999210000010", "99921\n\n200 result=0")
-HOSTILE_CALLERS: Final = ('1"|src=callee|facts=', "1,2)}${EPOCH}", "a\\,b&c", "<sip:x>\"'`id`")
+# What no line of an AGI session can carry, and what the CDR keeps of it. Surrogates are bytes that are no UTF-8.
+UNCARRIED_NUMBERS: Final[dict[str, str]] = {
+    text: text
+    for text in (
+        "99921\r\nX-Evil: 1",
+        "99921\nagi_arg_4: 999210000010",
+        "99921\n\n200 result=0",
+        "99921\nagi_network_script: ping",
+        "999210000010\n",
+        "999210000010\r",
+        "99921\t0000010",
+        "\x1b999210000010\x7f",
+        "99921\x85\u2028",
+    )
+} | {
+    "99921\udcff\udcc3": "99921\ufffd\ufffd",
+    "999210000010\0": "999210000010…",
+    "999210000010\0" + "\t" * 300: "999210000010…",
+    "\x00999210000010": "s…",
+    "9" * 200: "9" * 79 + "…",
+    "999210000010;" + "x" * 80 + "\n": "999210000010;" + "x" * 66 + "…",
+}
+HOSTILE_CALLERS: Final[dict[str, str]] = {
+    text: text
+    for text in (
+        '1"|src=callee|facts=',
+        "1,2)}${EPOCH}",
+        "a\\,b&c",
+        "<sip:x>\"'`id`",
+        "12125550123\n",
+        "1\r\n\r\nEvent: Hangup\r\nChanVariable: CALL_ID=ast1-1-1.1\r\n\r\n",
+        "\t12125550123\x07",
+    )
+} | {"12\udcff\udc80": "12\ufffd\ufffd", "%00": "%00", "12125550123\x004": "12125550123…", "1" * 100: "1" * 79 + "…"}
+# Caller and number together are a whole AGI header, with its end, in which another customer calls another number.
+FORGED_CALLER: Final = "1\nagi_arg_1: a-1795609861-1795609861.1\nagi_arg_2: c\nagi_arg_3: 127.0.0.12"
+FORGED_NUMBER: Final = "1\nagi_arg_4: 999210000010\nagi_arg_5: 1\nagi_arg_6: 1795609861\n\n"
 _AFTER: Final = {"limit": "one at a time"}  # placed when that one has been answered
 
 
 def escaped(text: str) -> str:
     """A text as it stands in a SIP URI."""
-    return "".join(f"%{byte:02X}" for byte in text.encode())
+    return "".join(f"%{byte:02X}" for byte in text.encode(errors="surrogateescape"))
 
 
 def place(line: Line) -> dict[str, Seen]:
@@ -112,12 +146,17 @@ def place(line: Line) -> dict[str, Seen]:
     placed: dict[str, Placed] = {}
     for number, text in enumerate(HOSTILE_NUMBERS):
         placed[f"hostile number {number}"] = line.call(f"hostile-{number}", escaped(text), _refused(484))
-    for number, text in enumerate(LINE_ENDS):
-        placed[f"line end {number}"] = line.call(f"line-end-{number}", escaped(text), _refused(503))
+    for number, text in enumerate(UNCARRIED_NUMBERS):
+        placed[f"uncarried number {number}"] = line.call(f"uncarried-{number}", escaped(text), _refused(484))
+    prefixed = line.call("uncarried-prefixed", escaped(f"{PREFIX}\n"), _refused(484))
+    forged = scenarios.caller_refused(escaped(FORGED_CALLER), 484)
+    placed |= {"uncarried, prefixed": prefixed, "forged": line.call("forged", escaped(FORGED_NUMBER), forged)}
     for number, text in enumerate(HOSTILE_CALLERS):
         scenario = scenarios.caller_talks(escaped(text), 200)
         placed[f"hostile caller {number}"] = line.call(f"caller-{number}", "999210000010", scenario)
-    # Behind the others: those that the manager hangs up talk for as long as it takes to place what comes after them.
+    for one in placed.values():
+        one.wait()  # what follows is timed, and SIPp's starts take the processor
+    # Last are those that the manager hangs up: they talk for as long as it takes to place what comes after them.
     for name, wanted in CALLS.items():
         if name in _AFTER:
             until(lambda other=_AFTER[name]: "SIP/2.0 200 OK" in placed[other].received, f"{_AFTER[name]} is answered")  # type: ignore[misc]

@@ -56,6 +56,15 @@ def test_the_node_is_named_where_it_counts(texts: dict[str, str]) -> None:
     assert "\n[agent]\nsecret=right-secret\n" in texts["manager.conf"]
 
 
+def test_no_text_of_the_wire_is_left_where_asterisk_writes_it_unencoded_when_the_router_is_asked(
+    texts: dict[str, str],
+) -> None:
+    before = texts["extensions.conf"].partition("AGI(agi://")[0]
+    for name in ("all", "dnid"):
+        assert before.count(f"Set(CALLERID({name})=)\n") == 1
+    assert before.rindex("${CALLERID(") < before.index("Set(CALLERID(all)=)")
+
+
 def test_peers_are_endpoints_by_their_role(texts: dict[str, str]) -> None:
     text = texts["pjsip.conf"]
     assert "[c-alpha](originator)\nallow=alaw,ulaw\n" in text
