@@ -6,6 +6,7 @@ from ports import part_of
 
 TEXT = """
 total_seconds = 100
+whole_total_seconds = 500
 default_seconds = 10
 [files]
 "tests/slow.py" = 40
@@ -30,7 +31,7 @@ def phases(file: str, *seconds: float, shared_seconds: float = 0.0) -> list[Phas
         (phases("tests/any.py", 11), 60, 1, "tests/any.py took 11 s; its budget is 10 s"),
         (phases("tests/any.py", 11, shared_seconds=2), 60, 1, ""),  # a server that others use, too
         (phases("tests/any.py", 6) + phases("tests/other.py", 6), 60, 1, ""),
-        ([], 101, 1, "the whole run took 101 s; its budget is 100 s"),
+        ([], 101, 1, "the run took 101 s; its budget is 100 s"),
         ([], 101, 2, ""),
     ],
 )
@@ -78,3 +79,9 @@ def test_the_table_has_each_long_file_by_phase_and_the_others_in_one_row() -> No
         "| tests/slow.py | 1 | 2.0 | 39.0 | 0.0 | 41.0 |",
         "| 2 files of less than 5 s | 3 | 1.0 | 4.0 | 0.5 | 5.5 |",
     ]
+
+
+def test_in_the_longest_form_only_the_run_has_a_budget() -> None:
+    measured = phases("tests/any.py", 400)
+    assert over_budget(BUDGETS, measured, 499, 1, whole=True) == []
+    assert over_budget(BUDGETS, measured, 501, 1, whole=True) == ["the run took 501 s; its budget is 500 s"]

@@ -122,7 +122,8 @@ class TimeBudget:
         """Fail what is over its budget, where that was asked for."""
         if not self.config.getoption("time_budget") or hasattr(self.config, "workerinput"):
             return
-        self._over = over_budget(self.budgets, self.phases, time.monotonic() - self._began, self.slowness)
+        wall_seconds, whole = time.monotonic() - self._began, self.config.getoption("whole")
+        self._over = over_budget(self.budgets, self.phases, wall_seconds, self.slowness, whole=whole)
         if self._over and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
