@@ -27,7 +27,7 @@ class Mutation(NamedTuple):
 
     name: str
     edits: tuple[Edit, ...]
-    near: int = 0  # of a bug that shows seldom: a seed from which on the tests, who have little time, look for it
+    near: int = 0  # of a bug that shows seldom: the seed from which the tests, which have little time, look for it
 
     @property
     def is_of_model(self) -> bool:
@@ -45,11 +45,14 @@ _RELEASE: Final = 'await self._connection.execute("SELECT release_holds(%s::text
 _TABLES: Final = "tests.simulation.tables:Tables"
 
 MUTATIONS: Final = (
-    _one("acknowledged before the rated legs are sent", "streams.billing:rate_batch", _RATE, _ACKS + _RATE),
+    _one("acknowledged before the rated legs are sent", "streams.billing:rate_batch", _RATE, _ACKS + _RATE)
+    ._replace(near=25),
     _one("acknowledged before the ledger has committed", "streams.billing:post_batch",
-         "    numbered, dead = read_rated(batch)\n", _ACKS + "    numbered, dead = read_rated(batch)\n"),
+         "    numbered, dead = read_rated(batch)\n", _ACKS + "    numbered, dead = read_rated(batch)\n")
+    ._replace(near=25),
     _one("acknowledged before ClickHouse has answered", "streams.cdrs:write_batch",
-         "    numbered, dead = read_rated(batch)\n", _ACKS + "    numbered, dead = read_rated(batch)\n"),
+         "    numbered, dead = read_rated(batch)\n", _ACKS + "    numbered, dead = read_rated(batch)\n")
+    ._replace(near=70),
     _one("sent, and the broker's answer not waited for", "streams.output:send_all",
          "await asyncio.gather(*sent)", "pass"),
     _one("a message that failed among others is forgotten", "streams.output:send_all",
@@ -62,7 +65,7 @@ MUTATIONS: Final = (
          "            self._sender.send(outbox.messages)\n"),
     _one("a torn line is taken whole", "router.agent.marks:whole_lines", 'chunk.rfind(b"\\n") + 1', "len(chunk)"),
     _one("a rotated file is forgotten", "router.agent.journal_files:look",
-         "entry.name.startswith(LIVE_NAME)", "entry.name == LIVE_NAME"),
+         "entry.name.startswith(LIVE_NAME)", "entry.name == LIVE_NAME")._replace(near=25),
     Mutation("a file is known by its inode alone", (
         Edit("router.agent.marks:find_mark", "        if mark.head == head:\n            if mark.inode == inode:",
              "        if mark.inode == inode:\n            if mark.inode == inode:"),
@@ -72,7 +75,7 @@ MUTATIONS: Final = (
     _one("a line behind a torn one is lost with it", "router.agent.marks:whole_lines",
          "[part for line in lines for part in parts_of(line)] if has_parts(whole) else lines", "lines"),
     _one("a torn line closes its leg", "router.agent.open_calls:OpenCalls.take",
-         "parts = parts_of(match[0])", "parts = [match[0]]"),
+         "parts = parts_of(match[0])", "parts = [match[0]]")._replace(near=50),
     _one("a line that cannot be read is passed over", "router.agent.outbox:fill_outbox",
          "letters.append(_letter(node, line, error, now_ms))", "pass"),
     _one("events of a call are in the partition of its node", "router.agent.outbox:fill_outbox",
@@ -117,9 +120,10 @@ MUTATIONS: Final = (
     _one("a correction is lost", f"{_TABLES}.revise",
          "if highest is not None and leg.revision <= highest:", "if highest is not None:"),
     _one("a zombie's old estimate replaces the true bill", f"{_TABLES}.revise",
-         "if highest is not None and leg.revision <= highest:", "if highest is not None and leg.revision == highest:"),
+         "if highest is not None and leg.revision <= highest:", "if highest is not None and leg.revision == highest:")
+    ._replace(near=175),
     _one("a call is uncounted as often as it is seen to end", f"{_TABLES}.uncount",
-         "if hold is not None and hold.counted:", "if hold is not None:"),
+         "if hold is not None and hold.counted:", "if hold is not None:")._replace(near=35),
     _one("admitted whatever the account has", f"{_TABLES}.admit", "if hold.amount_micros > free:", "if False:"),
     _one("the limit of calls at once is not kept", f"{_TABLES}.admit", "0 < most_calls <= counter.concurrent", "False"),
     _one("a released hold stays in what is held", f"{_TABLES}._give_back",

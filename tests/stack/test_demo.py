@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from configuration.asterisk.fetch import why_not
 from streamco.embedded.temporary import free_port
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(800)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1_200)]
 ROOT = Path(__file__).resolve().parents[2]
 STREAMCO = [sys.executable, "-m", "streamco.cli"]
 PORTS = (
@@ -35,7 +35,7 @@ KILLED = (
     ("kafka", "postgres", "clickhouse", "streams-2"),
 )
 TRAFFIC_SECONDS = 120  # on two busy cores a wave takes some thirty seconds to come back
-WHOLE_TRAFFIC_SECONDS = 300
+WHOLE_TRAFFIC_SECONDS = 480
 METRICS_SECONDS = 11  # each process has written its own by then, also the last that was started again
 MIN_CALLS = 2_000
 
@@ -76,10 +76,10 @@ class Home:
         return bool(document["ok"]) and all(again)
 
 
-def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def until(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, what
+        assert time.monotonic() < deadline, what()
         time.sleep(0.5)
 
 
@@ -111,15 +111,15 @@ def demo(home: Home, whole: bool) -> Demo:
             env=home.environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        until(lambda: process.poll() is not None or home.status()["ok"], 90, output.read_text())
+        until(lambda: process.poll() is not None or home.status()["ok"], 90, output.read_text)
         for wave in waves:
             pids = {name: home.components()[name]["pid"] for name in wave}
             for pid in pids.values():
                 os.kill(pid, signal.SIGKILL)
-            until(lambda pids=pids: home.back(pids), 90, f"{wave} do not come back: {home.status()}")
+            until(lambda pids=pids: home.back(pids), 90, lambda wave=wave: f"{wave} do not come back: {home.status()}")
         time.sleep(METRICS_SECONDS)
         metrics = home.run("metrics").stdout
-        code = process.wait(400)
+        code = process.wait(seconds + 100)
     finally:
         process.kill()
         process.wait()

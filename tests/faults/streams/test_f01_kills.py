@@ -16,7 +16,7 @@ OPTIONS = {"batch_messages": 10, "batch_seconds": 0.05, "insert_seconds": 0.1, "
 WORKERS = {"streams-1": "billing", "streams-2": "cdrs"}
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(900)
 def test_kill_9_after_the_stores_and_before_the_offsets(line: FaultLine, chance: random.Random, whole: bool) -> None:
     points = 20 if whole else 2
     rounds = points * 2 + 8  # some kills find everything committed: that is chance
