@@ -6,7 +6,8 @@ WORKDIR /opt/streamco
 COPY requirements.lock .
 RUN pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY . .
-RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . \
+# Compiled here: the user that runs it may not write beside it.
+RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . && python -m compileall -q . \
     && useradd --system --uid 10001 --home-dir /var/lib/streamco --create-home streamco
 USER streamco
 ENV STREAMCO_HOME=/var/lib/streamco
@@ -22,7 +23,8 @@ COPY requirements.lock .
 RUN python3 -m venv /opt/venv && /opt/venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 ENV PATH=/opt/venv/bin:$PATH STREAMCO_HOME=/var/lib/streamco
 COPY . .
-RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . \
+# Compiled here: the user that runs it may not write beside it.
+RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . && python -m compileall -q . \
     && useradd --system --uid 10001 --home-dir /var/lib/streamco --create-home streamco
 USER streamco
 VOLUME /var/lib/streamco

@@ -26,6 +26,7 @@ ROWS: Final = {
     "AUDIT": "bench.audit",
     "FUZZ": "bench.fuzz",
     "OVERLOAD": "bench.overload",
+    "START": "bench.process_start",
 }
 
 
