@@ -27,6 +27,7 @@ from schemas.live import LIVE_CALL_DECODER, NODE_STATE_DECODER
 from schemas.topics import ACTIVE_CALLS, CALLS, DEAD_LETTERS, DECISIONS, NODE_STATES, NODES, RATED_LEGS, SEALED, Topic
 from sinks.audit import AuditReport, audit
 from sinks.audit_sources import AuditSettings, read_topic
+from sinks.auditor.letters import OPEN_LETTER
 from sinks.clickhouse import connect
 from sinks.dead_letters import dead_letter_messages
 from streamco.dead_letters_cli import dead_letters
@@ -108,12 +109,14 @@ class Line:
         with connect(self.clickhouse) as client:
             return int(client.query(f"SELECT count() FROM {table} FINAL").result_rows[0][0])
 
-    def audit(self, ended: list[Ended]) -> AuditReport:
+    def audit(self, ended: list[Ended], settle_seconds: float = 30) -> AuditReport:
+        """With the journals of these, or with those that are there."""
         journals = write_journals(self.directory / "nodes", ended)
+        journals |= {place.name: place / "journal" for place in (self.directory / "nodes").iterdir()}
         settings = AuditSettings(
             postgres=self.postgres, kafka=self.kafka, clickhouse=self.clickhouse, journals=journals
         )
-        return audit(settings, settle_seconds=30)
+        return audit(settings, settle_seconds=settle_seconds)
 
     def kept(self) -> set[str]:
         """Origins in the table of dead letters."""
@@ -328,7 +331,13 @@ def test_poison_is_a_dead_letter_and_the_next_leg_posts(line: Line) -> None:
         assert raw[origin] == bytes_
         assert reason in letters[origin].reason
     line.until(lambda: line.kept() == letters.keys() | {"dead-letters/5/0/frame"})
-    report = line.audit([*ended, stranger])
+    report = line.audit([*ended, stranger], settle_seconds=0)
+    assert {(one.kind, one.detail) for one in report.differences} == {(OPEN_LETTER, one) for one in line.kept()}
+    with psycopg.connect(line.dsn) as connection:
+        connection.execute(
+            "UPDATE dead_letters SET state = 'discarded', decided_by = 'me', decided_why = 'so', decided_at = now()"
+        )
+    report = line.audit([])
     assert report.ok, report.differences
     assert (report.legs.ledger, report.legs.rated, report.legs.dead_letters) == (len(ended), len(ended) + 1, 12)
     line.end()
