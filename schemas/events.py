@@ -72,7 +72,8 @@ class Closed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the closing of any leg says: the shared part of leg_ended and call_ended.
 
     `duration_ms` is answer to release from the dialplan's monotonic readings, 0 if not answered; `asterisk_duration_ms`
-    is Asterisk's own (wall clock); `clock_disagreement` is set when they differ by more than a second.
+    is Asterisk's own (wall clock); `clock_disagreement` is set when they differ by more than a second, and for an
+    answered leg that lacks the time of its answer or a monotonic reading (schemas/journal_answer.py).
     `pdd_ms`: outbound, INVITE sent to the first 18x or 200; inbound, INVITE received to the first 18x or 200 sent.
     `estimated`: Asterisk crashed with the call up, and this is its agent's word: the end is the last heartbeat that
     listed the call, the kind in the event id is `leg_estimated` or `call_estimated`. A true closing may still come.

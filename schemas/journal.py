@@ -16,13 +16,13 @@ seconds (/proc/uptime) at start, answer and end; ring, prog, ansms and pdd are m
 
 The bill is m2 less m1. Asterisk's own lengths are differences of wall times, and m0 is worked out by one: where the
 clock was set meanwhile they are negative or absurd. They are then not known; a line is never refused for them.
+Nor is it refused for a reading that is missing: schemas/journal_answer.py works out the answer from those there are.
 """
 
 import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -31,11 +31,15 @@ import msgspec
 
 from schemas import events, ids
 from schemas.facts import Facts, FactsError, decode_facts
+from schemas.journal_answer import answer_of
+from schemas.journal_fields import MAX_LENGTH_MS, JournalError, integer, milliseconds, signed_ms, wall_length
 
+__all__ = [
+    "JOURNAL_VERSION", "MAX_LINE_BYTES", "JournalError", "JournalEvent", "decode_line", "encode_line", "has_parts",
+    "parts_of", "read_line", "split_at_length",
+]  # fmt: skip
 JOURNAL_VERSION: Final = "1"
 MAX_LINE_BYTES: Final = 16_384
-MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
-MAX_LENGTH_MS: Final = 7 * 86_400_000  # event_base.LengthMs
 JournalEvent = events.LegStarted | events.LegAnswered | events.LegEnded | events.CallEnded
 
 _PAIRS: Final[dict[str, tuple[str, ...]]] = {
@@ -66,10 +70,6 @@ _USUAL: Final = {
 }
 _BEGINNING: Final = b'"USER_DEFINED","'  # nowhere else in a line: its quotes are doubled, wire texts are URI-encoded
 _FIRST_FIELD: Final = len(_BEGINNING)
-
-
-class JournalError(ValueError):
-    """A journal line that is not one of ours: names the field, the value and the rule."""
 
 
 def encode_line(kind: str, at_seconds: str, values: Mapping[str, str]) -> bytes:
@@ -108,6 +108,8 @@ def read_line(line: bytes) -> tuple[JournalEvent, bytes]:
     if len(line) > MAX_LINE_BYTES:
         raise JournalError(f"line of {len(line)} bytes: at most {MAX_LINE_BYTES}")
     kind, pairs = _split(line)
+    if pairs.get("end") == "":  # the caller left while the dialplan closed the leg: the line was written at the end
+        pairs["end"] = _written_at(line)
     try:
         event = _MAKERS[kind](pairs)
         # msgspec validates bytes, not structs made in code: one pass more, and no impossible value gets in.
@@ -147,14 +149,19 @@ def split_at_length(line: bytes) -> tuple[str, dict[str, str]]:
     return kind, pairs
 
 
+def _written_at(line: bytes) -> str:
+    """Asterisk's own time of a line that has been split: its second field."""
+    return line.decode("utf-8").split('"', 4)[3]
+
+
 def _leg_started(pairs: dict[str, str]) -> JournalEvent:
     leg_id = _leg_id(pairs)
     return events.LegStarted(
         event_id=ids.make_event_id(leg_id, "leg_started"),
         call_id=pairs["call"],
-        leg=_integer(pairs, "leg"),
-        started_at_ms=_at_ms(pairs, "at"),
-        call_started_at_ms=_at_ms(pairs, "begin"),
+        leg=integer(pairs, "leg"),
+        started_at_ms=milliseconds(pairs, "at"),
+        call_started_at_ms=milliseconds(pairs, "begin"),
         facts=decode_facts(pairs["facts"]),
         call_facts=decode_facts(pairs["cfacts"]),
     )
@@ -164,19 +171,19 @@ def _leg_answered(pairs: dict[str, str]) -> JournalEvent:
     return events.LegAnswered(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_answered"),
         call_id=pairs["call"],
-        leg=_integer(pairs, "leg"),
-        answered_at_ms=_at_ms(pairs, "at"),
+        leg=integer(pairs, "leg"),
+        answered_at_ms=milliseconds(pairs, "at"),
     )
 
 
 def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
-    pdd = [ms for ms in (_wall_length(pairs, "ring"), _wall_length(pairs, "prog")) if ms is not None]
-    if not (pairs["ring"] or pairs["prog"]) and pairs["m1"]:  # a 200 without any 18x before it
-        pdd = [ms for ms in (_milliseconds(pairs, "m1") - _signed_ms(pairs, "m0"),) if 0 <= ms <= MAX_LENGTH_MS]
+    pdd = [ms for ms in (wall_length(pairs, "ring"), wall_length(pairs, "prog")) if ms is not None]
+    if not (pairs["ring"] or pairs["prog"]) and pairs["m0"] and pairs["m1"]:  # a 200 without any 18x before it
+        pdd = [ms for ms in (milliseconds(pairs, "m1") - signed_ms(pairs, "m0"),) if 0 <= ms <= MAX_LENGTH_MS]
     return events.LegEnded(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_ended"),
-        leg=_integer(pairs, "leg"),
-        call_started_at_ms=_at_ms(pairs, "begin"),
+        leg=integer(pairs, "leg"),
+        call_started_at_ms=milliseconds(pairs, "begin"),
         pdd_ms=min(pdd) if pdd else None,
         sip_code=_sip_code(pairs["sip"]),
         facts=decode_facts(pairs["facts"]),
@@ -187,9 +194,9 @@ def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
 def _call_ended(pairs: dict[str, str]) -> JournalEvent:
     return events.CallEnded(
         event_id=ids.make_event_id(ids.make_leg_id(pairs["call"], 0), "call_ended"),
-        call_started_at_ms=_at_ms(pairs, "start"),
-        pdd_ms=_wall_length(pairs, "pdd"),
-        legs=_integer(pairs, "legs"),
+        call_started_at_ms=milliseconds(pairs, "start"),
+        pdd_ms=wall_length(pairs, "pdd"),
+        legs=integer(pairs, "legs"),
         reason=pairs["reason"],
         caller_dialled=_wire_text(pairs["caller"], 256),
         callee_dialled=_wire_text(pairs["callee"], 256),
@@ -202,70 +209,24 @@ def _call_ended(pairs: dict[str, str]) -> JournalEvent:
 
 
 def _closed(pairs: dict[str, str]) -> dict[str, Any]:
-    answered = pairs["m1"] != ""
-    if answered != (pairs["answer"] != ""):  # an answered leg without its reading must not pass for a free one
-        raise JournalError(f"answer {pairs['answer'][:40]!r} with m1 {pairs['m1'][:40]!r}: both or none must be known")
-    duration_ms = max(0, _milliseconds(pairs, "m2") - _milliseconds(pairs, "m1")) if answered else 0
-    asterisk_ms = _signed_integer(pairs, "ansms") if answered and pairs["ansms"] else None
-    ended_at_ms = _at_ms(pairs, "end")
+    ended_at_ms = milliseconds(pairs, "end")
+    answer = answer_of(pairs, ended_at_ms)
     return {
         "call_id": pairs["call"],
-        "started_at_ms": _at_ms(pairs, "start"),
-        "answered_at_ms": _at_ms(pairs, "answer") if answered else None,
+        "started_at_ms": milliseconds(pairs, "start"),
+        "answered_at_ms": answer.at_ms,
         "ended_at_ms": ended_at_ms,
-        "duration_ms": duration_ms,
-        "asterisk_duration_ms": asterisk_ms if asterisk_ms is None or 0 <= asterisk_ms <= MAX_LENGTH_MS else None,
-        "clock_disagreement": asterisk_ms is not None and abs(asterisk_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS,
+        "duration_ms": answer.duration_ms,
+        "asterisk_duration_ms": answer.asterisk_ms,
+        "clock_disagreement": answer.doubtful,
         "dial_status": pairs["status"],
-        "cause": min(_integer(pairs, "cause"), 127),
+        "cause": min(integer(pairs, "cause"), 127),
         "release_side": pairs["src"] or "unknown",
     }
 
 
 def _leg_id(pairs: dict[str, str]) -> str:
-    return ids.make_leg_id(ids.check_call_id(pairs["call"]), _integer(pairs, "leg"))
-
-
-def _integer(pairs: dict[str, str], key: str) -> int:
-    value = pairs[key]
-    if not (value.isascii() and value.isdigit() and len(value) <= 15):
-        raise JournalError(f"{key} {value[:40]!r}: must be a whole number")
-    return int(value)
-
-
-def _signed_integer(pairs: dict[str, str], key: str) -> int:
-    """A difference of wall times: a clock that was set meanwhile makes it anything."""
-    minus = pairs[key].startswith("-")
-    return -_integer({key: pairs[key][1:]}, key) if minus else _integer(pairs, key)
-
-
-def _wall_length(pairs: dict[str, str], key: str) -> int | None:
-    """A length by the wall clock; None: not known, or made senseless by a clock that was set meanwhile."""
-    length_ms = _signed_integer(pairs, key) if pairs[key] else -1
-    return length_ms if 0 <= length_ms <= MAX_LENGTH_MS else None
-
-
-def _milliseconds(pairs: dict[str, str], key: str) -> int:
-    value = pairs[key]
-    if value[-4:-3] == "." and len(value) <= 20 and value.isascii():
-        digits = value[:-4] + value[-3:]  # seconds with three decimals, as almost always
-        if digits.isdigit() and len(value) > 4:
-            return int(digits)
-    try:
-        if not value.isascii() or len(value) > 20 or not value.replace(".", "", 1).isdigit():
-            raise InvalidOperation
-        return int(Decimal(value) * 1000)
-    except InvalidOperation as error:
-        raise JournalError(f"{key} {value[:40]!r}: must be seconds as a decimal") from error
-
-
-def _signed_ms(pairs: dict[str, str], key: str) -> int:
-    """A reading worked out from one by a difference of wall times: it may lie before the machine's start."""
-    value = pairs[key]
-    return -_milliseconds({key: value[1:]}, key) if value.startswith("-") else _milliseconds(pairs, key)
-
-
-_at_ms = _milliseconds
+    return ids.make_leg_id(ids.check_call_id(pairs["call"]), integer(pairs, "leg"))
 
 
 def _sip_code(text: str) -> int | None:

@@ -2,6 +2,7 @@
 
 Journals (re-read and decoded), the topic of rated legs (read from its beginning), ClickHouse and the ledger are four
 accounts of the same legs. They must agree leg by leg and to the last micro-unit, or the audit says which legs do not.
+A dead letter that nobody has decided about is a difference: it may be a leg that is in none of them.
 """
 
 import time
@@ -16,6 +17,7 @@ from sinks.audit_range import Range
 from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores
 from sinks.auditor.fold import add_hash, leg_hash
 from sinks.auditor.hours import REPEATED_CDR
+from sinks.auditor.letters import OPEN_LETTER
 
 MAX_DIFFERENCES: Final = 200  # listed; `differences_total` counts them all
 POLL_SECONDS: Final = 1.0
@@ -98,6 +100,9 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
     differences = [*_seal_differences(stores), *_leg_differences(stores), *_ledger_differences(stores.ledger)]
     differences += [
         Difference(kind="journal line neither read nor a dead letter", detail=it) for it in stores.unreported
+    ]
+    differences += [
+        Difference(kind=OPEN_LETTER, leg_id=leg_id, detail=origin) for origin, leg_id in stores.open_letters
     ]
     differences += [Difference(kind="dead letter not in the table", detail=origin) for origin in stores.unkept]
     differences += [

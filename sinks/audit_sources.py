@@ -75,13 +75,14 @@ class Stores:
     unclosed: frozenset[str]  # opened in an epoch that is over, and never closed
     estimated: frozenset[str]  # rated legs whose newest revision closes them by estimate
     undecodable: int
-    unreported: Sequence[str]  # NODE:FILE:OFFSET of lines that cannot be read and are among no dead letters either
+    unreported: Sequence[str]  # NODE:FILE:OFFSET of lines that cannot be read: no open or discarded dead letters either
     rated: Mapping[str, Money]
     dead_letters: int  # open or discarded
     dead_legs: frozenset[str]  # legs of those
     cdrs: Mapping[str, Money]
     ledger: Ledger
     sealed: Mapping[str, "Sealed"] = field(default_factory=dict)  # by node: journals that are deleted
+    open_letters: Sequence[tuple[str, str]] = ()  # origin and leg of dead letters that nobody has decided about
     unkept: Sequence[str] = ()  # origins of dead letters that are in their topic and not in their table
     seals: Mapping[int, Sealing] = field(default_factory=dict)  # of rated-legs, by partition
     repeated_cdrs: Mapping[str, int] = field(default_factory=dict)  # legs with several, and how many
@@ -111,8 +112,8 @@ def _read_stores(settings: AuditSettings) -> Stores:
             rated[leg_id] = money
             estimated |= ledger.estimated & {leg_id}
     read = read_all(settings.journals)
-    reported = {(node_of_letter(letter.origin), letter.raw.rstrip(b"\r\n")) for letter in kept}
     excused = [letter for letter in kept if letter.state in ("open", "discarded")]
+    reported = {(node_of_letter(letter.origin), letter.raw.rstrip(b"\r\n")) for letter in excused}
     sealed = read_sealed(settings.postgres)
     return Stores(
         journal=read.closed,
@@ -124,6 +125,7 @@ def _read_stores(settings: AuditSettings) -> Stores:
         rated=rated,
         dead_letters=len(excused),
         dead_legs=frozenset(letter.leg_id for letter in excused if letter.leg_id),
+        open_letters=sorted((letter.origin, letter.leg_id) for letter in excused if letter.state == "open"),
         cdrs=cdrs,
         repeated_cdrs=repeated_cdrs,
         ledger=ledger,

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,8 +12,11 @@ import psycopg
 from psycopg.rows import class_row
 
 from schemas.events import DeadLetter
+from schemas.ids import CALL_ID_PATTERN
 from sinks.locks import DEAD_LETTERS
 
+# In a journal line and in an event's JSON.
+_CALL: Final = re.compile(rb"""(?:\|call=|"call_id":\s*")(%s)["|]""" % CALL_ID_PATTERN.pattern.encode())
 State = Literal["open", "replayed", "discarded"]
 STATES: Final[tuple[State, ...]] = ("open", "replayed", "discarded")
 
@@ -142,6 +146,35 @@ def decide(connection: psycopg.Connection[Any], letter: KeptLetter, state: State
         "UPDATE dead_letters SET state = %s, decided_by = %s, decided_why = %s, decided_at = now() WHERE origin = %s",
         (state, by, why, letter.origin),
     )
+
+
+def call_of(letter: KeptLetter) -> str:
+    """The call that a letter is about; empty where it names none, or is a whole message of many."""
+    if letter.leg_id:
+        return letter.leg_id.partition("/")[0]
+    if letter.origin.endswith("/frame"):
+        return ""
+    named = _CALL.search(letter.raw)
+    return named[1].decode() if named else ""
+
+
+def release_hold_of(connection: psycopg.Connection[Any], letter: KeptLetter) -> str:
+    """Give back the hold of a discarded letter's call, unless another open letter is about the call: it may still post.
+
+    The call whose hold it was; empty: none. A call that is up gets a new hold from its node's agent. In a transaction
+    after the decision's, so that of two people who discard the last two letters at once one finds none open.
+    """
+    call_id = call_of(letter)
+    if not call_id:
+        return ""
+    others = connection.execute(
+        "SELECT raw FROM dead_letters WHERE state = 'open' AND position(%s::bytea IN raw) > 0", (call_id.encode(),)
+    ).fetchall()
+    whole = re.compile(re.escape(call_id.encode()) + rb"(?![0-9.])")
+    if any(whole.search(raw) for (raw,) in others):
+        return ""
+    row = connection.execute("SELECT release_holds(%s::text[])", ([call_id],)).fetchone()
+    return call_id if row and row[0] else ""
 
 
 def _row(letter: DeadLetter) -> tuple[str, str, str, bytes, str, datetime]:

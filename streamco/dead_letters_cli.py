@@ -21,6 +21,7 @@ from sinks.letter_store import (
     find_letter,
     list_letters,
     open_origins,
+    release_hold_of,
 )
 from streamco import rooms
 from streamco.secret_store import with_secrets
@@ -137,7 +138,10 @@ def _replay_one(
 @click.option("--reason", required=True, help="Why nothing of it is wanted. It is kept with your name.")
 @_By
 def discard(origins: tuple[str, ...], reason: str, by: str) -> None:
-    """Decide that letters stay unprocessed. They are kept, and the audit goes on counting them."""
+    """Decide that letters stay unprocessed. They are kept, and the audit goes on counting them.
+
+    With the last open letter of a call goes the call's hold: nothing else would ever release it.
+    """
     _check(reason, by)
     refused = 0
     with _connect(_settings()) as connection:
@@ -148,11 +152,13 @@ def discard(origins: tuple[str, ...], reason: str, by: str) -> None:
                     if letter.state != "open":
                         raise LetterError(f"{origin}: is {letter.state}, not open")
                     decide(connection, letter, "discarded", by, reason)
+                with connection.transaction():
+                    released = release_hold_of(connection, letter)
             except LetterError as error:
                 refused += 1
                 click.echo(click.style(str(error), fg="red"), err=True)
             else:
-                click.echo(f"{origin}: discarded")
+                click.echo(f"{origin}: discarded" + (f"; the hold of {released} is released" if released else ""))
     sys.exit(1 if refused else 0)
 
 

@@ -1,9 +1,9 @@
 """THE rating function: one for the estimate at routing, the running cost of a live call, and the bill.
 
 Rule (billing notation `minimum/increment/free`, definitions of the data dictionary): not answered → 0; whole seconds
-first (up, nearest or none); seconds ≤ free → 0; else max(minimum, seconds) rounded up to the increment after it;
-amount = connect fee + seconds × price ÷ 60, rounded once per leg, half up, to the pack's decimals. Free seconds forgive
-short calls; they are not taken off long ones. Exact integers throughout.
+first (up, nearest or none); free > 0 and seconds ≤ free → 0; else max(minimum, seconds) rounded up to the increment
+after it, also at 0 ms; amount = connect fee + seconds × price ÷ 60, rounded once per leg, half up, to the pack's
+decimals. Free seconds forgive short calls; they are not taken off long ones. Exact integers throughout.
 """
 
 from typing import Final, NamedTuple
@@ -28,14 +28,10 @@ def rate(facts: Facts, duration_ms: int, answered: bool) -> Bill:
     """The bill of one leg of `duration_ms` milliseconds under the terms in `facts`."""
     if not answered:
         return NOTHING
-    seconds = billed_seconds(
-        whole_seconds(duration_ms, facts.duration_rounding),
-        facts.minimum_seconds,
-        facts.increment_seconds,
-        facts.free_seconds,
-    )
-    if seconds == 0:
+    whole = whole_seconds(duration_ms, facts.duration_rounding)
+    if _is_free(whole, facts.free_seconds):
         return NOTHING
+    seconds = billed_seconds(whole, facts.minimum_seconds, facts.increment_seconds, facts.free_seconds)
     return Bill(seconds, _amount_micros(facts, seconds))
 
 
@@ -48,16 +44,17 @@ def whole_seconds(duration_ms: int, rounding: DurationRounding) -> int:
 
 
 def billed_seconds(seconds: int, minimum_seconds: int, increment_seconds: int, free_seconds: int) -> int:
-    """Seconds to bill for a call of whole `seconds` under `minimum/increment/free`; `increment_seconds` ≥ 1.
-
-    A call of no whole second (possible only with rounding "none" or "nearest") costs nothing.
-    """
-    if seconds == 0 or seconds <= free_seconds:
+    """Seconds to bill for an answered call of whole `seconds` under `minimum/increment/free`; increment ≥ 1."""
+    if _is_free(seconds, free_seconds):
         return 0
     if seconds <= minimum_seconds:
         return minimum_seconds
     steps = -(-(seconds - minimum_seconds) // increment_seconds)
     return minimum_seconds + steps * increment_seconds
+
+
+def _is_free(seconds: int, free_seconds: int) -> bool:
+    return free_seconds > 0 and seconds <= free_seconds
 
 
 def affordable_seconds(facts: Facts, budget_micros: int, most_seconds: int) -> int:

@@ -5,6 +5,7 @@ fold       pure: what waits for its other half, what is equal, what differs and 
 posted     PostgreSQL: the ledger's new entries in the order of commits, balances, holds
 rated      Kafka: rated legs from the last position on
 journals   PostgreSQL: what the nodes' agents found in their journals
+letters    PostgreSQL: dead letters that nobody has decided about
 cdrs       ClickHouse: are these legs there, and as rated; an hour's sums
 sealer     old ranges of topics: counted in a manifest, then deleted (seal_fold, seal_rows, seal_topics)
 store      PostgreSQL: positions, sums and findings, kept in one transaction a run

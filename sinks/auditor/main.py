@@ -16,7 +16,7 @@ import structlog
 from clickhouse_connect.driver.client import Client
 from kafka.errors import KafkaError
 
-from sinks.auditor import fold, hours, journals, posted, store
+from sinks.auditor import fold, hours, journals, letters, posted, store
 from sinks.auditor.cdrs import wrong_cdrs
 from sinks.auditor.fold import Difference, Waiting
 from sinks.auditor.rated import RatedReader
@@ -120,6 +120,7 @@ class Auditor:
         store.add_accounts(connection, fold.sum_accounts(window.entries))
         store.add_hours(connection, fold.sum_hours(window.entries), now)
         found_wrong += journals.journal_differences(connection, now)
+        found_wrong += letters.letter_differences(connection)
         found_wrong += hours.compare_hours(connection, client, now - _REST, now_ms)
         store.save(connection, store.Position(server, window.horizon, tuple(batch.offsets)), waiting)
         counts = {

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import events, journal
+from schemas.journal_fields import MAX_LENGTH_MS
 
 EXAMPLES = Path(journal.__file__).parent / "examples"
 LINES = (EXAMPLES / "journal.csv").read_bytes().splitlines(keepends=True)
@@ -142,7 +143,7 @@ def test_whatever_the_wall_clock_did_the_bill_is_the_monotonic_difference(
     for key, value in changes.items():
         line = re.sub(rf"\|{key}=[^|]*", f"|{key}={value}", line)
     talked_ms = max(0, ended_ms - answered_ms)
-    if talked_ms > journal.MAX_LENGTH_MS:  # no call talks for a week: a dead letter, for a human to judge
+    if talked_ms > MAX_LENGTH_MS:  # no call talks for a week: a dead letter, for a human to judge
         with pytest.raises(journal.JournalError, match="duration_ms"):
             journal.decode_line(line.encode())
         return
@@ -150,9 +151,9 @@ def test_whatever_the_wall_clock_did_the_bill_is_the_monotonic_difference(
     assert isinstance(event, events.LegEnded | events.CallEnded)
     assert event.duration_ms == talked_ms
     assert event.clock_disagreement == (abs(int(asterisk) - talked_ms) > 1_000)
-    in_range = 0 <= int(asterisk) <= journal.MAX_LENGTH_MS
+    in_range = 0 <= int(asterisk) <= MAX_LENGTH_MS
     assert event.asterisk_duration_ms == (int(asterisk) if in_range else None)
-    assert event.pdd_ms == (int(pdd) if 0 <= int(pdd) <= journal.MAX_LENGTH_MS else None)
+    assert event.pdd_ms == (int(pdd) if 0 <= int(pdd) <= MAX_LENGTH_MS else None)
 
 
 def test_a_clock_set_while_it_rings_leaves_the_delay_unknown() -> None:

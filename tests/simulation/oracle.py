@@ -21,6 +21,7 @@ from simulator.lines import Line
 from sinks import audit_sources, holds
 from sinks.audit import compare
 from sinks.audit_sources import AuditSettings, Ledger, Letter, Money, read_stores
+from sinks.auditor.letters import OPEN_LETTER
 from tariffs.rating import rate
 from tests.simulation.broker import PARTITIONS, Place
 from tests.simulation.setting import LIMITS
@@ -179,8 +180,18 @@ def judge(world: World) -> list[tuple[str, str]]:
     with _stores(world) as settings:
         stores = read_stores(settings)
     report = compare(stores, "the end")
-    found = [(one.kind, f"{one.leg_id or one.account_id} {one.detail}") for one in report.differences]
     tables = world.database.tables
+    # What was injected as poison stays among the dead letters: the audit must name each that is open, and nothing else.
+    named = {one.detail for one in report.differences if one.kind == OPEN_LETTER}
+    still_open = {origin for origin, letter in tables.letters.items() if letter.state == "open"}
+    found = [
+        ("open dead letter that the audit does not name, or one that is not open", one) for one in named ^ still_open
+    ]
+    found += [
+        (one.kind, f"{one.leg_id or one.account_id} {one.detail}")
+        for one in report.differences
+        if one.kind != OPEN_LETTER
+    ]
     found += [("hold left", call_id) for call_id in tables.holds]
     found += [("held left", f"{account}: {held}") for account, held in tables.held.items() if held]
     found += [("calls counted", f"peer {peer}: {one}") for peer, one in tables.counters.items() if one.concurrent]

@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from made_legs import insert_parties
 
 from schemas import events
 from schemas.connections import Kafka
@@ -20,7 +21,8 @@ from streamco.dead_letters_cli import dead_letters
 pytestmark = pytest.mark.servers
 EXAMPLES = Path(events.__file__).parent / "examples"
 ENDED = decode_event((EXAMPLES / "leg_ended.json").read_bytes())
-LINE = (EXAMPLES / "journal.csv").read_bytes().splitlines(keepends=True)[0]
+LINES = (EXAMPLES / "journal.csv").read_bytes().splitlines(keepends=True)
+LINE = LINES[0]
 
 
 class Desk:
@@ -123,6 +125,40 @@ async def test_discard_needs_a_reason_and_an_open_letter(desk: Desk) -> None:
     again = desk.run("discard", "calls/0/0/0", "calls/0/0/1", "--reason", "again", code=1)
     assert "calls/0/0/0: is discarded, not open" in again.output
     assert desk.states() == {"calls/0/0/0": "discarded", "calls/0/0/1": "discarded"}
+
+
+async def test_the_hold_goes_with_the_last_open_letter_of_its_call(desk: Desk) -> None:
+    """The lines of one call, and one of a call whose id begins like its own."""
+    result, ended = LINES[3:5]
+    call_id, other = "ast1-1795609861-1795609900.12", "ast1-1795609861-1795609900.123"
+    account = next(iter(insert_parties(desk.dsn).accounts.values()))
+    with psycopg.connect(desk.dsn) as connection:
+        for one in (call_id, other):
+            connection.execute(
+                "INSERT INTO holds (call_id, node, peer_id, account_id, amount, covered_seconds, quantum_seconds,"
+                " admitted_at, expires_at) VALUES (%s, 'ast1', 1, %s, 0.5, 60, 60, now(), now() + interval '1 h')",
+                (one, account),
+            )
+        connection.execute("UPDATE account_balances SET held = 1 WHERE account_id = %s", (account,))
+
+    def held() -> tuple[list[str], float]:
+        with psycopg.connect(desk.dsn) as connection:
+            calls = [one for (one,) in connection.execute("SELECT call_id FROM holds ORDER BY call_id").fetchall()]
+            row = connection.execute("SELECT held FROM account_balances WHERE account_id = %s", (account,)).fetchone()
+            assert row is not None
+            return calls, float(row[0])
+
+    await desk.keep(
+        calls__0__0__0=encode_event(ENDED), calls__0__0__frame=b"\xff poison",
+        **{"journal:ast1:M:0": result, "journal:ast1:M:9": ended.replace(b"00.12|", b"00.123|")},
+    )  # fmt: skip
+    desk.run("discard", "calls/0/0/frame", "journal:ast1:M:0", "--reason", "test traffic")
+    assert held() == ([call_id, other], 1.0)
+    done = desk.run("discard", "calls/0/0/0", "--reason", "test traffic")
+    assert done.output == f"calls/0/0/0: discarded; the hold of {call_id} is released\n"
+    assert held() == ([other], 0.5)
+    desk.run("discard", "journal:ast1:M:9", "--reason", "test traffic")
+    assert held() == ([], 0.0)
 
 
 async def test_what_cannot_be_sent_stays_as_it_is(desk: Desk) -> None:

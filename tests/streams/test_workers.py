@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,8 +14,9 @@ import msgspec
 import psycopg
 import pytest
 from audit_world import seal_everything
+from click.testing import CliRunner
 from kafka import KafkaConsumer, TopicPartition
-from made_legs import Ended, Parties, insert_parties, make_legs, produce, produce_events, write_journals
+from made_legs import Ended, Parties, insert_parties, journal_line, make_legs, produce, produce_events, write_journals
 from made_traffic import make_traffic
 
 from schemas import events
@@ -25,7 +27,10 @@ from schemas.live import LIVE_CALL_DECODER, NODE_STATE_DECODER
 from schemas.topics import ACTIVE_CALLS, CALLS, DEAD_LETTERS, DECISIONS, NODE_STATES, NODES, RATED_LEGS, SEALED, Topic
 from sinks.audit import AuditReport, audit
 from sinks.audit_sources import AuditSettings, read_topic
+from sinks.auditor.letters import OPEN_LETTER
 from sinks.clickhouse import connect
+from sinks.dead_letters import dead_letter_messages
+from streamco.dead_letters_cli import dead_letters
 from streams.folds.rating import rate_leg
 from streams.worker import READ
 
@@ -104,12 +109,14 @@ class Line:
         with connect(self.clickhouse) as client:
             return int(client.query(f"SELECT count() FROM {table} FINAL").result_rows[0][0])
 
-    def audit(self, ended: list[Ended]) -> AuditReport:
+    def audit(self, ended: list[Ended], settle_seconds: float = 30) -> AuditReport:
+        """With the journals of these, or with those that are there."""
         journals = write_journals(self.directory / "nodes", ended)
+        journals |= {place.name: place / "journal" for place in (self.directory / "nodes").iterdir()}
         settings = AuditSettings(
             postgres=self.postgres, kafka=self.kafka, clickhouse=self.clickhouse, journals=journals
         )
-        return audit(settings, settle_seconds=30)
+        return audit(settings, settle_seconds=settle_seconds)
 
     def kept(self) -> set[str]:
         """Origins in the table of dead letters."""
@@ -324,7 +331,13 @@ def test_poison_is_a_dead_letter_and_the_next_leg_posts(line: Line) -> None:
         assert raw[origin] == bytes_
         assert reason in letters[origin].reason
     line.until(lambda: line.kept() == letters.keys() | {"dead-letters/5/0/frame"})
-    report = line.audit([*ended, stranger])
+    report = line.audit([*ended, stranger], settle_seconds=0)
+    assert {(one.kind, one.detail) for one in report.differences} == {(OPEN_LETTER, one) for one in line.kept()}
+    with psycopg.connect(line.dsn) as connection:
+        connection.execute(
+            "UPDATE dead_letters SET state = 'discarded', decided_by = 'me', decided_why = 'so', decided_at = now()"
+        )
+    report = line.audit([])
     assert report.ok, report.differences
     assert (report.legs.ledger, report.legs.rated, report.legs.dead_letters) == (len(ended), len(ended) + 1, 12)
     line.end()
@@ -338,4 +351,53 @@ def test_more_dead_letters_than_are_allowed_stop_the_worker_and_nothing_is_ackno
     assert line.letters() == {}
     line.start("billing", max_dead_letters=5)  # the same message again, and now it may
     line.until(lambda: len(line.letters()) == 5)
+    line.end()
+
+
+def test_lines_without_the_time_of_their_answer_are_posted_when_they_are_replayed(line: Line) -> None:
+    """Both lines of a call have `m1` alone of their answer. Replayed, they close it as answered, and its hold goes."""
+    ended = make_legs(line.parties, 7, 40)
+    call = next(leg for leg in ended if isinstance(leg, CallEnded) and leg.answered_at_ms is not None)
+    cut = [leg for leg in ended if leg.call_id == call.call_id and leg.answered_at_ms is not None]
+    assert len(cut) == 2
+    raws = {
+        f"journal:sim1:Master.csv~0:{number}": re.sub(rb"\|(answer|m2|ansms)=[^|]*", rb"|\1=", journal_line(leg))
+        for number, leg in enumerate(cut)
+    }
+    letters = [
+        DeadLetter(
+            event_id=origin, origin=origin, reason="both or none must be known", at_ms=1,
+            raw_base64=base64.b64encode(raw).decode(),
+        )
+        for origin, raw in raws.items()
+    ]  # fmt: skip
+    with psycopg.connect(line.dsn) as connection:
+        account_id = call.facts.account_id if call.facts else 0
+        connection.execute(
+            "INSERT INTO holds (call_id, node, peer_id, account_id, amount, covered_seconds, quantum_seconds,"
+            " admitted_at, expires_at) VALUES (%s, 'sim1', 1, %s, 1, 60, 60, now(), now() + interval '1 h')",
+            (call.call_id, account_id),
+        )
+        connection.execute("UPDATE account_balances SET held = 1 WHERE account_id = %s", (account_id,))
+    line.start("billing")
+    line.start("cdrs")
+    produce(line.kafka, DEAD_LETTERS, dead_letter_messages(letters, line.kafka.partitions))
+    produce_events(line.kafka, CALLS, [leg for leg in ended if leg not in cut])
+    line.until(lambda: line.posted() == line.written() == len(ended) - 2 and line.kept() == raws.keys())
+    environment = {
+        "STREAMCO_HOME": str(line.directory / "home"), "STREAMCO_POSTGRES_DSN": line.dsn,
+        "STREAMCO_KAFKA_BOOTSTRAP": line.kafka.bootstrap,
+    }  # fmt: skip
+    done = CliRunner().invoke(dead_letters, ["replay", "--all", "--reason", "this version reads them"], env=environment)
+    assert done.exit_code == 0, done.output
+    line.until(lambda: line.posted() == line.written() == len(ended))
+    with psycopg.connect(line.dsn) as connection:
+        assert connection.execute("SELECT count(*), coalesce(sum(amount), 0) FROM holds").fetchone() == (0, 0)
+        assert connection.execute("SELECT sum(held) FROM account_balances").fetchone() == (0,)
+    with connect(line.clickhouse) as client:
+        rows = client.query(
+            "SELECT leg, answered, duration_ms, clock_disagreement FROM legs FINAL"
+            " WHERE call_id = %(call)s AND answered ORDER BY leg", {"call": call.call_id},
+        ).result_rows  # fmt: skip
+    assert rows == [(0, True, 0, True), (call.legs, True, 0, True)]
     line.end()

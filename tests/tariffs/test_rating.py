@@ -32,7 +32,8 @@ def terms(
     [
         (1, (1, 1, 0), 1), (29, (30, 6, 0), 30), (30, (30, 6, 0), 30), (31, (30, 6, 0), 36), (36, (30, 6, 0), 36),
         (37, (30, 6, 0), 42), (1, (60, 60, 0), 60), (61, (60, 60, 0), 120), (5, (1, 1, 5), 0), (6, (1, 1, 5), 6),
-        (5, (30, 6, 5), 0), (6, (30, 6, 5), 30), (0, (30, 6, 0), 0), (61, (0, 60, 0), 120),
+        (5, (30, 6, 5), 0), (6, (30, 6, 5), 30), (0, (30, 6, 0), 30), (0, (30, 6, 5), 0), (0, (0, 6, 0), 0),
+        (61, (0, 60, 0), 120),
     ],
 )  # fmt: skip
 def test_the_notation_by_hand(seconds: int, notation: tuple[int, int, int], billed: int) -> None:
@@ -57,6 +58,13 @@ def test_bills_by_hand() -> None:
     assert rate(terms(3_000), 1_000, True) == Bill(1, 1)
     # four decimals: 7 s at 0.06 = 0.007 → 0.0070; 1 s at 0.06 = 0.001; 1 s at 0.0629 = 0.00104833 → 0.0010
     assert rate(terms(6_290_000, rounding_decimals=4), 1_000, True) == Bill(1, 1_000)
+
+
+def test_an_answered_call_of_no_length_is_billed_by_its_minimum() -> None:
+    assert rate(terms(notation=(30, 6, 0), connect_fee_micros=1_000), 0, True) == Bill(30, 31_000)
+    assert rate(terms(notation=(0, 6, 0), connect_fee_micros=1_000), 0, True) == Bill(0, 1_000)
+    assert rate(terms(notation=(30, 6, 5), connect_fee_micros=1_000), 0, True) == Bill(0, 0)
+    assert rate(terms(notation=(30, 6, 0), duration_rounding="none"), 900, True) == Bill(30, 30_000)
 
 
 def test_what_was_not_answered_costs_nothing() -> None:
@@ -86,7 +94,7 @@ def oracle(facts: Facts, duration_ms: int) -> Bill:
         seconds = floor(exact + Fraction(1, 2))
     else:
         seconds = floor(exact)
-    if seconds == 0 or seconds <= facts.free_seconds:
+    if facts.free_seconds > 0 and seconds <= facts.free_seconds:
         return Bill(0, 0)
     billed = facts.minimum_seconds
     while billed < seconds:

@@ -233,6 +233,18 @@ class Line:
         )  # fmt: skip
         return Placed(name, f"{host}:{port}", process, self.directory)
 
+    def calls(self, name: str, callees: Sequence[str], scenario: str, rate: int, host: str = RICH) -> Placed:
+        """Begin a call to each of these numbers from one address, so many a second. Call-IDs begin with their order."""
+        table = self.directory / f"{name}.csv"
+        table.write_text("SEQUENTIAL\n" + "".join(f"{callee};{CALLER};\n" for callee in callees))
+        port, count = self._sip_port_of(host), str(len(callees))
+        process = self._sipp(
+            name, scenario, host, port, "-inf", str(table), "-m", count, "-l", count, "-r", str(rate),
+            f"127.0.0.1:{self.sip_port}", "-timeout", "25", "-timeout_error",
+            "-trace_shortmsg", "-shortmessage_file", str(self.directory / f"{name}.messages"),
+        )  # fmt: skip
+        return Placed(name, f"{host}:{port}", process, self.directory)
+
     def vendor(self, name: str, scenario: str, host: str) -> str:
         """One more vendor: where he listens."""
         port = self._sip_port_of(host)

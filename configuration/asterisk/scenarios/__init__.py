@@ -13,6 +13,7 @@ from configuration.asterisk.scenarios.callers import (
     callers_of_all_kinds,
     callers_who_give_up,
     callers_who_listen,
+    callers_who_take_any_end,
 )
 from configuration.asterisk.scenarios.vendors import (
     ANSWER_MS,
@@ -21,6 +22,8 @@ from configuration.asterisk.scenarios.vendors import (
     VENDOR_TALKS_MS,
     vendor_answers,
     vendor_answers_after,
+    vendor_answers_without_media,
+    vendor_hangs_up_at_once,
     vendor_is_silent,
     vendor_plays_and_refuses,
     vendor_redirects,
@@ -32,6 +35,7 @@ from configuration.asterisk.scenarios.vendors import (
 __all__ = [
     "ANSWER_MS", "EARLY_MEDIA_ENDING", "VENDOR_ENDS_ENDING", "VENDOR_TALKS_MS", "caller_gives_up", "caller_listens",
     "caller_refused", "caller_talks", "callers_of_all_kinds", "callers_who_give_up", "callers_who_listen",
-    "vendor_answers", "vendor_answers_after", "vendor_is_silent", "vendor_plays_and_refuses", "vendor_redirects",
-    "vendor_refuses", "vendor_refuses_as_told", "vendor_rings",
+    "callers_who_take_any_end", "vendor_answers", "vendor_answers_after", "vendor_answers_without_media",
+    "vendor_hangs_up_at_once", "vendor_is_silent", "vendor_plays_and_refuses", "vendor_redirects", "vendor_refuses",
+    "vendor_refuses_as_told", "vendor_rings",
 ]  # fmt: skip

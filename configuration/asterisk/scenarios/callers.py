@@ -126,3 +126,23 @@ def callers_who_listen() -> str:
 def callers_who_give_up(after_ms: int) -> str:
     """Cancel while it rings."""
     return caller_gives_up("[field1]", after_ms).replace("[service]", "[field0]")
+
+
+def callers_who_take_any_end() -> str:
+    """Refused, or answered; the other side hangs up."""
+    caller = "[field1]"
+    text = scenario(
+        "callers who take any end",
+        _invite(caller, branch=_BRANCH),
+        *_PROVISIONAL,
+        *(recv(response=str(code), optional="true", next="80") for code in _REFUSALS),
+        recv(response="200", rrs="true"),
+        send(_request("ACK", caller)),
+        recv(request="BYE"),
+        send(reply("200 OK", tag=False)),
+        '<nop next="99"/>',
+        '<label id="80"/>',
+        send(_request("ACK", caller, branch=_BRANCH)),
+        '<label id="99"/>',
+    )
+    return text.replace("[service]", "[field0]")

@@ -171,3 +171,44 @@ def vendor_plays_and_refuses(code: int, phrase: str, after_ms: int) -> str:
         send(reply(f"{code} {phrase}"), retrans="500"),
         recv(request="ACK"),
     )
+
+
+# ---- vendors whose leg is over as soon as it is answered
+
+_PARTIES: Final = """<recv request="INVITE" crlf="true" rrs="true"><action>
+<ereg regexp=".*" search_in="hdr" header="From:" assign_to="from"/>
+<ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/>
+</action></recv>"""
+
+
+def vendor_hangs_up_at_once(after_ms: int = 0, *, waits_for_ack: bool = True) -> str:
+    """180, 200, and BYE so many milliseconds behind the ACK; or 1 ms behind the 200, ACK or not."""
+    wait = recv(request="ACK") if waits_for_ack else recv(request="ACK", timeout="1", ontimeout="5")
+    bye = _vendor_bye().replace("From:[$to]", "From:[$to];tag=[pid]V[call_number]")
+    return _vendor(
+        "a vendor who answers and hangs up",
+        _PARTIES,
+        send(reply("180 Ringing")),
+        '<pause milliseconds="50"/>',
+        send(reply("200 OK", body=SDP)),
+        wait,
+        *([f'<pause milliseconds="{after_ms}"/>'] if after_ms else []),
+        '<label id="5"/>',
+        send(bye),
+        recv(request="ACK", optional="true"),
+        recv(response="200"),
+    )
+
+
+def vendor_answers_without_media() -> str:
+    """180, then a 200 without SDP, for which it is sent BYE."""
+    return _vendor(
+        "a vendor whose answer has no SDP",
+        recv(request="INVITE", crlf="true", rrs="true"),
+        send(reply("180 Ringing")),
+        '<pause milliseconds="50"/>',
+        send(reply("200 OK")),
+        recv(request="ACK"),
+        recv(request="BYE"),
+        send(reply("200 OK", tag=False)),
+    )

@@ -16,6 +16,7 @@ from schemas.events import DeadLetter, RatedLeg
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from sinks.audit import AuditReport, audit, report_json
 from sinks.audit_sources import AuditSettings
+from sinks.auditor.letters import OPEN_LETTER
 from sinks.auditor.settings import AuditorSettings
 from sinks.letter_store import keep_letters
 from streams.folds.rating import rate_leg
@@ -87,9 +88,8 @@ class Line:
         run = self.world.run(AT_REST.total_seconds())
         report = self.whole()
         assert report.ok == (not run.differences), (report.differences, run.differences)
-        return {one.subject for one in run.differences if "/" in one.subject}, {
-            one.leg_id for one in report.differences if one.leg_id
-        }
+        named = {one.detail if one.kind == OPEN_LETTER else one.subject for one in run.differences}
+        return {one for one in named if "/" in one}, {one.leg_id for one in report.differences if one.leg_id}
 
 
 @pytest.fixture
@@ -126,7 +126,9 @@ async def traffic(line: Line) -> tuple[RatedLeg, RatedLeg]:
 
 async def test_both_name_the_same_legs_and_both_see_them_mended(line: Line) -> None:
     world = line.world
-    await traffic(line)
+    opened, _ = await traffic(line)
+    assert line.both() == ({opened.leg_id}, {opened.leg_id})
+    line.decide(opened.leg_id, "discarded")
     assert line.both() == (set(), set())
     assert world.sql("SELECT count(*) FROM ledger_entries WHERE kind = 'correction'") == [(1,)]
     # A row of the ledger is gone before anybody looked.
@@ -157,7 +159,7 @@ async def test_both_name_the_same_legs_and_both_see_them_mended(line: Line) -> N
 async def test_what_is_sealed_is_recounted_by_its_manifests_and_the_range_is_named(line: Line) -> None:
     world = line.world
     opened, discarded = await traffic(line)
-    assert line.both() == (set(), set())
+    assert line.both() == ({opened.leg_id}, {opened.leg_id})
     before = line.whole()
     world.now += OLD
     world.run()

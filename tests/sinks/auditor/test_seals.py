@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
-from audit_world import World, commit, commit_all, offsets_of
+from audit_world import World, commit, commit_all, offsets_of, said
 from kafka import KafkaProducer
 from made_legs import produce, produce_events
 
@@ -186,8 +186,9 @@ async def test_what_was_refused_and_what_cannot_be_read_is_in_the_manifest_once_
     letter = DeadLetter(event_id=origin, origin=origin, reason="no", raw_base64="", at_ms=1, leg_id=refused.leg_id)
     produce_events(kafka, DEAD_LETTERS, [letter])
     await keep_letter(world, origin, refused.leg_id)
-    await settle(world, good)
+    assert said(world.run()) == {("open dead letter", origin)}
     decide(world, "discarded")
+    await settle(world, good)
     seal_all(world)
     left_now = left(world, RATED_LEGS)
     assert left_now > 0  # the message that is no frame is nowhere among the dead letters

@@ -1,0 +1,54 @@
+"""Whether a leg was answered, when, and for how long: from the readings of its closing line, complete or not.
+
+An ordinary answered leg has all of them: `answer`, `m1`, `m2`, `ansms`. A leg that ends while the dialplan is still at
+work on its answer lacks some; each of them alone shows that there was an answer, and so does the status ANSWER. Such a
+leg is answered, never free:
+
+    answer=      end=100.500  m1=50.00  m2=50.40  ansms=          400 ms, answered at 100.100
+    answer=      end=100.500  m1=50.00  m2=       ansms=          0 ms, answered at 100.500
+    answer=99.0  end=100.500  m1=       m2=       ansms=1450      1,450 ms, answered at 99.000
+    answer=99.0  end=100.500  m1=       m2=       ansms=          1,500 ms, answered at 99.000
+
+A call's outbound leg and its inbound leg have the same readings, and get the same answer and duration.
+"""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from schemas.journal_fields import MAX_LENGTH_MS, milliseconds, signed_integer
+
+MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
+
+
+class Answer(NamedTuple):
+    """What a closing line says of the answer. `doubtful`: a reading is missing, or the two clocks disagree."""
+
+    at_ms: int | None
+    duration_ms: int
+    asterisk_ms: int | None
+    doubtful: bool
+
+
+_NONE: Final = Answer(None, 0, None, doubtful=False)
+
+
+def answer_of(pairs: Mapping[str, str], ended_at_ms: int) -> Answer:
+    """The answer of a leg that ended then. Raises JournalError."""
+    answer, m1, m2, ansms = pairs["answer"], pairs["m1"], pairs["m2"], pairs["ansms"]
+    if not (answer or m1 or ansms or pairs["status"] == "ANSWER"):
+        return _NONE
+    at_ms = milliseconds(pairs, "answer") if answer else None
+    read_ms = signed_integer(pairs, "ansms") if ansms else None  # by the wall clock: it may be anything
+    asterisk_ms = read_ms if read_ms is not None and 0 <= read_ms <= MAX_LENGTH_MS else None
+    if m1 and m2:
+        duration_ms = max(0, milliseconds(pairs, "m2") - milliseconds(pairs, "m1"))
+    elif asterisk_ms is not None:
+        duration_ms = asterisk_ms
+    else:
+        by_wall_ms = 0 if at_ms is None else ended_at_ms - at_ms
+        duration_ms = by_wall_ms if 0 <= by_wall_ms <= MAX_LENGTH_MS else 0
+    doubtful = not (answer and m1 and m2)
+    if at_ms is None:
+        at_ms = max(0, ended_at_ms - duration_ms)
+    disagree = read_ms is not None and abs(read_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS
+    return Answer(at_ms, duration_ms, asterisk_ms, doubtful or disagree)
