@@ -25,11 +25,11 @@ demo: setup
 
 test: setup
 	@$(RUN)/python -m tests.prepare
-	$(RUN)/python -m pytest -n $(WORKERS) --time-budget $(PYTEST)
+	$(RUN)/python -m pytest -n $(WORKERS) --max-worker-restart=0 --time-budget $(PYTEST)
 
 test-all: setup
 	@$(RUN)/python -m tests.prepare
-	$(RUN)/python -m pytest -n $(WORKERS) --time-budget --whole $(PYTEST)
+	$(RUN)/python -m pytest -n $(WORKERS) --max-worker-restart=0 --time-budget --whole $(PYTEST)
 
 faults: setup
 	@$(RUN)/python -m tests.prepare

@@ -28,14 +28,17 @@ def main() -> None:
     made_from = hashlib.sha256()
     for name in ("requirements.lock", "pyproject.toml", "bootstrap.py"):
         made_from.update((ROOT / name).read_bytes())
-    wanted = f"{sys.version}\n{made_from.hexdigest()}"
+    # With the place: programs of an environment that was moved or copied still name the old one.
+    made_for = f"{sys.version}\n{ROOT}\n"
+    wanted = f"{made_for}{made_from.hexdigest()}"
     made = STAMP.read_text() if STAMP.exists() else ""
     if made == wanted:
         return
     begun = time.monotonic()
     uv = find_uv()
     python = VENV / "bin" / "python"
-    if not python.exists() or not made.startswith(f"{sys.version}\n"):
+    STAMP.unlink(missing_ok=True)  # until all is done nothing vouches for it
+    if not python.exists() or not made.startswith(made_for):
         say("making .venv")
         run(uv, "venv", "--clear", "--quiet", "--python", sys.executable, str(VENV))
     say("installing the locked packages (the first time they are fetched, some 450 MB)")

@@ -115,7 +115,7 @@ def read_line(line: bytes) -> tuple[JournalEvent, bytes]:
         # msgspec validates bytes, not structs made in code: one pass more, and no impossible value gets in.
         raw = events.encode_event(event)
         return cast(JournalEvent, events.decode_event(raw)), raw
-    except (FactsError, ids.IdError, events.EventError, msgspec.MsgspecError) as error:
+    except (FactsError, ids.IdError, events.EventError, msgspec.MsgspecError, UnicodeError) as error:
         raise JournalError(f"{kind}: {error}") from error
 
 
@@ -179,7 +179,7 @@ def _leg_answered(pairs: dict[str, str]) -> JournalEvent:
 def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
     pdd = [ms for ms in (wall_length(pairs, "ring"), wall_length(pairs, "prog")) if ms is not None]
     if not (pairs["ring"] or pairs["prog"]) and pairs["m0"] and pairs["m1"]:  # a 200 without any 18x before it
-        pdd = [ms for ms in (milliseconds(pairs, "m1") - signed_ms(pairs, "m0"),) if 0 <= ms <= MAX_LENGTH_MS]
+        pdd = [ms for ms in (_set_up_ms(pairs),) if 0 <= ms <= MAX_LENGTH_MS]
     return events.LegEnded(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_ended"),
         leg=integer(pairs, "leg"),
@@ -189,6 +189,17 @@ def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
         facts=decode_facts(pairs["facts"]),
         **_closed(pairs),
     )
+
+
+def _set_up_ms(pairs: dict[str, str]) -> int:
+    """From the leg's start to its answer; -1 where the start cannot be read. It is worked out by a difference of wall
+    times, and nothing but the PDD depends on it: `.-50` is no reason to refuse the line.
+    """
+    answer_ms = milliseconds(pairs, "m1")
+    try:
+        return answer_ms - signed_ms(pairs, "m0")
+    except JournalError:
+        return -1
 
 
 def _call_ended(pairs: dict[str, str]) -> JournalEvent:

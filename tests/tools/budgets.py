@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 SHORT_SECONDS: Final = 5
+_MOST_SECONDS: Final = 86_400
+_KEYS: Final = {"total_seconds", "whole_total_seconds", "default_seconds", "files", "together"}
 FILE: Final = Path(__file__).parents[1] / "budgets.toml"
 
 
@@ -61,6 +63,14 @@ def file_of(test: str) -> str:
 def read_budgets(text: str) -> Budgets:
     """Parse it. Raises ValueError where it contradicts itself."""
     document = tomllib.loads(text)
+    if unknown := set(document) - _KEYS:
+        raise ValueError(f"budgets.toml: {sorted(unknown)}: must be among {sorted(_KEYS)}")
+    totals = {key: document[key] for key in ("total_seconds", "whole_total_seconds", "default_seconds")}
+    for name, seconds in (totals | document.get("files", {})).items():
+        if type(seconds) not in (int, float) or not 0 < seconds < _MOST_SECONDS:
+            raise ValueError(
+                f"budgets.toml: {name} = {seconds!r}: must be seconds, more than 0, less than {_MOST_SECONDS}"
+            )
     together = {name: tuple(files) for name, files in document.get("together", {}).items()}
     placed = [file for files in together.values() for file in files]
     if twice := {file for file in placed if placed.count(file) > 1}:

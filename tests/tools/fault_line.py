@@ -146,7 +146,8 @@ class FaultLine:
         self._places = Places(read_settings({"STREAMCO_HOME": str(directory / "home")}))
         self._places.make()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._started: dict[str, tuple[str, dict[str, Any], int]] = {}  # role, options, where its log began
+        # Those that have not come to work yet: role, options, where their log begins.
+        self._starting: dict[str, tuple[str, dict[str, Any], int]] = {}
         self._keepers: dict[str, Keeper] = {}
 
     def close(self) -> None:
@@ -183,9 +184,9 @@ class FaultLine:
         return path
 
     def start(self, name: str, role: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a worker once; nobody starts it again, unless it never comes to work (`working`)."""
+        """Start a worker once; nobody starts it again, unless it never comes to work (`until`)."""
         log_path = self._places.log(name)
-        self._started[name] = (role, options, log_path.stat().st_size if log_path.exists() else 0)
+        self._starting[name] = (role, options, log_path.stat().st_size if log_path.exists() else 0)
         command = [sys.executable, "-c", PROGRAM, str(self.settings(name, role, **options))]
         with log_path.open("ab") as log:
             self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
@@ -277,26 +278,24 @@ class FaultLine:
             try:
                 beat = json.loads(self._places.beat(name).read_text())
             except (OSError, ValueError):
-                self._start_again(name)
                 return False
             if not beat["ok"] or beat["detail"] == "0 partitions" or time.time() - beat["at"] > 3:
-                self._start_again(name)
                 return False
         return True
 
-    def _start_again(self, name: str) -> None:
+    def _start_again(self) -> None:
         """As the supervisor does with a worker that never comes to work: where the broker names no broker in its first
         answer (on a busy machine it may just be fenced), aiokafka's coordinator dies quietly.
         """
-        if name not in self._started or not self.alive(name):
-            return
-        role, options, begins = self._started[name]
-        with self._places.log(name).open("rb") as log:
-            log.seek(begins)
-            if b"Unexpected error in coordinator routine" not in log.read():
-                return
-        self.kill(name)
-        self.start(name, role, **options)
+        for name, (role, options, begins) in list(self._starting.items()):
+            with self._places.log(name).open("rb") as log:
+                log.seek(begins)
+                said = log.read()
+            if b"Unexpected error in coordinator routine" in said and self.alive(name):
+                self.kill(name)
+                self.start(name, role, **options)
+            elif b"_on_partitions_assigned" in said or not self.alive(name):
+                del self._starting[name]
 
     def beat(self, name: str) -> dict[str, Any]:
         """A worker's last word."""
@@ -425,6 +424,7 @@ class FaultLine:
         """What `what` returns as soon as it is true. `alive`: workers that must not end meanwhile."""
         deadline = time.monotonic() + seconds
         while not (found := what()):
+            self._start_again()
             assert time.monotonic() < deadline, self.tails()
             assert all(self.alive(name) for name in alive), self.tails()
             time.sleep(0.05)

@@ -10,7 +10,7 @@ from typing import Final
 from streamco.embedded import temporary
 
 WORKERS: Final = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKER: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS  # one started again, too
 _SIPP_MEDIA: Final = range(10_000, 17_000)  # SIPp takes a pair
 _ASTERISK_MEDIA: Final = range(17_000, 20_000)  # below the range of free_port
 _ASTERISK_MEDIA_PORTS: Final = 200  # one node's

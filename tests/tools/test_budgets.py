@@ -57,6 +57,16 @@ def test_a_file_in_two_groups_is_refused() -> None:
         read_budgets(TEXT + '"another" = ["tests/slow.py"]\n')
 
 
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [("[togther]", "togther"), ("[files2]", "files2"), ('"a" = -1', "a = -1"), ('"a" = nan', "a = nan"),
+     ('"a" = "40"', "a = '40'"), ('"a" = true', "a = True")],
+)  # fmt: skip
+def test_what_is_no_budget_is_refused_by_name(line: str, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        read_budgets(TEXT.replace("[together]", f"{line}\n[together]"))
+
+
 def test_the_budgets_are_of_files_that_are_there() -> None:
     budgets = read_budgets(FILE.read_text())
     named = {*budgets.files, *(file for files in budgets.together.values() for file in files)}
