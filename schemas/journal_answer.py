@@ -21,7 +21,9 @@ MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
 
 
 class Answer(NamedTuple):
-    """What a closing line says of the answer. `doubtful`: a reading is missing, or the two clocks disagree."""
+    """What a closing line says of the answer. `doubtful`: a reading is missing, the wall
+    clock's or absurd, or the two clocks disagree.
+    """
 
     at_ms: int | None
     duration_ms: int
@@ -40,14 +42,16 @@ def answer_of(pairs: Mapping[str, str], ended_at_ms: int) -> Answer:
     at_ms = milliseconds(pairs, "answer") if answer else None
     read_ms = signed_integer(pairs, "ansms") if ansms else None  # by the wall clock: it may be anything
     asterisk_ms = read_ms if read_ms is not None and 0 <= read_ms <= MAX_LENGTH_MS else None
-    if m1 and m2:
-        duration_ms = max(0, milliseconds(pairs, "m2") - milliseconds(pairs, "m1"))
+    monotonic_ms = milliseconds(pairs, "m2") - milliseconds(pairs, "m1") if m1 and m2 else None
+    if monotonic_ms is not None:
+        duration_ms = max(0, monotonic_ms)
     elif asterisk_ms is not None:
         duration_ms = asterisk_ms
     else:
         by_wall_ms = 0 if at_ms is None else ended_at_ms - at_ms
         duration_ms = by_wall_ms if 0 <= by_wall_ms <= MAX_LENGTH_MS else 0
-    doubtful = not (answer and m1 and m2)
+    # Where no process could be started, or the answer was cut off, m1 and m2 are the wall clock's, too.
+    doubtful = not (answer and m1 and m2) or m1 == answer or duration_ms != monotonic_ms
     if at_ms is None:
         at_ms = max(0, ended_at_ms - duration_ms)
     disagree = read_ms is not None and abs(read_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS

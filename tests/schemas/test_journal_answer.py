@@ -74,6 +74,8 @@ def test_both_lines_of_a_call_agree(empty: set[str], status: str, later_ms: int)
         ({"m2": "", "ansms": "-3600000"}, 1_795_609_904_350, 37_100),  # the clock was set: by the next reading there is
         ({"m1": "", "ansms": "", "answer": "1795609999.000"}, 1_795_609_999_000, 0),
         ({"answer": "", "m1": "", "m2": "", "ansms": ""}, 1_795_609_941_450, 0),  # status ANSWER and nothing else
+        ({"m1": "1795609904.350", "m2": "1795609941.450"}, 1_795_609_904_350, 37_100),  # the wall clock's
+        ({"m1": "50.00", "m2": "40.00", "ansms": ""}, 1_795_609_904_350, 0),
     ],
 )
 def test_the_duration_is_that_of_the_best_reading(
