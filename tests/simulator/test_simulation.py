@@ -115,7 +115,8 @@ async def test_without_a_router_every_call_is_journalled_as_such(
 ) -> None:
     summary = await play(settings_for(tmp_path, free_port(), two_ports, seconds=0.5), small_world)
     assert set(summary["refused"]) == {"ROUTER UNAVAILABLE"}
-    assert summary["refused"]["ROUTER UNAVAILABLE"] == summary["calls"] > 20
+    # A call that had just begun when the traffic ended was hung up, and no router was missed.
+    assert summary["refused"]["ROUTER UNAVAILABLE"] + summary["hung_up_at_end"] == summary["calls"] > 20
 
 
 async def test_a_router_that_hangs_holds_no_run_for_ever(
