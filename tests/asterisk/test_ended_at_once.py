@@ -124,7 +124,7 @@ def of_kind(kind: str, placed: Placed, events: list[JournalEvent]) -> Seen:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_call_whose_caller_saw_200_is_answered_on_both_sides(seen: dict[str, Seen], kind: str) -> None:
     found = seen[kind]
-    # On a busy machine a caller here and there is told of the end before it is sent the 200.
+    # On a busy machine a caller here and there sees no 200; the test is about those who did.
     assert len(found.answered) > CALLS * 2 // 3
     for number in found.answered:
         (call,), legs = found.calls[number], found.legs[number]
