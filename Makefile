@@ -23,13 +23,9 @@ setup:
 demo: setup
 	@exec $(RUN)/streamco demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
 
-test: setup
+test test-all: setup
 	@$(RUN)/python -m tests.prepare
-	$(RUN)/python -m pytest -n $(WORKERS) --max-worker-restart=0 --time-budget $(PYTEST)
-
-test-all: setup
-	@$(RUN)/python -m tests.prepare
-	$(RUN)/python -m pytest -n $(WORKERS) --max-worker-restart=0 --time-budget --whole $(PYTEST)
+	$(RUN)/python -m pytest -n $(WORKERS) --max-worker-restart=0 --time-budget $(if $(filter test-all,$@),--whole) $(PYTEST)
 
 faults: setup
 	@$(RUN)/python -m tests.prepare
