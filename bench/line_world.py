@@ -17,7 +17,6 @@ NODE: Final = "bench1"
 EPOCH: Final = 1_795_000_000
 CUSTOMERS: Final = 20
 VENDORS: Final = 40
-_BOOT_MS: Final = EPOCH * 1000
 
 
 class Parties(NamedTuple):
@@ -115,13 +114,11 @@ class _Caller(NamedTuple):
             vendor = chosen.choice(self.parties.vendors)
             bought = _facts("payable", customer, vendor, vendor, destination, chosen.randrange(10**6, 4 * 10**6))
             parts += self._leg(call_id, leg, started_ms, leg == hunted and answered, talk_ms, bought, sold)
-        answer_ms = ended_ms - talk_ms
         parts.append(
             encode_line(
                 "CALL_END", _s(ended_ms),
                 {
-                    "call": call_id, "start": _s(started_ms), "answer": _s(answer_ms) if answered else "",
-                    "end": _s(ended_ms), "m1": _m(answer_ms) if answered else "", "m2": _m(ended_ms),
+                    "call": call_id, "start": _s(started_ms), "end": _s(ended_ms),
                     "pdd": "1500" if hunted else "", "ansms": str(talk_ms) if answered else "",
                     "status": "ANSWER" if answered else "CONGESTION" if hunted else "",
                     "cause": "16" if answered else "34", "src": "caller" if answered else "us", "legs": str(hunted),
@@ -148,13 +145,13 @@ class _Caller(NamedTuple):
             )
         ]  # fmt: skip
         if answered:
-            lines.append(encode_line("LEG_ANSWER", _s(answer_ms), {**common, "at": _s(answer_ms)}))
+            answers = ({"call": call_id, "leg": of_leg} for of_leg in (str(leg), ""))
+            lines += [encode_line("ANSWER", _s(answer_ms), values) for values in answers]
         lines.append(
             encode_line(
                 "LEG_RESULT", _s(end_ms),
                 {
-                    **common, "begin": _s(begin_ms), "start": _s(start_ms), "answer": _s(answer_ms) if answered else "",
-                    "end": _s(end_ms), "m0": _m(start_ms), "m1": _m(answer_ms) if answered else "", "m2": _m(end_ms),
+                    **common, "begin": _s(begin_ms), "start": _s(start_ms), "end": _s(end_ms),
                     "ring": "1500", "prog": "", "ansms": str(talk_ms) if answered else "",
                     "status": "ANSWER" if answered else "CONGESTION", "cause": "16" if answered else "34",
                     "sip": "SIP%20200%20OK" if answered else "SIP%20503%20Service%20Unavailable",
@@ -179,9 +176,3 @@ def _facts(side: str, customer: int, vendor: int, account: int, destination: int
 
 def _s(at_ms: int) -> str:
     return f"{at_ms // 1000}.{at_ms % 1000:03d}"
-
-
-def _m(at_ms: int) -> str:
-    """A reading of the node's /proc/uptime."""
-    hundredths = (at_ms - _BOOT_MS) // 10
-    return f"{hundredths // 100}.{hundredths % 100:02d}"

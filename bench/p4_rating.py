@@ -66,7 +66,8 @@ def _frames(legs: int) -> tuple[list[bytes], int]:
             made += call.legs
             partition = partition_of(call.call_id, PARTITIONS)
             for line in call.text.splitlines(keepends=True):
-                batch.setdefault(partition, []).append(encode_event(decode_line(line)))
+                if (event := decode_line(line)) is not None:
+                    batch.setdefault(partition, []).append(encode_event(event))
         frames += [frame for raws in batch.values() for frame in pack_frames(raws)]
     return frames, made
 

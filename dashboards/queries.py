@@ -76,6 +76,10 @@ class Queries:
         rows = self._of_call("call_decision", call_id)
         return str(rows[0]["decision"]) if rows else None
 
+    def calls_by_sip_call_id(self, sip_call_id: str) -> Sequence[str]:
+        """Ids of the calls of which a leg has this SIP Call-ID, newest first, 20 at most. Raises SourceAwayError."""
+        return [str(row["call_id"]) for row in self._ask("calls_by_sip_call_id", {"sip_call_id": sip_call_id})]
+
     def _of_call(self, name: str, call_id: str) -> Sequence[Mapping[str, Any]]:
         if CALL_ID_PATTERN.fullmatch(call_id) is None:
             return ()

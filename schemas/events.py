@@ -61,7 +61,7 @@ class LegRinging(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, t
 
 
 class LegAnswered(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="leg_answered"):
-    """200 OK on an outbound leg. For the live view; the bill reads leg_ended."""
+    """200 OK on an outbound leg, by Asterisk's own event. For the live view; the bill reads leg_ended."""
 
     call_id: CallId
     leg: Leg
@@ -71,9 +71,9 @@ class LegAnswered(Event, frozen=True, kw_only=True, forbid_unknown_fields=True, 
 class Closed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the closing of any leg says: the shared part of leg_ended and call_ended.
 
-    `duration_ms` is answer to release from the dialplan's monotonic readings, 0 if not answered; `asterisk_duration_ms`
-    is Asterisk's own (wall clock); `clock_disagreement` is set when they differ by more than a second, and for an
-    answered leg that lacks the time of its answer or a monotonic reading (schemas/journal_answer.py).
+    `duration_ms` is answer to release, 0 if not answered; `asterisk_duration_ms` is Asterisk's own, by the wall clock;
+    `clock_disagreement` is set when they differ by more than a second because that clock was set meanwhile, and for an
+    answered leg whose line lacks a reading or may mean two lengths (schemas/journal_answer.py).
     `pdd_ms`: outbound, INVITE sent to the first 18x or 200; inbound, INVITE received to the first 18x or 200 sent.
     `estimated`: Asterisk crashed with the call up, and this is its agent's word: the end is the last heartbeat that
     listed the call, the kind in the event id is `leg_estimated` or `call_estimated`. A true closing may still come.
@@ -92,6 +92,7 @@ class Closed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cause: Cause
     release_side: ReleaseSide
     estimated: bool = False
+    sip_call_id: Annotated[str, msgspec.Meta(max_length=128)] = ""  # of the leg's own INVITE: the wire's text
 
 
 class LegEnded(Closed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="leg_ended"):

@@ -1,22 +1,23 @@
 """The journal: CEL lines on the Asterisk host's disk, one per fact, from which every leg is billed.
 
-Asterisk writes a line as CSV `"USER_DEFINED","<seconds.micros>","<KIND>","{""extra"":""<text>""}"`; the text is
-`key=value` pairs joined by `|`. Values from the wire are URI-encoded by the dialplan. One line closes one leg:
+Asterisk writes a line as CSV `"USER_DEFINED","<seconds.micros>","<KIND>","{""extra"":""<text>""}","<call>"`; the text
+is `key=value` pairs joined by `|`. Values from the wire are URI-encoded by the dialplan. One line closes one leg:
 LEG_RESULT an outbound leg (on the caller's channel), CALL_END the inbound leg. The simulator writes the same lines
 with `encode_line`; the node agent reads both with `decode_line`, which makes the event.
 
     LEG_START   call leg at begin facts cfacts
-    LEG_ANSWER  call leg at
-    LEG_RESULT  call leg begin start answer end m0 m1 m2 ring prog ansms status cause sip src facts
-    CALL_END    call start answer end m1 m2 pdd ansms status cause src legs reason caller callee endpoint
-                addr facts last
+    LEG_RESULT  call leg begin start end ring prog ansms status cause sip src sid facts
+    CALL_END    call start end pdd ansms status cause src legs reason caller callee endpoint addr sid facts last
 
-`begin` is the call's start, `start` the leg's. Wall times: unix seconds with three decimals. m0, m1, m2: monotonic
-seconds (/proc/uptime) at start, answer and end; ring, prog, ansms and pdd are milliseconds. Empty: "not known".
+`begin` is the call's start, `start` the leg's. Wall times: unix seconds with three decimals. ring, prog, ansms and pdd
+are milliseconds; `sid` is the leg's SIP Call-ID. Empty: "not known".
 
-The bill is m2 less m1. Asterisk's own lengths are differences of wall times, and m0 is worked out by one: where the
-clock was set meanwhile they are negative or absurd. They are then not known; a line is never refused for them.
-Nor is it refused for a reading that is missing: schemas/journal_answer.py works out the answer from those there are.
+The bill is `ansms`: answer to end by Asterisk's own word, a difference of wall times, corrected where the clock was set
+meanwhile (schemas/clock_steps.py). Other lengths that such a clock has made senseless are not known; a line is never
+refused for them, nor for a reading that is missing: schemas/journal_answer.py makes the best of those there are. Lines
+of version 1, which had monotonic readings of their own, are read as ever (schemas/journal_keys.py).
+
+Beside these stand Asterisk's own events, which pass through no dialplan: schemas/journal_witness.py.
 """
 
 import csv
@@ -30,31 +31,19 @@ from urllib.parse import unquote
 import msgspec
 
 from schemas import events, ids
+from schemas.clock_steps import UNKNOWN, Clock
 from schemas.facts import Facts, FactsError, decode_facts
-from schemas.journal_answer import answer_of
-from schemas.journal_fields import MAX_LENGTH_MS, JournalError, integer, milliseconds, signed_ms, wall_length
+from schemas.journal_answer import Answer, answer_of
+from schemas.journal_fields import MAX_LENGTH_MS, JournalError, integer, milliseconds, wall_length
+from schemas.journal_keys import JOURNAL_VERSION, KEYS
+from schemas.journal_witness import WITNESS_KINDS, answered_event, is_witness, witness_line
 
 __all__ = [
-    "JOURNAL_VERSION", "MAX_LINE_BYTES", "JournalError", "JournalEvent", "decode_line", "encode_line", "has_parts",
+    "MAX_LINE_BYTES", "JournalError", "JournalEvent", "decode_line", "encode_line", "has_parts",
     "parts_of", "read_line", "split_at_length",
 ]  # fmt: skip
-JOURNAL_VERSION: Final = "1"
 MAX_LINE_BYTES: Final = 16_384
 JournalEvent = events.LegStarted | events.LegAnswered | events.LegEnded | events.CallEnded
-
-_PAIRS: Final[dict[str, tuple[str, ...]]] = {
-    "LEG_START": ("call", "leg", "at", "begin", "facts", "cfacts"),
-    "LEG_ANSWER": ("call", "leg", "at"),
-    "LEG_RESULT": (
-        "call", "leg", "begin", "start", "answer", "end", "m0", "m1", "m2", "ring", "prog", "ansms", "status",
-        "cause", "sip", "src", "facts",
-    ),
-    "CALL_END": (
-        "call", "start", "answer", "end", "m1", "m2", "pdd", "ansms", "status", "cause", "src", "legs", "reason",
-        "caller", "callee", "endpoint", "addr", "facts", "last",
-    ),
-}  # fmt: skip
-
 
 # The usual line, in one look: nothing in it is escaped or quoted. Whatever does not match is read the long way, which
 # accepts the same lines and names what is wrong with the others.
@@ -64,21 +53,25 @@ _USUAL: Final = {
         + kind
         + r'","\{""extra"":""v='
         + r"\|".join([JOURNAL_VERSION, *(rf'{key}=([^|"\\\x00-\x1f]*)' for key in keys)])
-        + r'""\}"(?:\r?\n)?'
+        + r'""\}"(?:,"[a-z0-9./-]{0,64}")?(?:\r?\n)?'
     )
-    for kind, keys in _PAIRS.items()
+    for kind, keys in KEYS[JOURNAL_VERSION].items()
 }
+_FIELDS: Final = ("USER_DEFINED", "time", "kind", "extra", "call")  # the last came with version 2
 _BEGINNING: Final = b'"USER_DEFINED","'  # nowhere else in a line: its quotes are doubled, wire texts are URI-encoded
 _FIRST_FIELD: Final = len(_BEGINNING)
 
 
 def encode_line(kind: str, at_seconds: str, values: Mapping[str, str]) -> bytes:
     """The line, with its line end, that Asterisk would write for these values. Raises JournalError on unknown keys."""
-    keys = _PAIRS.get(kind)
+    if kind in WITNESS_KINDS:
+        return witness_line(kind, at_seconds, values)
+    keys = KEYS[JOURNAL_VERSION].get(kind)
     if keys is None or set(values) - set(keys):
         raise JournalError(f"kind {kind!r} with keys {sorted(values)}: not a line of the journal")
     text = "|".join(["v=" + JOURNAL_VERSION, *(f"{key}={values.get(key, '')}" for key in keys)])
-    fields = ["USER_DEFINED", at_seconds, kind, json.dumps({"extra": text}, separators=(",", ":"))]
+    extra = json.dumps({"extra": text}, separators=(",", ":"))
+    fields = ["USER_DEFINED", at_seconds, kind, extra, values.get("call", "")]
     return (",".join('"' + field.replace('"', '""') + '"' for field in fields) + "\n").encode()
 
 
@@ -98,20 +91,25 @@ def has_parts(chunk: bytes) -> bool:
     return chunk.count(_BEGINNING) > chunk.count(b"\n" + _BEGINNING) + chunk.startswith(_BEGINNING)
 
 
-def decode_line(line: bytes) -> JournalEvent:
-    """The event of one line (with or without its line end). Raises JournalError."""
-    return read_line(line)[0]
+def decode_line(line: bytes, clock: Clock = UNKNOWN) -> JournalEvent | None:
+    """The event of one line (with or without its line end); None for one of Asterisk's own that makes none. `clock`:
+    what is known of steps of the node's. Raises JournalError.
+    """
+    read = read_line(line, clock)
+    return None if read is None else read[0]
 
 
-def read_line(line: bytes) -> tuple[JournalEvent, bytes]:
-    """The event of one line and its JSON bytes. Raises JournalError."""
+def read_line(line: bytes, clock: Clock = UNKNOWN) -> tuple[JournalEvent, bytes] | None:
+    """The event of one line and its JSON bytes, as decode_line. Raises JournalError."""
+    if is_witness(line):
+        return answered_event(line)
     if len(line) > MAX_LINE_BYTES:
         raise JournalError(f"line of {len(line)} bytes: at most {MAX_LINE_BYTES}")
     kind, pairs = _split(line)
     if pairs.get("end") == "":  # the caller left while the dialplan closed the leg: the line was written at the end
         pairs["end"] = _written_at(line)
     try:
-        event = _MAKERS[kind](pairs)
+        event = _MAKERS[kind](pairs, clock)
         # msgspec validates bytes, not structs made in code: one pass more, and no impossible value gets in.
         raw = events.encode_event(event)
         return cast(JournalEvent, events.decode_event(raw)), raw
@@ -125,7 +123,7 @@ def _split(line: bytes) -> tuple[str, dict[str, str]]:
     at = text.find('","', _FIRST_FIELD) + 3
     kind = text[at : text.find('"', at)]
     if kind in _USUAL and (matched := _USUAL[kind].fullmatch(text)) is not None and "\ufffd" not in text:
-        return kind, dict(zip(_PAIRS[kind], matched.groups(), strict=True))
+        return kind, dict(zip(KEYS[JOURNAL_VERSION][kind], matched.groups(), strict=True))
     return split_at_length(line)
 
 
@@ -134,18 +132,23 @@ def split_at_length(line: bytes) -> tuple[str, dict[str, str]]:
     try:
         text = line.decode("utf-8").rstrip("\r\n")
         rows = list(csv.reader([text], strict=True))
-        event_type, _, kind, extra = rows[0]
+        event_type, _, kind, extra = rows[0][:4] if len(rows[0]) == len(_FIELDS) else rows[0]
         message = json.loads(extra)["extra"]
     except (UnicodeDecodeError, csv.Error, ValueError, IndexError, KeyError, TypeError, RecursionError) as error:
-        raise JournalError(f"not a journal line of four CSV fields with JSON in the last: {error}") from error
-    if event_type != "USER_DEFINED" or kind not in _PAIRS or not isinstance(message, str):
-        raise JournalError(f"line of type {event_type[:30]!r}, kind {kind[:30]!r}: must be one of {', '.join(_PAIRS)}")
+        raise JournalError(
+            f"not a journal line of {len(_FIELDS)} CSV fields with JSON in the fourth: {error}"
+        ) from error
+    if event_type != "USER_DEFINED" or kind not in KEYS["1"] or not isinstance(message, str):
+        raise JournalError(
+            f"line of type {event_type[:30]!r}, kind {kind[:30]!r}: must be one of {', '.join(KEYS['1'])}"
+        )
     first, *parts = message.split("|")
-    if first != "v=" + JOURNAL_VERSION:
-        raise JournalError(f"{kind}: {first[:20]!r}: this program reads journal version {JOURNAL_VERSION}")
+    keys = KEYS.get(first.removeprefix("v="), {}).get(kind)
+    if keys is None or not first.startswith("v="):
+        raise JournalError(f"{kind}: {first[:20]!r}: this program reads journal versions {', '.join(KEYS)}")
     pairs = dict(part.partition("=")[::2] for part in parts)
-    if tuple(pairs) != _PAIRS[kind] or len(parts) != len(pairs):
-        raise JournalError(f"{kind}: keys {','.join(pairs)[:200]!r}: must be {','.join(_PAIRS[kind])}")
+    if tuple(pairs) != keys or len(parts) != len(pairs):
+        raise JournalError(f"{kind}: keys {','.join(pairs)[:200]!r}: must be {','.join(keys)}")
     return kind, pairs
 
 
@@ -154,7 +157,7 @@ def _written_at(line: bytes) -> str:
     return line.decode("utf-8").split('"', 4)[3]
 
 
-def _leg_started(pairs: dict[str, str]) -> JournalEvent:
+def _leg_started(pairs: dict[str, str], _: Clock) -> JournalEvent:
     leg_id = _leg_id(pairs)
     return events.LegStarted(
         event_id=ids.make_event_id(leg_id, "leg_started"),
@@ -167,7 +170,7 @@ def _leg_started(pairs: dict[str, str]) -> JournalEvent:
     )
 
 
-def _leg_answered(pairs: dict[str, str]) -> JournalEvent:
+def _leg_answered(pairs: dict[str, str], _: Clock) -> JournalEvent:
     return events.LegAnswered(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_answered"),
         call_id=pairs["call"],
@@ -176,37 +179,41 @@ def _leg_answered(pairs: dict[str, str]) -> JournalEvent:
     )
 
 
-def _leg_ended(pairs: dict[str, str]) -> JournalEvent:
-    pdd = [ms for ms in (wall_length(pairs, "ring"), wall_length(pairs, "prog")) if ms is not None]
-    if not (pairs["ring"] or pairs["prog"]) and pairs["m0"] and pairs["m1"]:  # a 200 without any 18x before it
-        pdd = [ms for ms in (_set_up_ms(pairs),) if 0 <= ms <= MAX_LENGTH_MS]
+def _leg_ended(pairs: dict[str, str], clock: Clock) -> JournalEvent:
+    ended_at_ms = milliseconds(pairs, "end")
+    answer = answer_of(pairs, ended_at_ms, clock)
+    signs = [ms for ms in (wall_length(pairs, "ring"), wall_length(pairs, "prog")) if ms is not None]
+    if not (pairs["ring"] or pairs["prog"]):  # a 200 without any 18x before it
+        signs = _set_up(pairs, answer)
     return events.LegEnded(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_ended"),
         leg=integer(pairs, "leg"),
         call_started_at_ms=milliseconds(pairs, "begin"),
-        pdd_ms=min(pdd) if pdd else None,
+        pdd_ms=min(signs, default=None),
         sip_code=_sip_code(pairs["sip"]),
         facts=decode_facts(pairs["facts"]),
-        **_closed(pairs),
+        **_closed(pairs, ended_at_ms, answer),
     )
 
 
-def _set_up_ms(pairs: dict[str, str]) -> int:
-    """From the leg's start to its answer; -1 where the start cannot be read. It is worked out by a difference of wall
-    times, and nothing but the PDD depends on it: `.-50` is no reason to refuse the line.
-    """
-    answer_ms = milliseconds(pairs, "m1")
-    try:
-        return answer_ms - signed_ms(pairs, "m0")
-    except JournalError:
-        return -1
+def _set_up(pairs: dict[str, str], answer: Answer) -> list[int]:
+    """The milliseconds from a leg's start to its answer; none where it has no answer or the clock was set meanwhile."""
+    if answer.at_ms is None:
+        return []
+    set_up_ms = answer.at_ms - milliseconds(pairs, "start")
+    return [set_up_ms] if 0 <= set_up_ms <= MAX_LENGTH_MS else []
 
 
-def _call_ended(pairs: dict[str, str]) -> JournalEvent:
+def _call_ended(pairs: dict[str, str], clock: Clock) -> JournalEvent:
+    ended_at_ms = milliseconds(pairs, "end")
+    answer = answer_of(pairs, ended_at_ms, clock)
+    pdd_ms = wall_length(pairs, "pdd")
+    if not pairs["pdd"]:
+        pdd_ms = min(_set_up(pairs, answer), default=None)
     return events.CallEnded(
         event_id=ids.make_event_id(ids.make_leg_id(pairs["call"], 0), "call_ended"),
         call_started_at_ms=milliseconds(pairs, "start"),
-        pdd_ms=wall_length(pairs, "pdd"),
+        pdd_ms=pdd_ms,
         legs=integer(pairs, "legs"),
         reason=pairs["reason"],
         caller_dialled=_wire_text(pairs["caller"], 256),
@@ -215,13 +222,11 @@ def _call_ended(pairs: dict[str, str]) -> JournalEvent:
         remote_address=_wire_text(pairs["addr"], 64),
         facts=_optional_facts(pairs["facts"]),
         last_facts=_optional_facts(pairs["last"]),
-        **_closed(pairs),
+        **_closed(pairs, ended_at_ms, answer),
     )
 
 
-def _closed(pairs: dict[str, str]) -> dict[str, Any]:
-    ended_at_ms = milliseconds(pairs, "end")
-    answer = answer_of(pairs, ended_at_ms)
+def _closed(pairs: dict[str, str], ended_at_ms: int, answer: Answer) -> dict[str, Any]:
     return {
         "call_id": pairs["call"],
         "started_at_ms": milliseconds(pairs, "start"),
@@ -233,6 +238,7 @@ def _closed(pairs: dict[str, str]) -> dict[str, Any]:
         "dial_status": pairs["status"],
         "cause": min(integer(pairs, "cause"), 127),
         "release_side": pairs["src"] or "unknown",
+        "sip_call_id": _wire_text(pairs.get("sid", ""), 128),
     }
 
 

@@ -1,8 +1,16 @@
 """Whether a leg was answered, when, and for how long: from the readings of its closing line, complete or not.
 
-An ordinary answered leg has all of them: `answer`, `m1`, `m2`, `ansms`. A leg that ends while the dialplan is still at
-work on its answer lacks some; each of them alone shows that there was an answer, and so does the status ANSWER. Such a
-leg is answered, never free:
+An answered leg has `ansms`, its talk by the wall clock; its answer is its end less that. Where the clock was set
+meanwhile, the talk is corrected (schemas/clock_steps.py). A leg that Dial calls answered, and that ended before there
+was such a length, is answered, never free:
+
+    end=100.500  ansms=1450   status=ANSWER    1,450 ms, answered at 99.050
+    end=100.500  ansms=       status=ANSWER    0 ms, answered at 100.500, flagged
+    end=100.500  ansms=31450  status=ANSWER    1,450 ms if the clock was set 30 s forwards, answered at 69.050, flagged
+    end=100.500  ansms=       status=CANCEL    not answered
+
+Lines of version 1 have more readings, each of which alone shows that there was an answer: `answer` (wall), m1 and m2
+(monotonic, at answer and end):
 
     answer=      end=100.500  m1=50.00  m2=50.40  ansms=          400 ms, answered at 100.100
     answer=      end=100.500  m1=50.00  m2=       ansms=          0 ms, answered at 100.500
@@ -15,15 +23,14 @@ A call's outbound leg and its inbound leg have the same readings, and get the sa
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from schemas.clock_steps import UNKNOWN, Clock, talk_of
 from schemas.journal_fields import MAX_LENGTH_MS, milliseconds, signed_integer
 
 MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
 
 
 class Answer(NamedTuple):
-    """What a closing line says of the answer. `doubtful`: a reading is missing, the wall
-    clock's or absurd, or the two clocks disagree.
-    """
+    """What a closing line says of the answer. `doubtful`: a reading is missing or absurd, or two clocks disagree."""
 
     at_ms: int | None
     duration_ms: int
@@ -34,8 +41,21 @@ class Answer(NamedTuple):
 _NONE: Final = Answer(None, 0, None, doubtful=False)
 
 
-def answer_of(pairs: Mapping[str, str], ended_at_ms: int) -> Answer:
-    """The answer of a leg that ended then. Raises JournalError."""
+def answer_of(pairs: Mapping[str, str], ended_at_ms: int, clock: Clock = UNKNOWN) -> Answer:
+    """The answer of a leg that ended then; `clock`: its node's, where it is known. Raises JournalError."""
+    if "m1" in pairs:
+        return _of_version_1(pairs, ended_at_ms)
+    read_ms = signed_integer(pairs, "ansms") if pairs["ansms"] else 0
+    if not read_ms and pairs["status"] != "ANSWER":
+        return _NONE
+    talk = talk_of(clock, ended_at_ms, read_ms)
+    duration_ms = min(talk.length_ms, MAX_LENGTH_MS)
+    doubtful = not pairs["ansms"] or not talk.is_sure or abs(read_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS
+    at_ms = max(0, ended_at_ms - read_ms)
+    return Answer(at_ms, duration_ms, read_ms if 0 <= read_ms <= MAX_LENGTH_MS else None, doubtful)
+
+
+def _of_version_1(pairs: Mapping[str, str], ended_at_ms: int) -> Answer:
     answer, m1, m2, ansms = pairs["answer"], pairs["m1"], pairs["m2"], pairs["ansms"]
     if not (answer or m1 or ansms or pairs["status"] == "ANSWER"):
         return _NONE

@@ -44,9 +44,3 @@ def milliseconds(pairs: Mapping[str, str], key: str) -> int:
         return int(Decimal(value) * 1000)
     except InvalidOperation as error:
         raise JournalError(f"{key} {value[:40]!r}: must be seconds as a decimal") from error
-
-
-def signed_ms(pairs: Mapping[str, str], key: str) -> int:
-    """A reading worked out from one by a difference of wall times: it may lie before the machine's start."""
-    value = pairs[key]
-    return -milliseconds({key: value[1:]}, key) if value.startswith("-") else milliseconds(pairs, key)

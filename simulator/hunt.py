@@ -87,10 +87,8 @@ class Hunt:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What the router has set on the caller's channel, and the moment of the answer."""
-        if self._answered is None or self._answered.answered_at_ms is None:
-            return self._variables
-        return {**self._variables, "ANSWER_AT": lines.seconds(self._answered.answered_at_ms)}
+        """What the router has set on the caller's channel."""
+        return self._variables
 
     def step(self) -> list[Output]:
         """What happens at `next_at_ms`."""
@@ -208,7 +206,8 @@ class Hunt:
             self._first_progress_ms = at_ms - self.call.started_at_ms
         self.state, self._answered = "talking", leg
         self._schedule(leg)
-        return [lines.leg_answer(self.call, leg, at_ms), Signal("answered", leg.number, at_ms, 0)]
+        answers = [lines.channel_line(self.call, "ANSWER", number, at_ms) for number in (leg.number, 0)]
+        return [*answers, Signal("answered", leg.number, at_ms, 0)]
 
     def _end_of_talk(self, leg: Leg, at_ms: int) -> list[Output]:
         side: Side = leg.plan.ended_by if leg.plan.talk_ms <= self._longest_ms() else "us"
@@ -244,7 +243,10 @@ class Hunt:
         self._status = status
         self.leg = None
         line = lines.leg_result(self.call, leg, at_ms, status=status, cause=cause, sip=sip, side=side)
-        return [line, Signal("leg_over", leg.number, at_ms, cause)] if leg.plan.has_channel else [line]
+        if not leg.plan.has_channel:
+            return [line]
+        hung_up = lines.channel_line(self.call, "HANGUP", leg.number, at_ms)
+        return [hung_up, line, Signal("leg_over", leg.number, at_ms, cause)]
 
     def _finish(self, at_ms: int, cause: int, side: Side, reason: str = "") -> list[Output]:
         self.state, self.next_at_ms, self.leg = "over", None, None
@@ -262,7 +264,7 @@ class Hunt:
             facts=self._variables.get(agi.CALL_FACTS, ""),
             last_facts=self._last_facts,
         )
-        return [line, Signal("call_over", 0, at_ms, cause)]
+        return [line, lines.channel_line(self.call, "HANGUP", 0, at_ms), Signal("call_over", 0, at_ms, cause)]
 
     def _gives_up_at_ms(self) -> int:
         return self.call.started_at_ms + self.call.patience_ms

@@ -28,7 +28,6 @@ class Call:
 
     call_id: str
     started_at_ms: int
-    boot_at_ms: int  # where the node's monotonic clock has its zero
     endpoint: str
     remote_address: str
     callee: str
@@ -65,9 +64,9 @@ def leg_start(call: Call, leg: Leg, call_facts: str) -> Line:
     return Line("LEG_START", leg.started_at_ms, values)
 
 
-def leg_answer(call: Call, leg: Leg, at_ms: int) -> Line:
-    """The vendor has answered."""
-    return Line("LEG_ANSWER", at_ms, {"call": call.call_id, "leg": str(leg.number), "at": seconds(at_ms)})
+def channel_line(call: Call, event: Literal["ANSWER", "HANGUP"], leg: int, at_ms: int) -> Line:
+    """Asterisk's own line of a leg's channel; leg 0: the caller's."""
+    return Line(event, at_ms, {"call": call.call_id, "leg": str(leg) if leg else ""})
 
 
 def leg_result(call: Call, leg: Leg, at_ms: int, *, status: str, cause: int, sip: str, side: Side) -> Line:
@@ -78,11 +77,7 @@ def leg_result(call: Call, leg: Leg, at_ms: int, *, status: str, cause: int, sip
         "leg": str(leg.number),
         "begin": seconds(call.started_at_ms),
         "start": seconds(leg.started_at_ms),
-        "answer": "" if answered_at_ms is None else seconds(answered_at_ms),
         "end": seconds(at_ms),
-        "m0": _monotonic(call, leg.started_at_ms),
-        "m1": "" if answered_at_ms is None else _monotonic(call, answered_at_ms),
-        "m2": _monotonic(call, at_ms),
         "ring": _known(leg.ring_ms),
         "prog": _known(leg.progress_ms),
         "ansms": "" if answered_at_ms is None else str(at_ms - answered_at_ms),
@@ -90,6 +85,7 @@ def leg_result(call: Call, leg: Leg, at_ms: int, *, status: str, cause: int, sip
         "cause": str(cause),
         "sip": quote(status_line(200) if answered_at_ms is not None else sip),
         "src": side,
+        "sid": f"{call.call_id}-{leg.number}%40127.0.0.1" if leg.plan.has_channel else "",
         "facts": leg.facts,
     }
     return Line("LEG_RESULT", at_ms, values)
@@ -113,10 +109,7 @@ def call_end(
     values = {
         "call": call.call_id,
         "start": seconds(call.started_at_ms),
-        "answer": "" if answered_at_ms is None else seconds(answered_at_ms),
         "end": seconds(at_ms),
-        "m1": "" if answered_at_ms is None else _monotonic(call, answered_at_ms),
-        "m2": _monotonic(call, at_ms),
         "pdd": _known(pdd_ms),
         "ansms": "" if answered_at_ms is None else str(at_ms - answered_at_ms),
         "status": status,
@@ -128,16 +121,11 @@ def call_end(
         "callee": encoded(call.callee),
         "endpoint": encoded(call.endpoint),
         "addr": encoded(call.remote_address),
+        "sid": f"{call.call_id}%40{encoded(call.remote_address)}",
         "facts": facts,
         "last": last_facts,
     }
     return Line("CALL_END", at_ms, values)
-
-
-def _monotonic(call: Call, at_ms: int) -> str:
-    """A reading of the node's /proc/uptime: hundredths of a second."""
-    hundredths = (at_ms - call.boot_at_ms) // 10
-    return f"{hundredths // 100}.{hundredths % 100:02d}"
 
 
 def seconds(at_ms: int) -> str:

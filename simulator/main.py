@@ -27,7 +27,6 @@ from simulator.world import World, read_world
 log = structlog.get_logger(__name__)
 
 _CONNECT_SECONDS = 10
-_BOOTED_BEFORE_MS = 60_000  # the node's monotonic clock never reads zero
 
 
 def run(settings: SimulatorSettings) -> None:
@@ -90,7 +89,6 @@ async def _start_node(name: str, host: Host, simulation: Simulation, scheduler: 
     fake = Node(
         name,
         host.issue_epoch(name),
-        boot_at_ms=start_ms - _BOOTED_BEFORE_MS,
         journal_file=Journal(host.directory_of(name)),
         scheduler=scheduler,
         observe=simulation.observe,

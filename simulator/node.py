@@ -52,7 +52,6 @@ class Node:
         self,
         name: str,
         epoch: int,
-        boot_at_ms: int,
         *,
         journal_file: Journal,
         scheduler: Scheduler,
@@ -64,7 +63,6 @@ class Node:
         self.ami: AmiServer | None = None
         self.is_up = True
         self.limits = NodeLimits(lambda: real_ms() / 1000)
-        self._boot_at_ms = boot_at_ms
         self._journal = journal_file
         self._scheduler = scheduler
         self._observe = observe
@@ -80,7 +78,6 @@ class Node:
         call = Call(
             call_id=call_id,
             started_at_ms=at_ms,
-            boot_at_ms=self._boot_at_ms,
             endpoint=intent.endpoint,
             remote_address=intent.remote_address,
             callee=as_read(intent.callee, "s"),

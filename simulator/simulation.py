@@ -120,7 +120,7 @@ class Simulation:
             self._hunts[legs] += 1
             if reason:
                 self._reasons[reason] += 1
-            elif line.values["answer"]:
+            elif line.values["ansms"]:
                 counts.answered += 1
             elif legs:
                 counts.failed += 1

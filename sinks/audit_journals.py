@@ -62,7 +62,8 @@ def read_all(journals: Mapping[str, Path]) -> Journals:
                             place = f"{node}:{path.name}:{offset}"
                             read.unreadable.append(Unreadable(node, place, part.rstrip(b"\r\n")))
                         else:
-                            _take(read, node, event)
+                            if event is not None:
+                                _take(read, node, event)
                         offset += len(part)
     return read
 

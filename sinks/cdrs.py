@@ -122,6 +122,7 @@ _COLUMNS: Final[Mapping[str, tuple[pyarrow.DataType, _Make]]] = {
     "legs_hunted": (pyarrow.uint8(), lambda row, _: row.inbound.legs if row.inbound else 0),
     "endpoint": (pyarrow.string(), lambda row, _: row.inbound.endpoint if row.inbound else ""),
     "remote_address": (pyarrow.string(), lambda row, _: row.inbound.remote_address if row.inbound else ""),
+    "sip_call_id": (pyarrow.string(), lambda row, _: row.ended.sip_call_id),
     "generation": (pyarrow.uint64(), lambda row, _: row.ended.facts.generation if row.ended.facts else 0),
 }  # fmt: skip
 

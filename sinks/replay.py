@@ -49,6 +49,8 @@ def plan_replay(letter: KeptLetter, partitions: int) -> Resent:
             event = decode_line(letter.raw)
         except JournalError as error:
             raise LetterError(f"{letter.origin}: still no line of the journal: {error}") from error
+        if event is None:
+            raise LetterError(f"{letter.origin}: a line of Asterisk's own, which makes no event: discard it")
         return Resent(CALLS.name, partition_of(event.call_id, partitions), pack_frames([encode_event(event)])[0])
     topic, partition, index = _place(letter)
     if not 0 <= partition < partitions:

@@ -84,19 +84,33 @@ def _checked(question: "Question") -> "Checked":
 @click.argument("call_id")
 @click.option("--json", "as_json", is_flag=True, help="The whole decision as JSON, on one line.")
 def why(call_id: str, as_json: bool) -> None:
-    """Show the stored decision on a call: every candidate, taken or why not, and the configuration it was made with."""
+    """Show the stored decision on a call: every candidate, taken or why not, and the configuration it was made with.
+
+    CALL_ID is the call's, or the SIP Call-ID of one of its legs.
+    """
     from dashboards.queries import Queries, SourceAwayError
     from schemas.events import CallRouted, EventError, decode_event, encode_event, explained
-    from schemas.ids import IdError, check_call_id
+    from schemas.ids import CALL_ID_PATTERN
     from streamco import rooms
     from streamco.routing_view import why_lines
 
     settings = with_secrets(read_settings())
     try:
-        text = Queries(rooms.clickhouse(settings)).call_decision(check_call_id(call_id))
+        queries = Queries(rooms.clickhouse(settings))
+        if CALL_ID_PATTERN.fullmatch(call_id) is None:
+            found = queries.calls_by_sip_call_id(call_id)
+            if len(found) != 1:
+                what = (
+                    f"legs of {len(found)} calls have it: {', '.join(found)}"
+                    if found
+                    else "neither a call's nor a leg's"
+                )
+                _fail(f"call_id {call_id[:128]!r}: {what}")
+            call_id = found[0]
+        text = queries.call_decision(call_id)
         event = decode_event(text.encode()) if text is not None else None
         decision = explained(event) if isinstance(event, CallRouted) else None
-    except (IdError, SourceAwayError, EventError) as error:
+    except (SourceAwayError, EventError) as error:
         _fail(str(error))
     if decision is None:
         _fail(f"call_id {call_id!r}: no decision is stored; it comes a moment after the call, and not without a router")

@@ -77,6 +77,7 @@ def legs_grid(legs: Sequence[Mapping[str, Any]]) -> Any:
         column("amount", "Amount", width=106, kind="number"),
         column("currency", "", width=54),
         column("outcome", "Outcome", width=260, flex=5, minWidth=200, tooltipField="outcome"),
+        column("sip_call_id", "SIP Call-ID", width=120, flex=2, minWidth=90, tooltipField="sip_call_id"),
     ]
     return grid("call-legs", columns, empty="No leg.", rows=[leg_row(leg) for leg in legs], domLayout="autoHeight")
 
@@ -100,6 +101,7 @@ def leg_row(leg: Mapping[str, Any]) -> dict[str, Any]:
         "amount": ("" if inbound or not leg["amount_micros"] else "−")
         + formats.money(leg["amount_micros"], decimals=6),
         "currency": leg["currency"],
+        "sip_call_id": leg["sip_call_id"] or formats.UNKNOWN,
         "outcome": outcome + "".join(f" · {word}" for name, word in _REMARKS.items() if leg[name]),
     }
 

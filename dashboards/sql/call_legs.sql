@@ -5,7 +5,7 @@ SELECT
     toUnixTimestamp64Milli(call_start_time) AS call_start_ms, toUnixTimestamp64Milli(start_time) AS start_ms,
     toUnixTimestamp64Milli(answer_time) AS answer_ms, toUnixTimestamp64Milli(end_time) AS end_ms,
     duration_ms, billed_seconds, toInt64(amount * 1000000) AS amount_micros, pdd_ms, cause, sip_code, dial_status,
-    release_side, reason, clock_disagreement, estimated, node, endpoint, remote_address, revision
+    release_side, reason, clock_disagreement, estimated, node, endpoint, remote_address, sip_call_id, revision
 FROM legs FINAL
 WHERE call_id = {call_id:String}
   AND start_time >= fromUnixTimestamp64Milli({started_ms:Int64}) - INTERVAL 1 HOUR

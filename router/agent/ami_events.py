@@ -11,9 +11,7 @@ from schemas.events import ActiveChannel, LegRinging
 from schemas.ids import CALL_ID_PATTERN, MAX_LEGS, make_event_id, make_leg_id
 
 VARIABLES: Final = ("CALL_ID", "LEG_N")
-STATUS_VARIABLES: Final = (*VARIABLES, "ANSWER_AT")
 FACTS_VARIABLES: Final = ("DECISION", "CALL_FACTS")  # asked for only where a call has no hold: they are long
-_ANSWERED_SINCE_MS: Final = 2_000  # between the reading of the clocks and the status; more is a clock that was set
 _RINGING: Final = "5"
 _UP: Final = "6"
 Headers = Mapping[str, Any]  # a header's text, or the texts of one that is repeated
@@ -30,6 +28,13 @@ class CallGone(NamedTuple):
     """The customer's channel of a call has been hung up."""
 
     call_id: str
+
+
+class CallAnswered(NamedTuple):
+    """The customer's channel of a call is up, since then by Asterisk's wall clock."""
+
+    call_id: str
+    at_ms: int
 
 
 class Seen(NamedTuple):
@@ -79,8 +84,8 @@ def channel_of(node: str, headers: Headers) -> Channel | None:
     return Channel(call_id, int(leg))
 
 
-def read_event(node: str, headers: Headers, now_ms: int) -> LegRinging | CallGone | None:
-    """What an event means here: a vendor's channel rings, a customer's is gone, or nothing."""
+def read_event(node: str, headers: Headers, now_ms: int) -> LegRinging | CallAnswered | CallGone | None:
+    """What an event means here: a vendor's channel rings, a customer's is answered or gone, or nothing."""
     kind = str(headers.get("event", "")).lower()
     if kind not in ("newstate", "hangup"):
         return None
@@ -89,6 +94,8 @@ def read_event(node: str, headers: Headers, now_ms: int) -> LegRinging | CallGon
         return None
     if kind == "hangup":
         return CallGone(channel.call_id) if channel.leg == 0 else None
+    if channel.leg == 0 and headers.get("channelstate") == _UP:
+        return CallAnswered(channel.call_id, stamp_ms(headers.get("timestamp"), now_ms))
     if channel.leg == 0 or headers.get("channelstate") != _RINGING:
         return None
     return LegRinging(
@@ -100,14 +107,13 @@ def read_event(node: str, headers: Headers, now_ms: int) -> LegRinging | CallGon
 
 
 def fold_status(
-    node: str, channels: Iterable[Headers], last: Seen | None, node_clock_ms: int, monotonic_ms: int
+    node: str, channels: Iterable[Headers], last: Seen | None, answers: Mapping[str, int], monotonic_ms: int
 ) -> Seen:
     """The calls that are really there, of the channels that Status listed; `last` is the status before.
 
-    Both clocks were read when the status was asked for. How long a call has talked is read once, when it is first seen
-    answered, from the moment that the dialplan wrote down (ANSWER_AT), and goes on by the monotonic clock: a clock that
-    is set in mid-call cuts nobody off. It is never more than the time since the call was last known unanswered; where
-    the moment is not known, it is that time: never too short.
+    `answers`: when calls were answered that no status has shown so yet, on the monotonic clock, which was read when the
+    status was asked for. Where that is not known (AMI was away), a call has talked since it was last known unanswered:
+    never too short.
     """
     seen = Seen(monotonic_ms, [], {}, {}, {}, {})
     ages: dict[str, tuple[Headers, bool]] = {}
@@ -122,12 +128,14 @@ def fold_status(
             legs[channel.call_id] = max(legs.get(channel.call_id, 0), channel.leg)
     for call_id, (headers, answered) in ages.items():
         seen.names[call_id] = str(headers.get("channel", ""))
-        values = variables_of(headers, (*STATUS_VARIABLES, *FACTS_VARIABLES))
+        values = variables_of(headers, FACTS_VARIABLES)
         talk_seconds = 0
         if answered:
             at_ms = last.answered_at_ms.get(call_id) if last is not None else None
             if at_ms is None:
-                at_ms = monotonic_ms - _talk_ms(call_id, headers, values, last, node_clock_ms, monotonic_ms)
+                at_ms = answers.get(call_id)
+            if at_ms is None:
+                at_ms = monotonic_ms - _most_talk_ms(call_id, headers, last, monotonic_ms)
             seen.answered_at_ms[call_id] = at_ms
             talk_seconds = max(0, monotonic_ms - at_ms) // 1000
         else:
@@ -139,14 +147,10 @@ def fold_status(
     return seen
 
 
-def _talk_ms(
-    call_id: str, headers: Headers, values: Mapping[str, str], last: Seen | None, node_clock_ms: int, monotonic_ms: int
-) -> int:
-    most_ms = (_whole(headers.get("seconds")) + 1) * 1000
+def _most_talk_ms(call_id: str, headers: Headers, last: Seen | None, monotonic_ms: int) -> int:
     if last is not None:
-        most_ms = monotonic_ms - last.unanswered_at_ms.get(call_id, last.at_ms)
-    answered_at_ms = stamp_ms(values.get("ANSWER_AT"), 0)
-    return min(most_ms, max(-_ANSWERED_SINCE_MS, node_clock_ms - answered_at_ms)) if answered_at_ms else most_ms
+        return monotonic_ms - last.unanswered_at_ms.get(call_id, last.at_ms)
+    return (_whole(headers.get("seconds")) + 1) * 1000
 
 
 def status_channels(answer: Sequence[Headers]) -> list[Headers]:

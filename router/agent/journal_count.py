@@ -13,7 +13,7 @@ from schemas.journal import JournalError, decode_line
 from sinks.auditor.fold import Sums, add_hash, hour_of, leg_hash
 
 _KIND_WITHIN: Final = 64  # bytes of a line's beginning
-_OPENING: Final = (b'","LEG_START","', b'","LEG_ANSWER","')
+_OPENING: Final = (b'","LEG_START","', b'","LEG_ANSWER","', b'","ANSWER","', b'","HANGUP","')
 
 
 class Leg(NamedTuple):

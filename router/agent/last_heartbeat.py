@@ -5,8 +5,9 @@ that whoever reads a journal again from its beginning makes the same estimates a
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -20,14 +21,14 @@ _VERSION: Final = 1
 
 
 class Talk(msgspec.Struct, frozen=True, array_like=True):
-    """The first heartbeat that saw a call answered: by the node's wall clock, and by the machine's monotonic one."""
+    """When a call was answered: by the node's wall clock, and by the machine's monotonic one."""
 
     seen_at_ms: int
     monotonic_ms: int
 
 
 class LastHeartbeat(msgspec.Struct, frozen=True):
-    """`at_ms`: on the node's wall clock. `calls`: those that were there; None: not seen answered yet."""
+    """`at_ms`: on the node's wall clock. `calls`: those that were there; None: not answered yet."""
 
     epoch: int
     at_ms: int
@@ -37,7 +38,7 @@ class LastHeartbeat(msgspec.Struct, frozen=True):
 
     def talk_ms(self, call_id: str, answered_at_ms: int) -> int:
         """How long a call that was answered then had talked, at this heartbeat. The wall clock may be set meanwhile:
-        it counts only from the answer to the first heartbeat that saw it.
+        it counts only from the answer to when the agent heard of it.
         """
         talk = self.calls.get(call_id)
         if talk is None:
@@ -46,12 +47,22 @@ class LastHeartbeat(msgspec.Struct, frozen=True):
 
 
 def next_heartbeat(
-    before: LastHeartbeat | None, epoch: int, at_ms: int, monotonic_ms: int, calls: Iterable[ActiveChannel]
+    before: LastHeartbeat | None,
+    epoch: int,
+    at_ms: int,
+    monotonic_ms: int,
+    calls: Iterable[ActiveChannel],
+    answered_at_ms: Mapping[str, int] = MappingProxyType({}),
 ) -> LastHeartbeat:
-    """The heartbeat after `before`, of the calls that are there now. Pure."""
+    """The heartbeat after `before`, of the calls that are there now. `answered_at_ms`: when they were answered, on the
+    monotonic clock; those that it lacks, now. Pure.
+    """
     talks = before.calls if before is not None and before.epoch == epoch else {}
-    now = Talk(at_ms, monotonic_ms)
-    there = {call.call_id: (talks.get(call.call_id) or now) if call.answered else None for call in calls}
+    there: dict[str, Talk | None] = {}
+    for call in calls:
+        heard_ms = answered_at_ms.get(call.call_id, monotonic_ms)
+        now = Talk(at_ms - (monotonic_ms - heard_ms), heard_ms)
+        there[call.call_id] = (talks.get(call.call_id) or now) if call.answered else None
     return LastHeartbeat(epoch, at_ms, monotonic_ms, there)
 
 

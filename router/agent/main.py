@@ -10,6 +10,7 @@ import threading
 import structlog
 import uvloop
 
+from router.agent.clock import READ_SECONDS, NodeClock
 from router.agent.counters import Counters
 from router.agent.journal_audit import JournalAudit
 from router.agent.limits import Limits
@@ -41,12 +42,14 @@ def run(settings: AgentSettings) -> None:
 async def _serve(settings: AgentSettings) -> None:
     agent_id = agent_id_of(settings)
     counters = Counters(settings, agent_id)
+    clock = NodeClock(settings.directory)
     relay = Relay(
         settings,
         KafkaSender(settings.kafka, settings.send_seconds),
         health=lambda: ", ".join(
             text for text in (watch.health, counters.health, journal.health, limits.health, counters.disk.said) if text
         ),
+        clock=clock.read,
     )
     journal = JournalAudit(settings, lambda: relay.state, relay.forget)
     watch = Watch(
@@ -57,6 +60,7 @@ async def _serve(settings: AgentSettings) -> None:
         journal=lambda: (relay.journal_offset, relay.journal_waiting_bytes),
         begin=relay.begin,
         known_start=lambda: relay.known_start,
+        clock_said=clock.asterisk_says,
     )
     limits = Limits(settings, agent_id)
     stop = threading.Event()
@@ -70,7 +74,12 @@ async def _serve(settings: AgentSettings) -> None:
         asyncio.create_task(asyncio.to_thread(counters.run, stop)),
         asyncio.create_task(asyncio.to_thread(journal.run, stop)),
     ]
-    waits = [asyncio.create_task(watch.run()), asyncio.create_task(limits.run()), asyncio.create_task(stopped.wait())]
+    waits = [
+        asyncio.create_task(watch.run()),
+        asyncio.create_task(limits.run()),
+        asyncio.create_task(_read_clock(clock)),
+        asyncio.create_task(stopped.wait()),
+    ]
     await asyncio.wait([*threads, *waits], return_when=asyncio.FIRST_COMPLETED)
     stop.set()
     counters.wake()
@@ -81,3 +90,9 @@ async def _serve(settings: AgentSettings) -> None:
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
             raise result
+
+
+async def _read_clock(clock: NodeClock) -> None:
+    while True:
+        clock.read()
+        await asyncio.sleep(READ_SECONDS)

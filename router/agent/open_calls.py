@@ -12,11 +12,16 @@ from schemas.journal import parts_of
 # A line is whole if it ends as lines do: of one that is cut off, or followed by something else, nobody makes an event.
 _WHOLE: Final = (
     rb'"USER_DEFINED","[0-9.]{1,24}","(LEG_START|LEG_ANSWER|LEG_RESULT|CALL_END)",'
-    rb'"[^\n|]{0,64}\|call=(([a-z][a-z0-9]{0,15})-([0-9]{10})-[0-9.]{1,24})\|(?:leg=([0-9]{1,2})\|)?[^\n]*\}"'
+    rb'"[^\n|]{0,64}\|call=(([a-z][a-z0-9]{0,15})-([0-9]{10})-[0-9.]{1,24})\|(?:leg=([0-9]{1,2})\|)?[^\n]*\}"(?:,"[^"\n]{0,64}")?'
 )
-_LINE: Final = re.compile(_WHOLE + rb"\r?\n")
-_PART: Final = re.compile(_WHOLE + rb"(?:\r?\n)?")
-_OPENING: Final = (b"LEG_START", b"LEG_ANSWER")
+# Asterisk's own event of a vendor's channel (schemas/journal_witness.py)
+_ANSWERED: Final = (
+    rb'"USER_DEFINED","[0-9.]{1,24}","(ANSWER)","","(([a-z][a-z0-9]{0,15})-([0-9]{10})-[0-9.]{1,24})/([0-9]{1,2})"'
+)
+_EITHER: Final = rb"(?:" + _WHOLE + rb"|" + _ANSWERED + rb")"
+_LINE: Final = re.compile(_EITHER + rb"\r?\n")
+_PART: Final = re.compile(_EITHER + rb"(?:\r?\n)?")
+_OPENING: Final = (b"LEG_START", b"LEG_ANSWER", b"ANSWER")
 _EPOCH_DIGITS: Final = 10
 MAX_REST_BYTES: Final = 1 << 20  # no line is so long: what has no end until here is none
 
@@ -61,7 +66,8 @@ class OpenCalls:
                     self._take_line(line)
 
     def _take_line(self, match: "re.Match[bytes]") -> None:
-        kind, call, node, epoch, leg = match.groups()
+        groups = match.groups()
+        kind, call, node, epoch, leg = groups[:5] if groups[0] is not None else groups[5:]
         if self._first <= epoch < self._before and node == self._node:
             self._fold(kind, call, leg, match)
 
@@ -71,7 +77,7 @@ class OpenCalls:
         """
         for part in parts_of(self._rest):
             line = _PART.fullmatch(part)
-            if line is not None and line[1] in _OPENING:
+            if line is not None and (line[1] or line[6]) in _OPENING:
                 self._take_line(line)
         self._rest = b""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from router.agent.journal_files import Line
+from schemas.clock_steps import UNKNOWN, Clock
 from schemas.events import (
     CallEnded,
     DeadLetter,
@@ -45,20 +46,29 @@ class Outbox(NamedTuple):
     undecodable: int
 
 
-def fill_outbox(node: str, lines: Iterable[Line], own: Sequence[OwnEvent], partitions: int, now_ms: int) -> Outbox:
-    """The messages of journal lines, and of the events that the agent made itself."""
+def fill_outbox(
+    node: str,
+    lines: Iterable[Line],
+    own: Sequence[OwnEvent],
+    partitions: int,
+    now_ms: int,
+    clock: Clock = UNKNOWN,
+) -> Outbox:
+    """The messages of journal lines, and of the events that the agent made itself. `clock`: the node's."""
     calls: dict[int, list[bytes]] = {}
     nodes: list[bytes] = []
     letters: list[DeadLetter] = []
     events = 0
     for line in lines:
         try:
-            event, raw = read_line(line.raw)
+            read = read_line(line.raw, clock)
         except JournalError as error:
             letters.append(_letter(node, line, error, now_ms))
             continue
-        calls.setdefault(partition_of(event.call_id, partitions), []).append(raw)
-        events += 1
+        if read is not None:
+            event, raw = read
+            calls.setdefault(partition_of(event.call_id, partitions), []).append(raw)
+            events += 1
     for one in own:
         if isinstance(one, NodeHeartbeat | NodeRestarted):
             nodes.append(encode_event(one))

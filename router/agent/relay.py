@@ -19,6 +19,7 @@ from router.agent.restart import NewStart, Restart
 from router.agent.sender import KafkaAwayError, Sender
 from router.agent.settings import AgentSettings
 from router.agent.state_file import load_state, store_state
+from schemas.clock_steps import UNKNOWN, Clock
 from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
 from sinks.beat import send_beat
 from sinks.disk import is_full
@@ -34,11 +35,18 @@ UNSTORED: Final = counter("agent_state_not_stored", "Tries to store the agent's 
 
 
 class Relay:
-    """`health` is told to the supervisor with every beat: words about AMI and PostgreSQL."""
+    """`health` is told to the supervisor with every beat: words about AMI and PostgreSQL. `clock`: reads the node's."""
 
-    def __init__(self, settings: AgentSettings, sender: Sender, health: Callable[[], str] = str) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        sender: Sender,
+        health: Callable[[], str] = str,
+        clock: Callable[[], Clock] = lambda: UNKNOWN,
+    ) -> None:
         """Reads the stored state. Raises AgentError."""
         self._settings = settings
+        self._clock = clock
         self._journal = settings.directory / "journal"
         self._sender = sender
         self._health = health
@@ -113,7 +121,9 @@ class Relay:
         ringing = [self._ringing[number] for number in range(min(len(self._ringing), _RINGING_BATCH))]
         own: list[OwnEvent] = [event for event in (*of_restart, heartbeat, *ringing) if event is not None]
         partitions = self._settings.kafka.partitions
-        outbox = fill_outbox(self._settings.node, batch.lines, own, partitions, time.time_ns() // 1_000_000)
+        # Behind the batch: a step that a line of it tells of is known then.
+        clock = self._clock()
+        outbox = fill_outbox(self._settings.node, batch.lines, own, partitions, time.time_ns() // 1_000_000, clock)
         if outbox.messages or not self._reached:
             self._sender.send(outbox.messages)
             self._reached = True
@@ -169,7 +179,7 @@ class Relay:
             return self._restart
         if self._restart is not None:
             self._restart.end()
-        self._restart = Restart(self._settings.node, self._settings.directory, new, self.state.epoch)
+        self._restart = Restart(self._settings.node, self._settings.directory, new, self.state.epoch, self._clock())
         return self._restart
 
     def _go_on(self, restart: Restart, *, caught_up: bool) -> None:

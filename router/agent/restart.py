@@ -18,6 +18,7 @@ from router.agent.last_heartbeat import LastHeartbeat, load_heartbeat
 from router.agent.marks import AgentState
 from router.agent.open_calls import OpenCalls
 from router.agent.state_file import AgentError
+from schemas.clock_steps import UNKNOWN, Clock
 from schemas.events import CallEnded, LegEnded, NodeRestarted
 from schemas.ids import epoch_of
 from schemas.journal import JournalError, JournalEvent, decode_line
@@ -44,8 +45,9 @@ class NewStart(NamedTuple):
 class Restart:
     """One new start on its way. Used by the relay's thread alone; the search runs in another."""
 
-    def __init__(self, node: str, directory: Path, start: NewStart, known_epoch: int) -> None:
-        """`known_epoch`: the last one whose predecessors' calls are all closed (0: none)."""
+    def __init__(self, node: str, directory: Path, start: NewStart, known_epoch: int, clock: Clock = UNKNOWN) -> None:
+        """`known_epoch`: the last one whose predecessors' calls are all closed (0: none). `clock`: the node's."""
+        self._clock = clock
         self.start = start
         self._node = node
         self._directory = directory
@@ -98,7 +100,13 @@ class Restart:
             found: list[LegEnded | CallEnded] = []
             if self.start.epoch > self._known_epoch:
                 found = crashed_calls(
-                    self._node, self._directory, self._known_epoch, self.start.epoch, self.start.alive, self._stop
+                    self._node,
+                    self._directory,
+                    self._known_epoch,
+                    self.start.epoch,
+                    self.start.alive,
+                    self._stop,
+                    self._clock,
                 )
         except (OSError, AgentError) as error:
             self._error = error
@@ -111,9 +119,17 @@ class Restart:
 
 
 def crashed_calls(
-    node: str, directory: Path, first_epoch: int, before_epoch: int, alive: frozenset[str], stop: threading.Event
+    node: str,
+    directory: Path,
+    first_epoch: int,
+    before_epoch: int,
+    alive: frozenset[str],
+    stop: threading.Event,
+    clock: Clock = UNKNOWN,
 ) -> list[LegEnded | CallEnded]:
-    """The closings of calls that the journal opened in these epochs and never closed, without those in `alive`."""
+    """The closings of calls that the journal opened in these epochs and never closed, without those in `alive`.
+    `clock`: the node's.
+    """
     calls = OpenCalls(node, first_epoch, before_epoch)
     for chunk in _journal(directory / "journal"):
         if stop.is_set():
@@ -129,7 +145,7 @@ def crashed_calls(
         if epoch not in heartbeats:
             heartbeats[epoch] = load_heartbeat(directory, epoch)
         if call_id not in alive:
-            closed += close_call(_readable(lines), heartbeats[epoch])
+            closed += close_call(_readable(lines, clock), heartbeats[epoch])
     return closed
 
 
@@ -168,9 +184,11 @@ def _open_all(journal: Path) -> list[tuple[int, int]]:
     raise OSError(f"{journal}: its files changed their names {_OPEN_TRIES} times while they were being opened")
 
 
-def _readable(lines: Sequence[bytes]) -> Iterator[JournalEvent]:
+def _readable(lines: Sequence[bytes], clock: Clock) -> Iterator[JournalEvent]:
     for line in lines:
         try:
-            yield decode_line(line)
+            event = decode_line(line, clock)
         except JournalError:
             continue  # the relay has made a dead letter of it
+        if event is not None:
+            yield event

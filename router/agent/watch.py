@@ -15,7 +15,8 @@ import structlog
 from router.agent.ami_client import AmiError, AmiSession
 from router.agent.ami_events import (
     FACTS_VARIABLES,
-    STATUS_VARIABLES,
+    VARIABLES,
+    CallAnswered,
     CallGone,
     Headers,
     Seen,
@@ -30,19 +31,21 @@ from router.agent.last_heartbeat import LastHeartbeat, load_heartbeat, next_hear
 from router.agent.restart import NewStart
 from router.agent.settings import AgentSettings
 from router.agent.state_file import AgentError, read_epoch
-from schemas.events import ActiveChannel, LegRinging, NodeHeartbeat, NodeRestarted
+from schemas.events import LegRinging, NodeHeartbeat, NodeRestarted
 from schemas.refusals import CUT_CAUSE
 from sinks.disk import is_full
 from sinks.metrics import Bounded
 
 log = structlog.get_logger(__name__)
+_LATE_MS: Final = 2_000  # that an event may be on its way; more is a clock that was set
 MAX_HEARTBEAT_CALLS: Final = 6_000  # of about 100 bytes: so many fit into a message of the broker's size
 LISTED: Final = Bounded("agent_calls_listed", "Calls that the last heartbeat lists.")
 
 
 class Watch:
     """`put` takes events for Kafka, `begin` a new start of Asterisk; `journal` gives (offset, bytes that wait),
-    `known_start` the (epoch, start) that was told of last.
+    `known_start` the (epoch, start) that was told of last; `clock_said` takes Asterisk's wall time, and the monotonic
+    times of the answer and of the question.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Watch:
         begin: Callable[[NewStart], None],
         journal: Callable[[], tuple[int, int]],
         known_start: Callable[[], tuple[int, str]],
+        clock_said: Callable[[int, int, int], None] = lambda *_: None,
     ) -> None:
         self._settings = settings
         self._counters = counters
@@ -63,11 +67,13 @@ class Watch:
         self._journal = journal
         self._begin = begin
         self._known_start = known_start
+        self._clock_said = clock_said
         self._kept: LastHeartbeat | None = None
         self._listed = 0
         LISTED.watch(MAX_HEARTBEAT_CALLS, lambda: self._listed)
         self._booted = asyncio.Event()
         self._last: Seen | None = None
+        self._answers: dict[str, int] = {}  # of calls that no status has shown answered yet, on the monotonic clock
         self._cuts = Cuts()
         self._cuts_changed = asyncio.Event()
         self.health = "AMI not reached yet"
@@ -135,8 +141,12 @@ class Watch:
         if isinstance(event, LegRinging):
             self._put(event)
         elif isinstance(event, CallGone):
+            self._answers.pop(event.call_id, None)
             self._counters.gone(event.call_id)
             self._cuts.gone(event.call_id)
+        elif isinstance(event, CallAnswered):
+            late_ms = min(max(0, _now_ms() - event.at_ms), _LATE_MS)
+            self._answers.setdefault(event.call_id, _monotonic_ms() - late_ms)
 
     def _unpaid(self, unpaid: Mapping[str, int]) -> None:
         self._cuts.unpaid(unpaid)
@@ -191,17 +201,24 @@ class Watch:
         """Ask for the status, and tell Kafka and PostgreSQL of it."""
         asked_at_ms = _now_ms()
         epoch = self._epoch(started)
+        asked_monotonic_ms = _monotonic_ms()
         pong = await session.ask({"Action": "Ping"})
         monotonic_ms, node_clock_ms = _monotonic_ms(), stamp_ms(pong[0].get("timestamp"), asked_at_ms)
-        names = STATUS_VARIABLES + (FACTS_VARIABLES if self._counters.unheld else ())
+        self._clock_said(node_clock_ms, monotonic_ms, asked_monotonic_ms)
+        names = VARIABLES + (FACTS_VARIABLES if self._counters.unheld else ())
         answer = await session.ask({"Action": "Status", "Variables": ",".join(names)})
         if not answer[0].success:
             raise AmiError(f"AMI refuses Status: {answer[0].get('message', '')}")
-        seen = fold_status(self._settings.node, status_channels(answer), self._last, node_clock_ms, monotonic_ms)
+        if self._last is None:
+            self._last = self._before_this_agent(epoch)
+        heard = self._answers
+        seen = fold_status(self._settings.node, status_channels(answer), self._last, heard, monotonic_ms)
         self._last = seen
+        # What was answered behind the status is for the next one.
+        self._answers = {call: at_ms for call, at_ms in heard.items() if at_ms >= asked_monotonic_ms}
         self._cuts.seen(seen)
         self._announce(epoch, started, frozenset(call.call_id for call in seen.calls), asked_at_ms)
-        await asyncio.to_thread(self._keep, epoch, node_clock_ms, seen.calls)
+        await asyncio.to_thread(self._keep, epoch, node_clock_ms, seen, heard)
         # A call's moment of admission is one of its node's clock: what is too young for this status is judged by it.
         self._counters.seen(seen, epoch, node_clock_ms)
         self._put(self._beat(seen, epoch, asked_at_ms))
@@ -224,14 +241,23 @@ class Watch:
             calls=seen.calls[:MAX_HEARTBEAT_CALLS],
         )
 
-    def _keep(self, epoch: int, at_ms: int, calls: list[ActiveChannel]) -> None:
+    def _before_this_agent(self, epoch: int) -> Seen | None:
+        """The last status of the agent before this one, for the talk of the calls that are up since then."""
+        kept = load_heartbeat(self._settings.directory, epoch)
+        if kept is None or kept.monotonic_ms > _monotonic_ms():  # the machine has started anew
+            return None
+        answered = {call: talk.monotonic_ms for call, talk in kept.calls.items() if talk is not None}
+        unanswered = {call: kept.monotonic_ms for call, talk in kept.calls.items() if talk is None}
+        return Seen(kept.monotonic_ms, [], {}, answered, unanswered, {})
+
+    def _keep(self, epoch: int, at_ms: int, seen: Seen, heard: Mapping[str, int]) -> None:
         """Keep the heartbeat on disk, for the closing of its calls should Asterisk crash now."""
         if not epoch:
             return
         directory = self._settings.directory
         if self._kept is None or self._kept.epoch != epoch:
             self._kept = load_heartbeat(directory, epoch)
-        self._kept = next_heartbeat(self._kept, epoch, at_ms, time.monotonic_ns() // 1_000_000, calls)
+        self._kept = next_heartbeat(self._kept, epoch, at_ms, seen.at_ms, seen.calls, heard)
         try:
             store_heartbeat(directory, self._kept)
         except OSError as error:

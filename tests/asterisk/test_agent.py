@@ -8,13 +8,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from journal_events import events_of
 from real_calls import until
 from real_line import CALLER, ONE_AT_A_TIME, Line
 
 from configuration.asterisk import scenarios
 from schemas.connections import Kafka
 from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
-from schemas.journal import decode_line
 from schemas.topics import CALLS, DEAD_LETTERS, NODES, Topic
 from sinks.audit_sources import read_topic
 
@@ -69,7 +69,7 @@ def test_the_agent_follows_asterisk(own_line: Line, kafka: Kafka, agent: subproc
         until(lambda: connection.execute(counted).fetchone() == (0,), "the call is not counted any more")
     call = own_line.calls_of([placed.address])[placed.address]
     assert call.ended.call_id == active.call_id
-    journal = [decode_line(line) for line in own_line.journal.read_bytes().splitlines()]
+    journal = events_of(own_line.journal.read_bytes().splitlines())
     wanted = {event.event_id for event in journal}
 
     def arrived() -> set[str]:

@@ -9,13 +9,14 @@ from collections import Counter
 from typing import Any, Final, NamedTuple
 
 import pytest
+from journal_events import events_of
 from real_line import Line
 from scripted_router import ScriptedRouter, facts, mset
 from sip_call import Placed
 
 from configuration.asterisk import scenarios
 from schemas.events import CallEnded, LegEnded
-from schemas.journal import JournalEvent, decode_line
+from schemas.journal import JournalEvent
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 CALLS: Final = 15
@@ -96,7 +97,7 @@ def closings(line: Line) -> list[JournalEvent]:
     deadline = time.monotonic() + 15
     while True:
         lines = [one for one in line.journal.read_bytes().splitlines(keepends=True) if one.endswith(b"\n")]
-        events = [decode_line(one) for one in lines]
+        events = events_of(lines)
         left = wanted - {event.callee_dialled for event in events if isinstance(event, CallEnded)}
         if not left:
             return events

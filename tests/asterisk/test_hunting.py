@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from hunt_calls import ANY_END, HUNTS, PDD_SECONDS, SETUP_MS, Hunt, Hunted, dial, place_hunts, plan, variables
+from journal_events import events_of
 from real_calls import until
 from real_line import CALLER, Line
 from scripted_router import ScriptedRouter, mset
 
 from configuration.asterisk import scenarios
 from schemas.events import CallEnded, LegEnded
-from schemas.journal import decode_line, encode_line
+from schemas.journal import encode_line
 from schemas.refusals import SIP_OF_CAUSE
 from simulator import lines
 from simulator.hunt import Hunt as SimulatedHunt
@@ -108,12 +109,12 @@ def story(event: LegEnded | CallEnded) -> dict[str, Any]:
 def _simulated(name: str) -> list[LegEnded | CallEnded]:
     wanted = HUNTS[name]
     said = dict(pair.split("=", 1) for pair in variables(wanted, lambda route: f"PJSIP/{route}"))
-    call = lines.Call("sim1-1800000000-1800000000.7", 1_800_000_000_000, 0, "c-x", "127.0.0.1:5060", "7", "1", 60_000)
+    call = lines.Call("sim1-1800000000-1800000000.7", 1_800_000_000_000, "c-x", "127.0.0.1:5060", "7", "1", 60_000)
     hunt = SimulatedHunt(call, lambda number, _facts: plan(wanted.routes[number - 1]))
     outputs = hunt.take_routes(said, call.started_at_ms + 5)
     while hunt.next_at_ms is not None:
         outputs += hunt.step()
-    events = [decode_line(encode_line(one.kind, "1.0", one.values)) for one in outputs if isinstance(one, lines.Line)]
+    events = events_of(encode_line(one.kind, "1.0", one.values) for one in outputs if isinstance(one, lines.Line))
     return [event for event in events if isinstance(event, LegEnded | CallEnded)]
 
 

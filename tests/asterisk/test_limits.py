@@ -16,6 +16,7 @@ import psycopg
 import pytest
 import real_line
 from ami import Ami
+from journal_events import events_of
 from real_calls import until
 from real_line import CALLER, RICH, Line, MakeLine
 from sip_call import Call
@@ -23,7 +24,7 @@ from sip_call import Call
 from configuration.asterisk import scenarios
 from router.full_limits import LOOK_SECONDS
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
-from schemas.journal import JournalEvent, decode_line
+from schemas.journal import JournalEvent
 from streamco.embedded.temporary import free_port
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
@@ -152,7 +153,7 @@ class Batch:
 
     def _events(self) -> list[JournalEvent]:
         journal = self._line.journal.read_bytes() if self._line.journal.exists() else b""
-        return [decode_line(one) for one in journal.splitlines(keepends=True) if one.endswith(b"\n")]
+        return events_of(one for one in journal.splitlines(keepends=True) if one.endswith(b"\n"))
 
     def _ids(self) -> set[str]:
         return {event.call_id for event in self._events() if isinstance(event, LegStarted)}

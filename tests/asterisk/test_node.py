@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from journal_events import events_of
 from real_calls import until
 from real_line import CALLER, NODE, Line
 from sip_call import Placed
@@ -19,7 +20,6 @@ from configuration.asterisk import scenarios
 from configuration.asterisk.node import NodeError, require_free
 from schemas.events import LegAnswered, LegStarted
 from schemas.ids import epoch_of
-from schemas.journal import decode_line
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 NEW_HOST = "127.0.0.14"
@@ -84,7 +84,7 @@ def test_the_launcher_ends_with_its_asterisk_and_the_journal_is_there(line: Line
     os.kill(line.asterisk_pid, signal.SIGKILL)
     assert line.node.wait(10) != 0
     assert "Asterisk ended" in line.said("node")
-    last = [decode_line(text) for text in line.journal.read_bytes().splitlines()][-2:]
+    last = events_of(line.journal.read_bytes().splitlines())[-2:]
     assert [type(event) for event in last] == [LegStarted, LegAnswered]
     placed.process.terminate()
     placed.process.wait()

@@ -2,10 +2,11 @@
 
 import itertools
 
+from journal_events import events_of
+
 from bench.line_world import Parties, make_calls
 from bench.p4_rating import measure
 from schemas.events import CallEnded, LegEnded
-from schemas.journal import decode_line
 
 
 def test_the_rating_core_is_measured_beside_reading_alone_and_the_naive_way() -> None:
@@ -19,7 +20,7 @@ def test_a_made_call_is_lines_of_the_journal_with_all_its_legs() -> None:
     hunts = set()
     for caller in itertools.islice(make_calls(parties), 300):
         call = caller.lines(1_795_608_000_000)
-        events = [decode_line(line) for line in call.text.splitlines(keepends=True)]
+        events = events_of(call.text.splitlines(keepends=True))
         closed = [event for event in events if isinstance(event, LegEnded | CallEnded)]
         assert len(closed) == call.legs
         assert {event.call_id for event in events} == {call.call_id}

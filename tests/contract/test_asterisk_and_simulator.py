@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from journal_events import events_of
 from real_calls import (
     CALLS,
     CANCEL_AFTER_MS,
@@ -31,7 +32,7 @@ from real_line import CALLER, PREFIX, STRANGER, Line
 from configuration.asterisk.scenarios import ANSWER_MS, VENDOR_TALKS_MS
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
 from schemas.facts import decode_facts
-from schemas.journal import JournalEvent, decode_line
+from schemas.journal import JournalEvent
 from simulator.agi_client import RouterClient, Variables, make_header
 from simulator.node import LiveCall, Node
 from simulator.node_files import Journal
@@ -66,7 +67,6 @@ class SimulatedLine:
         self._node = Node(
             "sim1",
             1795609861,
-            boot_at_ms=self._scheduler.now_ms() - 60_000,
             journal_file=self.journal,
             scheduler=self._scheduler,
             observe=lambda _node, _line: None,
@@ -156,7 +156,7 @@ class SimulatedLine:
 
     def events(self) -> dict[str, list[JournalEvent]]:
         """What the journal says, by the call's name."""
-        events = [decode_line(line) for line in self.journal.path.read_bytes().splitlines(keepends=True)]
+        events = events_of(self.journal.path.read_bytes().splitlines(keepends=True))
         return {
             name: [event for event in events if event.call_id == call_id] for name, call_id in self.call_ids.items()
         }
@@ -199,6 +199,8 @@ def same(event: JournalEvent) -> dict[str, Any]:
             fields[name] = value.replace(event.call_id, "CALL")
         if name.endswith("_at_ms") or name in _LENGTHS:
             fields[name] = None if value is None else "known"
+    if fields.get("sip_call_id"):
+        fields["sip_call_id"] = "known"
     if "remote_address" in fields:
         fields["remote_address"] = fields["remote_address"].rpartition(":")[0]
     return fields

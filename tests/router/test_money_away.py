@@ -110,7 +110,7 @@ class Stage:
         )
         assert answer is not None
         if answer["DECISION"] == "ALLOW":
-            channel.state, channel.variables = ami_messages.UP, {"ANSWER_AT": f"{now_ms() / 1000:.3f}", **answer}
+            channel.state, channel.variables = ami_messages.UP, dict(answer)
         else:
             self.channels.remove(channel)
         return {**answer, "call_id": call_id}

@@ -10,6 +10,7 @@ from typing import Any, Final
 from kafka.errors import KafkaError
 
 from router.agent.ami_client import AmiError
+from router.agent.clock import NodeClock
 from router.agent.counters import Counters
 from router.agent.outbox import Message
 from router.agent.relay import Relay
@@ -27,6 +28,7 @@ HEARTBEAT_MS: Final = 5_000
 _POLL_MS: Final = 50
 _IDLE_POLL_MS: Final = 3_000  # production polls always; here only a look now and then, beside every wake
 _RETRY_MS: Final = 1_000
+_CLOCK_MS: Final = 1_000
 
 
 class Answer(dict[str, Any]):
@@ -121,23 +123,31 @@ class Agent(Process):
         """As main.py."""
         self._relay_due = self._counters_due = False
         self.session = None
-        self.relay = Relay(self._settings, Sender(self._broker, lambda: self.is_cut_off))
+        self.clock = NodeClock(self._settings.directory)
+        self.relay = Relay(
+            self._settings, Sender(self._broker, lambda: self.is_cut_off), clock=lambda: self.clock.read()
+        )
         self.counters = Counters(self._settings, f"host-{self.name}")
         self.counters._connect = self._database.connect_now  # type: ignore[method-assign,assignment]
         self.watch = Watch(
             self._settings, self.counters, agent_id=f"host-{self.name}", put=self._put,
             journal=lambda: (self.relay.journal_offset, self.relay.journal_waiting_bytes), begin=self._begin,
-            known_start=lambda: self.relay.known_start,
+            known_start=lambda: self.relay.known_start, clock_said=self.clock.asterisk_says,
         )  # fmt: skip
         self.counters.on_unpaid = self._unpaid
         self._wake_relay(0)
         self.later(_IDLE_POLL_MS, self._idle_poll)
         self.later(20, self._connect)
+        self._read_clock()
 
     def ended(self) -> None:
         """Its connections are gone with it."""
         self._node.on_ami = None
         self.session = None
+
+    def _read_clock(self) -> None:
+        self.clock.read()
+        self.later(_CLOCK_MS, self._read_clock)
 
     # --- the relay
 

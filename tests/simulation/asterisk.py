@@ -18,7 +18,7 @@ from tests.simulation.plan import ADDRESSES, CallPlan
 from tests.simulation.setting import START_MS
 
 BUSY: Final = LegPlan(True, None, None, 500, 486)
-_WALL: Final = ("at", "begin", "start", "answer", "end")
+_WALL: Final = ("at", "begin", "start", "end")
 Ask = Callable[[str, str, CallPlan, int, Callable[[Mapping[str, str] | None], None]], None]
 
 
@@ -134,7 +134,7 @@ class Asterisk:
         wall_ms = self.wall_ms()
         call_id = make_call_id(self.name, self.epoch, f"{wall_ms // 1000:010d}.{self._numbers}")
         address = f"{ADDRESSES[plan.customer]}:5060"
-        call = Call(call_id, self._now(), START_MS - 100_000, "c", address, plan.callee, "4930123456", plan.patience_ms)
+        call = Call(call_id, self._now(), "c", address, plan.callee, "4930123456", plan.patience_ms)
         up = self.up[call_id] = Up(Hunt(call, lambda number, _: _leg(plan, number)), plan, self._numbers)
         up.boot = self._boots
         self.host.note("call", call_id, plan.customer)
@@ -177,10 +177,11 @@ class Asterisk:
     # --- AMI
 
     def _tell(self, call_id: str, up: Up, signal: Signal) -> None:
-        if self.on_ami is None or signal.kind not in ("ringing", "call_over"):
+        if self.on_ami is None or signal.kind not in ("ringing", "answered", "call_over"):
             return
-        leg = str(signal.leg) if signal.leg else ""
-        event = {"event": "Newstate", "channelstate": "5"} if signal.kind == "ringing" else {"event": "Hangup"}
+        leg = str(signal.leg) if signal.kind == "ringing" else ""
+        state = "5" if signal.kind == "ringing" else "6"
+        event = {"event": "Hangup"} if signal.kind == "call_over" else {"event": "Newstate", "channelstate": state}
         self.on_ami({**event, "chanvariable": [f"CALL_ID={call_id}", f"LEG_N={leg}"], "channel": up.channel})
 
     def status(self) -> list[dict[str, Any]]:
@@ -188,10 +189,6 @@ class Asterisk:
         channels = []
         for call_id, up in self.up.items():
             variables = [f"{name}={value}" for name, value in up.hunt.variables.items() if name in _TOLD]
-            if up.hunt.variables.get("ANSWER_AT"):
-                at_ms = round(float(up.hunt.variables["ANSWER_AT"]) * 1000)
-                variables = [one for one in variables if not one.startswith("ANSWER_AT")]
-                variables.append(f"ANSWER_AT={_seconds(self._wall_at(at_ms))}")
             channels.append(
                 {
                     "event": "Status",
@@ -211,9 +208,7 @@ class Asterisk:
         wall = {key: self._wall_at(at_ms) for key, at_ms in true.items()}
         values |= {key: _seconds(at_ms) for key, at_ms in wall.items()}
         if values.get("ansms"):
-            values["ansms"] = str(wall["end"] - wall["answer"])
-        if values.get("m0") and values.get("m1"):  # as the dialplan works it out
-            values["m0"] = _seconds(_ms(values["m1"] + "0") - (wall["answer"] - wall["start"]))
+            values["ansms"] = str(wall["end"] - self._wall_at(true["end"] - int(values["ansms"])))
         if values.get("pdd"):
             shift = self._wall_at(true["start"] + int(values["pdd"])) - true["start"] - int(values["pdd"])
             values["pdd"] = str(int(values["pdd"]) + shift - (wall["start"] - true["start"]))
@@ -265,7 +260,7 @@ class Asterisk:
             self.disk.rename(self.journal, f"{self.journal}.{self._rotations:03d}")
 
 
-_TOLD: Final = ("ANSWER_AT", "DECISION", "CALL_FACTS")
+_TOLD: Final = ("DECISION", "CALL_FACTS")
 
 
 def _leg(plan: CallPlan, number: int) -> LegPlan:

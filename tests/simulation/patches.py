@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 from router import admission
+from router.agent import clock as node_clock
 from router.agent import counters, journal_files, last_heartbeat, relay, restart, state_file, watch
 from streamco import dead_letters_cli
 from streams import billing, cdrs, letters, live, output
@@ -209,10 +210,10 @@ def patched(host: Host, database: Database, disk: Callable[[], Disk], wall_ms: C
     fake_os, fake_time, loop, threads = FakeOs(disk), Time(host, wall_ms), Loop(host), Threads(host)
     replaced: list[tuple[Any, str, Any]] = [
         *((module, "os", fake_os) for module in (journal_files, last_heartbeat, restart, state_file)),
-        *((module, "time", fake_time) for module in (relay, counters, watch)),
+        *((module, "time", fake_time) for module in (relay, counters, watch, node_clock)),
         *((module, "asyncio", loop) for module in (watch, output, cdrs, admission)),
         *((module, "now_ms", wall_ms) for module in (billing, cdrs, letters, live)),
-        *((module, "log", Silent()) for module in (journal_files, relay, restart, counters, watch)),
+        *((module, "log", Silent()) for module in (journal_files, relay, restart, counters, watch, node_clock)),
         *((module, "log", Silent()) for module in (billing, cdrs, output, admission)),
         (restart, "threading", threads),
         (counters, "Disk", Roomy),

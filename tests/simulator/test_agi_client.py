@@ -14,7 +14,6 @@ from simulator.lines import Call
 CALL = Call(
     call_id="sim1-1800000000-1800000005.7",
     started_at_ms=1_800_000_005_123,
-    boot_at_ms=0,
     endpoint="c-alpha",
     remote_address="127.1.0.1:5060",
     callee="+44 7700|900",

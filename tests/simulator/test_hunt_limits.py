@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from journal_events import events_of
 
 from schemas import agi, events, journal
 from simulator.hunt import Hunt
@@ -17,14 +18,12 @@ Allow = Callable[..., dict[str, str]]
 
 def play(said: dict[str, str], *plans: LegPlan) -> list[Any]:
     """The events that close legs and call."""
-    call = Call("sim1-1800000000-1800000000.7", START_MS, 0, "c-x", "127.1.0.1:5060", "44770", "1", 600_000)
+    call = Call("sim1-1800000000-1800000000.7", START_MS, "c-x", "127.1.0.1:5060", "44770", "1", 600_000)
     hunt = Hunt(call, lambda number, _facts: plans[number - 1])
     outputs = hunt.take_routes(said, START_MS)
     while hunt.next_at_ms is not None:
         outputs += hunt.step()
-    made = [
-        journal.decode_line(journal.encode_line(one.kind, "1", one.values)) for one in outputs if isinstance(one, Line)
-    ]
+    made = events_of(journal.encode_line(one.kind, "1", one.values) for one in outputs if isinstance(one, Line))
     return [event for event in made if isinstance(event, events.LegEnded | events.CallEnded)]
 
 

@@ -74,9 +74,7 @@ class Room:
 
 
 def hunted(full: set[str], *plans: LegPlan) -> tuple[Hunt, list[Output], Room]:
-    call = Call(
-        "ast1-1795609861-1795609900.1", START_MS, START_MS - 60_000, "c-acme", "127.0.0.1:5060", "44", "1", 60_000
-    )
+    call = Call("ast1-1795609861-1795609900.1", START_MS, "c-acme", "127.0.0.1:5060", "44", "1", 60_000)
     room = Room(full)
     hunt = Hunt(call, lambda number, _facts: plans[number - 1], room.take)
     variables = {"DECISION": "ALLOW", "ROUTES": "3", "LIMITED": "1", "STOP_CAUSES": "", "MAX_MS": "60000"}

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from journal_events import events_of
 
-from schemas import events, journal
+from schemas import events
 from schemas.ids import epoch_of, node_of
 from simulator import crashes, main
 from simulator.settings import SimulatorSettings
@@ -45,7 +46,7 @@ def settings_for(directory: Path, router_port: int, ports: list[int], **changes:
 def read_events(directory: Path) -> list[Any]:
     made = []
     for path in sorted(directory.glob("sim*/journal/Master.csv")):
-        made += [journal.decode_line(line) for line in path.read_bytes().splitlines(keepends=True)]
+        made += events_of(path.read_bytes().splitlines(keepends=True))
     return made
 
 

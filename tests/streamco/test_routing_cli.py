@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner
@@ -145,7 +147,7 @@ def test_without_a_database_it_says_so(tmp_path: Path) -> None:
     assert "PostgreSQL does not answer" in done.stderr
     done = run(tmp_path, "postgresql://127.0.0.1:1999/none", "why", "ast1-1-1")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "must be NODE-EPOCH-SECONDS.SEQUENCE" in done.stderr
+    assert "ClickHouse" in done.stderr
 
 
 def test_why_shows_the_stored_decision(tmp_path: Path, postgres_dsn: str, clickhouse: ClickHouse) -> None:
@@ -167,6 +169,29 @@ def test_why_shows_the_stored_decision(tmp_path: Path, postgres_dsn: str, clickh
     assert decode_event(as_json.stdout.encode()) == call.decision
     missing = CliRunner().invoke(commands, ["why", "sim1-1795000000-1795000000.999"], env=environment)
     assert (missing.exit_code, "no decision is stored" in missing.stderr) == (1, True)
+
+
+def test_why_finds_a_call_by_the_sip_call_id_of_any_leg(
+    tmp_path: Path, postgres_dsn: str, clickhouse: ClickHouse
+) -> None:
+    first, second = (make_call(n, 1_795_000_000_000, [Try(11, talk_ms=61_000)]) for n in (1, 2))
+    with_ids = [  # of each call the inbound leg, then the other
+        msgspec.structs.replace(leg, ended=msgspec.structs.replace(leg.ended, sip_call_id=sip_call_id))
+        for leg, sip_call_id in zip(first.legs + second.legs, ("a b';--@x", "v-1@y", "shared", "shared"), strict=True)
+    ]
+    first, second = (replace(one, legs=tuple(with_ids[at : at + 2])) for one, at in ((first, 0), (second, 2)))
+    insert(clickhouse, [first, second])
+    environment = {
+        "STREAMCO_HOME": str(tmp_path / "home"), "STREAMCO_POSTGRES_DSN": postgres_dsn,
+        "STREAMCO_CLICKHOUSE_URL": clickhouse.url, "STREAMCO_CLICKHOUSE_USER": clickhouse.user,
+        "STREAMCO_CLICKHOUSE_PASSWORD": clickhouse.password.get_secret_value(),
+        "STREAMCO_CLICKHOUSE_DATABASE": clickhouse.database,
+    }  # fmt: skip
+    for text, says in (("a b';--@x", first.call_id), ("v-1@y", first.call_id), ("shared", second.call_id)):
+        done = CliRunner().invoke(commands, ["why", "--json", text], env=environment)
+        assert (done.exit_code, says in done.output) == (0, True), done.output
+    done = CliRunner().invoke(commands, ["why", "nobody's"], env=environment)
+    assert (done.exit_code, "neither a call has it" in done.stderr) == (1, True)
 
 
 def test_a_token_is_given_shown_once_and_ended(tmp_path: Path, postgres_dsn: str) -> None:

@@ -1,7 +1,7 @@
 """A clock that can be set under one process: libfaketime from Debian's package, pinned by its hash.
 
-Only the wall clock is shifted, and only of the process that was started with `command`: the machine's clock, the
-monotonic one and the process' children go as they are.
+Only the wall clock is shifted, and only of processes that were started with `command` or in `environment`: the
+machine's clock and the monotonic one go as they are.
 """
 
 import hashlib
@@ -72,12 +72,18 @@ class Shim:
     def command(self, own: list[str]) -> list[str]:
         """The command line of a program that is started by its own loader, with the shim under it."""
         loader, *rest = own
-        values = {
+        return ["/usr/bin/env", *(f"{name}={value}" for name, value in self._values().items()),
+                loader, "--preload", str(self._library), *rest]  # fmt: skip
+
+    def environment(self) -> dict[str, str]:
+        """Of a program of this machine's own, which its own loader starts."""
+        return {**self._values(), "LD_PRELOAD": str(self._library)}
+
+    def _values(self) -> dict[str, str]:
+        return {
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_DONT_RESET": "1",
         }
-        return ["/usr/bin/env", *(f"{name}={value}" for name, value in values.items()),
-                loader, "--preload", str(self._library), *rest]  # fmt: skip

@@ -19,7 +19,6 @@ LEG_FACTS: Final[Facts] = _CALL.last_facts
 NODE: Final = "sim1"
 OLD, NEW = 1_795_609_861, 1_795_613_461
 START_MS: Final = 1_795_609_900_000
-_UP_MS: Final = 8_000_000  # of the machine, at START_MS
 
 
 def call_id_of(number: int, epoch: int = OLD, node: str = NODE) -> str:
@@ -35,26 +34,26 @@ def call_lines(
     facts = encode_facts(msgspec.structs.replace(LEG_FACTS, vendor_peer_id=78))
     lines = []
     now_ms = at_ms + 40
-    answered: dict[str, str] = {"answer": "", "m1": "", "ansms": ""}
+    answered: dict[str, str] = {"ansms": ""}
     for leg, outcome in enumerate(legs, 1):
         start_ms = now_ms
         values = {"call": call, "leg": str(leg), "at": _seconds(now_ms), "begin": _seconds(begin_ms), "facts": facts}
         lines.append(_line("LEG_START", now_ms, {**values, "cfacts": encode_facts(CALL_FACTS)}))
         now_ms += 2_000
         if outcome == "answers":
-            answered = {"answer": _seconds(now_ms), "m1": _up(now_ms), "ansms": str(talk_ms)}
-            lines.append(_line("LEG_ANSWER", now_ms, {"call": call, "leg": str(leg), "at": _seconds(now_ms)}))
+            answered = {"ansms": str(talk_ms)}
+            lines += [_line("ANSWER", now_ms, {"call": call, "leg": of_leg}) for of_leg in (str(leg), "")]
             now_ms += talk_ms
         result = {
             "call": call, "leg": str(leg), "begin": _seconds(begin_ms), "start": _seconds(start_ms),
-            "end": _seconds(now_ms), "m0": _up(start_ms), "m2": _up(now_ms), "ring": "", "prog": "", "sip": "",
-            "status": "ANSWER" if outcome == "answers" else "CONGESTION", "cause": "16" if answered["m1"] else "34",
-            "src": "caller" if answered["m1"] else "callee", "facts": facts, **answered,
+            "end": _seconds(now_ms), "ring": "", "prog": "", "sip": "",
+            "status": "ANSWER" if outcome == "answers" else "CONGESTION", "cause": "16" if answered["ansms"] else "34",
+            "src": "caller" if answered["ansms"] else "callee", "facts": facts, **answered,
         }  # fmt: skip
         lines.append(_line("LEG_RESULT", now_ms, result))
     end = {
-        "call": call, "start": _seconds(begin_ms), "end": _seconds(now_ms), "m2": _up(now_ms), "pdd": "",
-        "status": "ANSWER" if answered["m1"] else "CONGESTION", "cause": "16" if answered["m1"] else "34",
+        "call": call, "start": _seconds(begin_ms), "end": _seconds(now_ms), "pdd": "",
+        "status": "ANSWER" if answered["ansms"] else "CONGESTION", "cause": "16" if answered["ansms"] else "34",
         "src": "us", "legs": str(len(legs)), "reason": "", "caller": "", "callee": "", "endpoint": "", "addr": "",
         "facts": encode_facts(CALL_FACTS), "last": facts if legs else "", **answered,
     }  # fmt: skip
@@ -96,7 +95,3 @@ def _line(kind: str, at_ms: int, values: dict[str, str]) -> bytes:
 
 def _seconds(at_ms: int) -> str:
     return f"{at_ms // 1000}.{at_ms % 1000:03d}"
-
-
-def _up(at_ms: int) -> str:
-    return _seconds(at_ms - START_MS + _UP_MS)

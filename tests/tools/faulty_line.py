@@ -1,6 +1,7 @@
 """Agents and stream workers as processes on real servers, to be killed: what the fault tests stand on."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -54,6 +55,7 @@ class FaultyLine:
     kills: int = 0
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     _workers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    environments: dict[str, dict[str, str]] = field(default_factory=dict)  # of processes by name, beside ours
 
     def start_agent(self, directory: Path, node: str = "sim1", ami_port: int = 9, **options: Any) -> None:
         """The agent of a node whose directory this is."""
@@ -98,8 +100,11 @@ class FaultyLine:
             **({} if name == "router" else {"postgres": {"dsn": self.postgres.dsn.get_secret_value()}}),
             **values,
         }
+        given = {**os.environ, **self.environments.get(name, {})}
         with (self.directory / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=log, stderr=log, env=given
+            )
         assert process.stdin is not None
         process.stdin.write(json.dumps(whole).encode())
         process.stdin.close()

@@ -92,14 +92,9 @@ def _facts(facts: Facts | None, parties: Parties) -> Facts | None:
 
 def journal_line(ended: Ended) -> bytes:
     """The line that the dialplan would have written for this leg: decoded, it is the same event."""
-    answered = ended.answered_at_ms is not None
-    start_ms = 500_000_000
-    answer_ms = start_ms + 4_000
     common = {
         "call": ended.call_id, "start": _seconds(ended.started_at_ms),
-        "answer": _seconds(ended.answered_at_ms) if ended.answered_at_ms is not None else "",
-        "end": _seconds(ended.ended_at_ms), "m1": _seconds(answer_ms) if answered else "",
-        "m2": _seconds(answer_ms + ended.duration_ms),
+        "end": _seconds(ended.ended_at_ms), "sid": quote(ended.sip_call_id, safe=""),
         "ansms": "" if ended.asterisk_duration_ms is None else str(ended.asterisk_duration_ms),
         "status": ended.dial_status, "cause": str(ended.cause), "src": ended.release_side,
         "facts": encode_facts(ended.facts) if ended.facts else "",
@@ -108,8 +103,8 @@ def journal_line(ended: Ended) -> bytes:
     if isinstance(ended, LegEnded):
         sip = "" if ended.sip_code is None else quote(f"SIP {ended.sip_code} Whatever")
         values = {
-            **common, "leg": str(ended.leg), "begin": _seconds(ended.call_started_at_ms), "m0": _seconds(start_ms),
-            "ring": pdd, "prog": "", "sip": sip,
+            **common, "leg": str(ended.leg), "begin": _seconds(ended.call_started_at_ms), "ring": pdd, "prog": "",
+            "sip": sip,
         }  # fmt: skip
         return encode_line("LEG_RESULT", _seconds(ended.ended_at_ms), values)
     values = {

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from journal_events import events_of
+
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
-from schemas.journal import JournalEvent, decode_line
+from schemas.journal import JournalEvent
 
 _WAIT_SECONDS: Final = 30.0
 _REFUSAL: Final = r"^SIP/2\.0 [3-6]"
@@ -65,7 +67,7 @@ class Call:
 
 def calls_in(journal: bytes) -> dict[str, Call]:
     """The closed calls of a journal by the address that they came from; every line is one of ours."""
-    events = [decode_line(line) for line in journal.splitlines(keepends=True) if line.endswith(b"\n")]
+    events = events_of(line for line in journal.splitlines(keepends=True) if line.endswith(b"\n"))
     by_call: dict[str, list[JournalEvent]] = {}
     for event in events:
         by_call.setdefault(event.call_id, []).append(event)

@@ -67,8 +67,7 @@ def make_settings(directory: Path, **changes: Any) -> AgentSettings:
 def make_line(number: int, padding: int = 0) -> bytes:
     """A journal line like no other: its event id ends with the number."""
     call = f"sim1-{EPOCH}-{EPOCH + 39 + padding:010d}.{number}"
-    values = {"call": call, "leg": "1", "at": "1795609900.140"}
-    return encode_line("LEG_ANSWER", "1795609900.140221", values)
+    return encode_line("ANSWER", "1795609900.140221", {"call": call, "leg": "1"})
 
 
 def id_of(number: int, padding: int = 0) -> str:

@@ -53,7 +53,7 @@ async def test_login_status_and_events(fake: Fake) -> None:
     events: list[Any] = []
     session = await log_in(fake.port, events)
     answer = await session.ask({"Action": "Status", "Variables": "CALL_ID,LEG_N"})
-    seen = fold_status("sim1", status_channels(answer), None, 1_795_609_909_000, 1)
+    seen = fold_status("sim1", status_channels(answer), None, {}, 1)
     # Answered at a moment that is not known: a second that has begun counts whole.
     assert [(call.call_id, call.leg, call.answered, call.seconds) for call in seen.calls] == [(CALL, 2, True, 10)]
     fake.server.send_event(ami_messages.channel_event("Hangup", "sim1", fake.channels[0], 1_795_609_909_000, 16))

@@ -20,6 +20,7 @@ from crashed_calls import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from journal_events import events_of
 
 from router.agent.estimates import LONGEST_MS, close_call
 from router.agent.last_heartbeat import (
@@ -48,12 +49,14 @@ def open_by_decoding(lines: list[bytes]) -> dict[str, list[bytes]]:
     started: dict[str, set[int]] = {}
     for line in lines:
         event = decode_line(line)
+        if event is None:
+            continue
         calls.setdefault(event.call_id, []).append(line)
         if isinstance(event, LegStarted):
             started.setdefault(event.call_id, set()).add(event.leg)
     found = {}
     for call_id, own in calls.items():
-        events = [decode_line(line) for line in own]
+        events = events_of(own)
         results = {event.leg for event in events if isinstance(event, LegEnded)}
         ended = any(isinstance(event, CallEnded) for event in events)
         if call_id in started and not (ended and started[call_id] <= results):
@@ -143,7 +146,7 @@ def test_a_call_cut_anywhere_is_closed_once_leg_by_leg(
     lines = call_lines(7, legs)
     lines = lines[: 1 + cut % max(1, len(lines) - 1)]
     last = None if seen_after_ms is None else heartbeat(START_MS + seen_after_ms, *([7] if listed else []))
-    events = [decode_line(line) for line in lines]
+    events = events_of(lines)
     closings = close_call(events, last)
     truly = [event for event in events if isinstance(event, LegEnded | CallEnded)]
     started = {event.leg for event in events if isinstance(event, LegStarted)}
@@ -174,7 +177,7 @@ def test_a_call_cut_anywhere_is_closed_once_leg_by_leg(
 
 def test_the_estimate_by_hand() -> None:
     """Answered at 2.04 s; seen at 20 s; the next heartbeat never came."""
-    events = [decode_line(line) for line in call_lines(7, ["answers"])[:2]]
+    events = events_of(call_lines(7, ["answers"])[:2])
     leg, call = close_call(events, heartbeat(START_MS + 20_000, 7))
     assert isinstance(leg, LegEnded)
     assert (leg.started_at_ms, leg.answered_at_ms, leg.ended_at_ms) == (
@@ -192,7 +195,7 @@ def test_the_estimate_by_hand() -> None:
 
 
 def test_a_call_whose_answered_leg_was_closed_truly_ends_as_the_leg_did() -> None:
-    events = [decode_line(line) for line in call_lines(7, ["fails", "answers"])[:-1]]
+    events = events_of(call_lines(7, ["fails", "answers"])[:-1])
     (call,) = close_call(events, heartbeat(START_MS + 900_000, 7))
     result = next(event for event in events if isinstance(event, LegEnded) and event.leg == 2)
     assert (call.answered_at_ms, call.ended_at_ms, call.duration_ms) == (
@@ -202,7 +205,7 @@ def test_a_call_whose_answered_leg_was_closed_truly_ends_as_the_leg_did() -> Non
 
 
 def test_a_leg_whose_line_is_lost_while_its_calls_is_there_is_billed_as_its_call() -> None:
-    events = [decode_line(line) for line in call_lines(7, ["fails", "answers"]) if b"LEG_RESULT" not in line]
+    events = events_of(line for line in call_lines(7, ["fails", "answers"]) if b"LEG_RESULT" not in line)
     first, second = close_call(events, heartbeat(START_MS + 900_000, 7))
     end = events[-1]
     assert isinstance(end, CallEnded)
@@ -230,7 +233,7 @@ def test_a_clock_that_is_set_while_they_talk_makes_no_talk(steps: list[int], ear
     assert kept is not None
     # Answered a little before the heartbeat that saw it first.
     lines = call_lines(7, ["answers"], at_ms=START_MS - 2_040 - early_ms)[:2]
-    leg, call_ended = close_call([decode_line(one) for one in lines], kept)
+    leg, call_ended = close_call(events_of(lines), kept)
     assert leg.duration_ms == call_ended.duration_ms == early_ms + (len(steps) - 1) * 5_000
     assert leg.ended_at_ms == max(kept.at_ms, START_MS - early_ms)
 
@@ -238,7 +241,7 @@ def test_a_clock_that_is_set_while_they_talk_makes_no_talk(steps: list[int], ear
 def test_answered_after_the_last_heartbeat_is_no_talk_whatever_the_clock_says() -> None:
     call = ActiveChannel(call_id=call_id_of(7), leg=1, answered=False, seconds=0)
     kept = next_heartbeat(None, OLD, START_MS + HOUR_MS, 5_000, [call])
-    leg, _ = close_call([decode_line(one) for one in call_lines(7, ["answers"])[:2]], kept)
+    leg, _ = close_call(events_of(call_lines(7, ["answers"])[:2]), kept)
     assert (leg.duration_ms, leg.answered_at_ms) == (0, START_MS + 2_040)
     assert next_heartbeat(kept, NEW, START_MS, 0, []).calls == {}
     talking = ActiveChannel(call_id=call_id_of(7), leg=1, answered=True, seconds=0)

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from crashed_calls import NEW, OLD, call_id_of, call_lines
+from journal_events import events_of
 
 from router.agent.marks import AgentState
 from router.agent.outbox import Message
@@ -28,9 +29,10 @@ OPEN = 50
 
 
 def write_journal(journal: Path, megabytes: int) -> int:
-    """Whole calls, each id once, in rotated files; at the end some that nobody closed. How many lines."""
+    """Whole calls, each id once, in rotated files; at the end some that nobody closed. How many events."""
     journal.mkdir(parents=True)
     template = b"".join(call_lines(1, ["fails", "answers"]))
+    of_template = len(events_of(template.splitlines(keepends=True)))
     before, *rest = template.split(call_id_of(1).encode())
     prefix = call_id_of(1).rpartition(".")[0].encode() + b"."
     lines = number = 0
@@ -42,12 +44,12 @@ def write_journal(journal: Path, megabytes: int) -> int:
                 number += 1
                 call_id = prefix + b"%d" % (number + 1_000)
                 file.write(before + call_id + call_id.join(rest))
-                lines += template.count(b"\n")
+                lines += of_template
             if place == 1:
                 for one in range(OPEN):
                     own = call_lines(one, ["answers"])[:2]
                     file.writelines(own)
-                    lines += len(own)
+                    lines += len(events_of(own))
         os.utime(journal / name, ns=(1_795_609_900_000_000_000 - place,) * 2)
     return lines
 

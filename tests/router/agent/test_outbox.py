@@ -4,11 +4,12 @@ import base64
 import random
 from pathlib import Path
 
+from journal_events import events_of
+
 from router.agent.journal_files import Line
 from router.agent.outbox import fill_outbox
 from schemas.events import DeadLetter, LegRinging, NodeRestarted, decode_event
 from schemas.frame import partition_of, unpack_frame
-from schemas.journal import decode_line
 
 GOLDEN = (Path(__file__).parents[3] / "schemas" / "examples" / "journal.csv").read_bytes().splitlines(keepends=True)
 CALL = "ast1-1795609861-1795609900.12"
@@ -34,7 +35,7 @@ def test_the_golden_journal_arrives_event_by_event_in_the_partition_of_its_call(
             assert message.partition == partition_of(event.call_id, 8)  # type: ignore[union-attr]
             arrived.append(event)
     assert len({message.partition for message in outbox.messages}) == len(outbox.messages)
-    expected = [decode_line(line) for line in GOLDEN]
+    expected = events_of(GOLDEN)
     for call_id in {event.call_id for event in expected}:
         assert [event for event in arrived if getattr(event, "call_id", "") == call_id] == [
             event for event in expected if event.call_id == call_id
@@ -42,7 +43,7 @@ def test_the_golden_journal_arrives_event_by_event_in_the_partition_of_its_call(
 
 
 def test_a_line_that_is_none_of_ours_is_one_dead_letter_and_its_neighbours_go_on() -> None:
-    bad = [b"garbage\n", b"\xff\xfe\n", b"\n", GOLDEN[0].replace(b"v=1", b"v=2"), b"x" * 300_000]
+    bad = [b"garbage\n", b"\xff\xfe\n", b"\n", GOLDEN[0].replace(b"v=2", b"v=3"), b"x" * 300_000]
     raws = [GOLDEN[0], *bad, GOLDEN[1]]
     outbox = fill_outbox("ast1", lines_of(raws), [], 8, 1_795_609_999_000)
     assert (outbox.events, outbox.undecodable) == (2, len(bad))

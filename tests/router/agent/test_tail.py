@@ -151,7 +151,7 @@ def offset_is_not_ahead(history: Any, event_id_of: Any) -> None:
         done = written[: offsets.get((path.stat().st_ino, head_of(written) or ""), 0)]
         assert done == b"" or done.endswith(b"\n")
         for line in done.splitlines():
-            number = int(line.split(b"|leg=")[0].rpartition(b".")[2])
+            number = int(line.partition(b"/")[0].rpartition(b".")[2])
             assert event_id_of(number) in arrived
 
 
