@@ -19,6 +19,7 @@ from sinks.auditor.fold import add_hash, leg_hash
 from sinks.auditor.hours import REPEATED_CDR
 from sinks.auditor.letters import OPEN_LETTER
 
+NOT_IN_BOOKS: Final = "answered by Asterisk's own word, and not in the books"
 MAX_DIFFERENCES: Final = 200  # listed; `differences_total` counts them all
 POLL_SECONDS: Final = 1.0
 
@@ -103,6 +104,11 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
     ]
     differences += [
         Difference(kind=OPEN_LETTER, leg_id=leg_id, detail=origin) for origin, leg_id in stores.open_letters
+    ]
+    differences += [
+        Difference(kind=NOT_IN_BOOKS, leg_id=f"{call_id}/0", detail=detail)
+        for call_id, detail in stores.not_in_books
+        if f"{call_id}/0" not in stores.dead_legs
     ]
     differences += [Difference(kind="dead letter not in the table", detail=origin) for origin in stores.unkept]
     differences += [

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
 from schemas.ids import epoch_of, make_leg_id, node_of, split_leg_id
 from schemas.journal import JournalError, JournalEvent, decode_line, parts_of
+from schemas.journal_witness import read_witness
 
 
 class Unreadable(NamedTuple):
@@ -19,13 +20,35 @@ class Unreadable(NamedTuple):
 
 
 @dataclass(frozen=True)
+class AnswersSeen:
+    """Calls whose caller's channel Asterisk's own lines call answered, and ended; whether a call's end is answered."""
+
+    answered: set[str] = field(default_factory=set)
+    hung_up: set[str] = field(default_factory=set)
+    ends: dict[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Journals:
-    """Legs closed, legs dialled, what cannot be read, and the first moment that each node's journals tell of (ms)."""
+    """Legs closed, legs dialled, what cannot be read, the first moment that each node's journals tell of (ms), and what
+    Asterisk's own lines say.
+    """
 
     closed: dict[str, None] = field(default_factory=dict)
     opened: dict[str, None] = field(default_factory=dict)
     unreadable: list[Unreadable] = field(default_factory=list)
     first_ms: dict[str, int] = field(default_factory=dict)
+    answers: AnswersSeen = field(default_factory=AnswersSeen)
+
+    @property
+    def not_in_books(self) -> list[tuple[str, str]]:
+        """(call id, what its line says) of calls that Asterisk itself saw answered and ended, without answered end."""
+        ends = self.answers.ends
+        return [
+            (call_id, "closed as not answered" if call_id in ends else "no line closes it")
+            for call_id in sorted(self.answers.answered & self.answers.hung_up)
+            if not ends.get(call_id)
+        ]
 
 
 def read_journals(journals: Mapping[str, Path]) -> tuple[dict[str, None], int]:
@@ -64,6 +87,9 @@ def read_all(journals: Mapping[str, Path]) -> Journals:
                         else:
                             if event is not None:
                                 _take(read, node, event)
+                            if (witness := read_witness(part)) is not None and witness.leg == 0:
+                                seen = read.answers.answered if witness.kind == "answer" else read.answers.hung_up
+                                seen.add(witness.call_id)
                         offset += len(part)
     return read
 
@@ -74,6 +100,7 @@ def _take(read: Journals, node: str, event: JournalEvent) -> None:
         at_ms = event.ended_at_ms
     elif isinstance(event, CallEnded):
         read.closed[make_leg_id(event.call_id, 0)] = None
+        read.answers.ends[event.call_id] = event.answered_at_ms is not None
         at_ms = event.ended_at_ms
     elif isinstance(event, LegStarted):
         read.opened[make_leg_id(event.call_id, event.leg)] = None

@@ -88,6 +88,9 @@ class Stores:
     repeated_cdrs: Mapping[str, int] = field(default_factory=dict)  # legs with several, and how many
     unsealed: Sequence[str] = ()  # partitions that begin behind all of their manifests
     range: Range = field(default_factory=Range)
+    not_in_books: Sequence[
+        tuple[str, str]
+    ] = ()  # calls that were answered by Asterisk's own word, and how they are closed
 
 
 def read_stores(settings: AuditSettings) -> Stores:
@@ -131,6 +134,7 @@ def _read_stores(settings: AuditSettings) -> Stores:
         ledger=ledger,
         unkept=sorted(written - {letter.origin for letter in kept}),
         seals=seals,
+        not_in_books=read.not_in_books,
         unsealed=[
             f"{topic}/{partition}: begins at {first}, sealed before {manifests.ends.get((topic, partition), 0)}"
             for (topic, partition), (first, _) in sorted(starts.items())

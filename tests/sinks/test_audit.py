@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from crashed_calls import call_id_of, call_lines
 from made_legs import (
     NOON_MS,
     Ended,
@@ -25,9 +26,10 @@ from made_traffic import NAMES
 
 from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import DeadLetter, RatedLeg
-from schemas.journal import decode_line
+from schemas.journal import decode_line, encode_line
 from schemas.topics import DEAD_LETTERS, RATED_LEGS
-from sinks.audit import AuditReport, audit, compare, report_json
+from sinks.audit import NOT_IN_BOOKS, AuditReport, audit, compare, report_json
+from sinks.audit_journals import read_all
 from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores, unclosed_legs
 from sinks.auditor.fold import add_hash, leg_hash
 from sinks.cdrs import write_legs
@@ -137,6 +139,7 @@ def test_equal_stores_are_ok_and_the_report_has_its_shape() -> None:
         (lambda s: replace(s, unreported=["ast1:Master.csv:0"]), "journal line neither read nor a dead letter", ""),
         (lambda s: replace(s, open_letters=[("calls/0/0/frame", "")]), "open dead letter", ""),
         (lambda s: replace(s, open_letters=[("calls/0/0/0", INBOUND)]), "open dead letter", INBOUND),
+        (lambda s: replace(s, not_in_books=[(CALL, "no line closes it")]), NOT_IN_BOOKS, INBOUND),
     ],
 )  # fmt: skip
 def test_each_difference_is_named(change: Callable[[Stores], Stores], kind: str, leg_id: str) -> None:
@@ -204,6 +207,26 @@ def test_only_so_many_differences_are_listed_and_all_are_counted() -> None:
     report = compare(stores, "now")
     assert len(report.differences) == 200
     assert report.differences_total == 1002
+
+
+def test_calls_that_asterisk_itself_saw_answered_have_an_answered_end(tmp_path: Path) -> None:
+    """One is whole, one is up, one closed as not answered, one not closed; one was not answered, one is a leg's."""
+    lines: list[bytes] = []
+    for number in (1, 2, 3, 4, 5, 6):
+        whole = call_lines(number, ["answers" if number != 5 else "fails"])
+        call = {"call": call_id_of(number)}
+        hung_up = encode_line("HANGUP", "1795609999.000000", call)
+        if number == 3:
+            whole[-1] = whole[-1].replace(b"|ansms=30000|status=ANSWER", b"|ansms=|status=CANCEL")
+        if number in (2, 4):
+            del whole[-1]
+        if number == 6:  # the vendor's channel is none of the caller's
+            whole = [encode_line("ANSWER", "1795609901.000000", {**call, "leg": "1"})]
+        lines += [*whole, *([hung_up] if number != 2 else [])]
+    (tmp_path / "Master.csv").write_bytes(b"".join(lines))
+    read = read_all({"sim1": tmp_path})
+    assert read.unreadable == []
+    assert read.not_in_books == [(call_id_of(3), "closed as not answered"), (call_id_of(4), "no line closes it")]
 
 
 def test_the_journal_lines_of_made_legs_are_these_legs() -> None:
