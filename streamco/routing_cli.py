@@ -100,12 +100,8 @@ def why(call_id: str, as_json: bool) -> None:
         if CALL_ID_PATTERN.fullmatch(call_id) is None:
             found = queries.calls_by_sip_call_id(call_id)
             if len(found) != 1:
-                what = (
-                    f"legs of {len(found)} calls have it: {', '.join(found)}"
-                    if found
-                    else "neither a call's nor a leg's"
-                )
-                _fail(f"call_id {call_id[:128]!r}: {what}")
+                several = f"legs of {len(found)} calls have it: {', '.join(found)}"
+                _fail(f"call_id {call_id[:128]!r}: {several if found else 'neither a call has it, nor a leg'}")
             call_id = found[0]
         text = queries.call_decision(call_id)
         event = decode_event(text.encode()) if text is not None else None

@@ -146,8 +146,8 @@ def test_without_a_database_it_says_so(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "PostgreSQL does not answer" in done.stderr
     done = run(tmp_path, "postgresql://127.0.0.1:1999/none", "why", "ast1-1-1")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "ClickHouse" in done.stderr
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ClickHouse does not answer")
 
 
 def test_why_shows_the_stored_decision(tmp_path: Path, postgres_dsn: str, clickhouse: ClickHouse) -> None:
