@@ -107,6 +107,7 @@ def wanted_row(leg: RatedLeg) -> dict[str, Any]:
         "legs_hunted": inbound.legs if inbound else 0,
         "endpoint": inbound.endpoint if inbound else "",
         "remote_address": inbound.remote_address if inbound else "",
+        "sip_call_id": ended.sip_call_id,
         "generation": facts.generation if facts else 0,
     }
 

@@ -150,7 +150,7 @@ async def test_the_hold_goes_with_the_last_open_letter_of_its_call(desk: Desk) -
 
     await desk.keep(
         calls__0__0__0=encode_event(ENDED), calls__0__0__frame=b"\xff poison",
-        **{"journal:ast1:M:0": result, "journal:ast1:M:9": ended.replace(b"00.12|", b"00.123|")},
+        **{"journal:ast1:M:0": result, "journal:ast1:M:9": ended.replace(b"00.12", b"00.123")},
     )  # fmt: skip
     desk.run("discard", "calls/0/0/frame", "journal:ast1:M:0", "--reason", "test traffic")
     assert held() == ([call_id, other], 1.0)
