@@ -16,7 +16,8 @@ import psycopg
 import structlog
 
 from router.agent import journal_rows as rows
-from router.agent.journal_count import Leg, count_lines
+from router.agent.journal_answers import counted_signs, follow
+from router.agent.journal_count import Counted, Leg, count_lines
 from router.agent.journal_files import look
 from router.agent.journal_hours import HourWatch
 from router.agent.journal_reading import Piece, Settled, digest, read_head, read_piece
@@ -27,6 +28,7 @@ from router.agent.marks import LIVE_NAME, AgentState, Found
 from router.agent.outbox import origin_of
 from router.agent.postgres import connect
 from router.agent.settings import AgentSettings
+from schemas.ids import started_seconds_of
 from sinks.auditor.fold import HOUR_MS, hour_of
 from sinks.disk import is_full
 from sinks.metrics import Bounded, gauge
@@ -60,6 +62,7 @@ class JournalAudit:
         self._absent: set[str] = set()
         self._heads: dict[int, str] = {}
         self._wrong = 0
+        self._up: dict[str, bool] | None = None  # calls that are up, as journal_answers follows them
         WRONG.watch(MOST_WRONG, lambda: self._wrong)
         self.health = "journal not audited yet"
 
@@ -98,6 +101,9 @@ class JournalAudit:
         segments = rows.load_segments(connection, node)
         with connection.transaction():
             self._wrong = self._judge_again(connection)
+        if self._up is None:
+            counted = ((file.name, segment.bytes) for file in found if (segment := self._segment_of(file, segments)))
+            self._up, _ = follow({}, counted_signs(self._journal, counted))
         pieces = 0
         for file in found:
             while pieces < _PIECES_A_LOOK and self._wrong < MOST_WRONG:
@@ -177,13 +183,28 @@ class JournalAudit:
         if not piece.lines:
             return False
         before = segments.get(piece.file) or Segment(piece.file, file.name, 0, piece.tail)
+        counted = count_lines(piece.lines)
+        up, lost = follow(self._up or {}, counted.signs)
         with connection.transaction():
-            segments[piece.file] = self._count(connection, file.name, before, piece)
+            segments[piece.file] = self._count(connection, file.name, before, piece, counted)
+            self._keep_lost(connection, piece.file, lost)
+        self._up = up
         return True
 
-    def _count(self, connection: psycopg.Connection[Any], name: str, before: Segment, piece: Piece) -> Segment:
+    def _keep_lost(self, connection: psycopg.Connection[Any], file: str, lost: list[str]) -> None:
+        """Calls that Asterisk saw answered, and that ended without an answered end."""
+        found = [
+            Finding(rows.NOT_IN_BOOKS, call_id, "wrong", file, hour_of(started_seconds_of(call_id) * 1000))
+            for call_id in lost
+        ]
+        rows.keep_findings(connection, self._settings.node, found)
+        for one in found[:20]:
+            log.error("the journal's own lines differ", kind=one.kind, subject=one.subject)
+
+    def _count(
+        self, connection: psycopg.Connection[Any], name: str, before: Segment, piece: Piece, counted: Counted
+    ) -> Segment:
         node = self._settings.node
-        counted = count_lines(piece.lines)
         starts = {leg.leg_id: leg.call_started_at_ms for leg in counted.legs}
         there = rows.posted(connection, list(starts), min(starts.values()), max(starts.values())) if starts else set()
         legs: dict[str, Leg] = {}

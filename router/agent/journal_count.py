@@ -6,14 +6,16 @@ Nothing here comes from the relay: the audit reads the journal with its own eyes
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from router.agent.journal_answers import Sign
 from router.agent.journal_files import Line
 from schemas.events import CallEnded, LegEnded
 from schemas.ids import make_leg_id
 from schemas.journal import JournalError, decode_line
+from schemas.journal_witness import is_witness, read_witness
 from sinks.auditor.fold import Sums, add_hash, hour_of, leg_hash
 
 _KIND_WITHIN: Final = 64  # bytes of a line's beginning
-_OPENING: Final = (b'","LEG_START","', b'","LEG_ANSWER","', b'","ANSWER","', b'","HANGUP","')
+_OPENING: Final = (b'","LEG_START","', b'","LEG_ANSWER","')
 
 
 class Leg(NamedTuple):
@@ -28,10 +30,11 @@ class Leg(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """What was in some lines. `legs` in their order, a repeated one as often as it stands there."""
+    """What was in some lines. `legs` in their order, a repeated one as often as it stands there; `signs` of calls."""
 
     legs: list[Leg]
     unreadable: list[Line]
+    signs: list[Sign]
 
     @property
     def closed(self) -> list[Leg]:
@@ -43,10 +46,15 @@ def count_lines(lines: Iterable[Line]) -> Counted:
     """The legs that lines close, or say that there are; and the lines that nobody can read."""
     legs: list[Leg] = []
     unreadable: list[Line] = []
+    signs: list[Sign] = []
     for line in lines:
         beginning = line.raw[:_KIND_WITHIN]
         if any(kind in beginning for kind in _OPENING):
             continue  # it closes nothing; should it be unreadable, the relay says so
+        if is_witness(beginning):
+            if (witness := read_witness(line.raw)) is not None and witness.leg == 0:
+                signs.append(Sign(witness.kind, witness.call_id))
+            continue
         try:
             event = decode_line(line.raw)
         except JournalError:
@@ -57,7 +65,8 @@ def count_lines(lines: Iterable[Line]) -> Counted:
         elif isinstance(event, CallEnded):
             legs += [_leg(event, number, closed=False) for number in range(1, event.legs + 1)]
             legs.append(_leg(event, 0, closed=True))
-    return Counted(legs, unreadable)
+            signs.append(Sign("end", event.call_id, event.answered_at_ms is not None))
+    return Counted(legs, unreadable, signs)
 
 
 def hours_of(legs: Iterable[Leg]) -> dict[int, Sums]:

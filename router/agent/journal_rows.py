@@ -20,6 +20,7 @@ NOT_CLOSED: Final = "leg of an ended call that nothing closed"
 UNREADABLE: Final = "journal line neither read nor a dead letter"
 TORN: Final = "rotated journal file ends in a torn line"
 VANISHED: Final = "journal file vanished before it was posted"
+NOT_IN_BOOKS: Final = "answered by Asterisk's own word, and not in the books"
 OF_LEGS: Final = (NOT_POSTED, NOT_CLOSED)
 State = Literal["wrong", "dead letter", "discarded"]
 # Of the journal's legs those that the ledger has. Their moments are the ledger's own: only their partitions are asked.

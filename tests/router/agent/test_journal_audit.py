@@ -17,6 +17,7 @@ from router.agent.journal_audit import JournalAudit
 from router.agent.last_heartbeat import LastHeartbeat, store_heartbeat
 from router.agent.marks import AgentState, Mark, head_of
 from schemas.connections import Postgres
+from schemas.journal import encode_line
 from sinks.auditor import store
 from sinks.auditor.journals import BEHIND, journal_differences
 from sinks.ledger import Ledger
@@ -196,6 +197,22 @@ def test_a_leg_closed_twice_and_a_leg_that_nothing_closed(node: Node, legs: list
     node.post([hunted])
     node.write([hunted, hunted])
     assert node.look() == {("leg closed more than once in the journal", leg_of(hunted))}
+
+
+def test_a_call_that_asterisk_saw_answered_is_closed_as_answered(node: Node, legs: list[Ended]) -> None:
+    """Also by an agent that was started while it was up."""
+    call = next(leg for leg in legs if not getattr(leg, "leg", 0) and leg.answered_at_ms is None)
+    rest = [leg for leg in legs if leg is not call]
+    with node.live.open("ab") as file:
+        file.write(encode_line("ANSWER", "1795609904.350000", {"call": call.call_id}))
+    node.write(rest)
+    node.post(legs)
+    before = node.look()
+    node.started()
+    node.write([call])
+    with node.live.open("ab") as file:
+        file.write(encode_line("HANGUP", "1795609964.350000", {"call": call.call_id}))
+    assert node.look() - before == {(journal_rows.NOT_IN_BOOKS, call.call_id)}
 
 
 def test_lines_that_cannot_be_read_must_be_dead_letters(node: Node, legs: list[Ended]) -> None:
