@@ -13,8 +13,10 @@ import msgspec
 
 from schemas.ids import node_of
 from schemas.topics import RATED_LEGS
+from sinks.audit_calls import CallsUp, judge_open
 from sinks.audit_range import Range
 from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores
+from sinks.auditor.calls import NOT_VERIFIED
 from sinks.auditor.fold import add_hash, leg_hash
 from sinks.auditor.hours import REPEATED_CDR
 from sinks.auditor.letters import OPEN_LETTER
@@ -22,6 +24,7 @@ from sinks.auditor.letters import OPEN_LETTER
 NOT_IN_BOOKS: Final = "answered by Asterisk's own word, and not in the books"
 MAX_DIFFERENCES: Final = 200  # listed; `differences_total` counts them all
 POLL_SECONDS: Final = 1.0
+ENDED_HOLD: Final = "hold of a call that has ended"
 
 
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,7 +64,9 @@ class LegCounts(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AuditReport(msgspec.Struct, frozen=True):
-    """What the audit found. `ok` only if there is no difference at all."""
+    """What the audit found. `ok` only if there is no difference at all, and no silent node keeps calls from being
+    verified.
+    """
 
     ok: bool
     as_of: str
@@ -70,6 +75,7 @@ class AuditReport(msgspec.Struct, frozen=True):
     legs: LegCounts
     money: list[MoneyRow]
     holds_open: int
+    calls_open: CallsUp  # holds, and admitted calls without an end
     differences_total: int
     differences: list[Difference]
     range: Range  # what was recounted; before it, manifests
@@ -115,6 +121,8 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
         Difference(kind=REPEATED_CDR, leg_id=leg_id, detail=f"{times} CDRs")
         for leg_id, times in sorted(stores.repeated_cdrs.items())
     ]
+    calls_open, of_calls = _call_differences(stores)
+    differences += of_calls
     money = _money_rows(stores)
     refused = _refused_micros(stores)
     for row in money:
@@ -145,6 +153,7 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
         ),
         money=money,
         holds_open=stores.ledger.holds_open,
+        calls_open=calls_open,
         differences_total=len(differences),
         differences=differences[:MAX_DIFFERENCES],
         range=stores.range,
@@ -219,15 +228,29 @@ def _ledger_differences(ledger: Ledger) -> list[Difference]:
         for account_id, (held, holds) in sorted(ledger.held.items())
         if held != holds
     ]
-    found += [
-        Difference(kind="hold of a call that has ended", leg_id=f"{call_id}/0")
-        for call_id in ledger.holds_of_ended_calls
-    ]
+    found += [Difference(kind=ENDED_HOLD, leg_id=f"{call_id}/0") for call_id in ledger.holds_of_ended_calls]
     found += [
         Difference(kind="leg posted more than once", leg_id=leg_id, detail=f"{times} times")
         for leg_id, times in sorted(ledger.repeated_legs.items())
     ]
     return found
+
+
+def _call_differences(stores: Stores) -> tuple[CallsUp, list[Difference]]:
+    """Between the wire and the journal: calls that were admitted, or are held, and neither up nor closed anywhere."""
+    closed = {
+        leg_id.removesuffix("/0")
+        for legs in (stores.journal, stores.rated, stores.ledger.legs, stores.dead_legs)
+        for leg_id in legs
+        if leg_id.endswith("/0")
+    }
+    counts, found = judge_open(stores.admitted, stores.ledger.opened, closed | stores.lettered, stores.patience)
+    return counts, [
+        Difference(kind=one.kind, detail=f"{one.subject}: {one.detail}")
+        if one.kind == NOT_VERIFIED
+        else Difference(kind=one.kind, leg_id=one.subject)
+        for one in found
+    ]
 
 
 def _money_rows(stores: Stores) -> list[MoneyRow]:

@@ -9,7 +9,10 @@ import psycopg
 from schemas.connections import Postgres
 from schemas.frame import partition_of
 from schemas.topics import DEFAULT_PARTITIONS
+from sinks.audit_calls import Open
 from sinks.audit_range import Manifests, SealedLeg, account_ends, read_manifests
+from sinks.auditor.open_calls import read_heard, read_holds
+from sinks.auditor.store import ms_of
 
 _LEGS: Final = """
     SELECT reference, CASE split_part(contra.name, ' ', 1) WHEN 'revenue' THEN 'receivable' ELSE 'payable' END,
@@ -77,6 +80,7 @@ class Ledger:
     sealed: Sequence[SealedLeg] = ()  # what was rated before the first retained message
     estimated: frozenset[str] = frozenset()  # legs of those that were closed by estimate, and by nothing since
     manifests: Manifests = field(default_factory=Manifests)  # of the same moment
+    opened: Open = field(default_factory=Open)
 
 
 def read_ledger(postgres: Postgres, partitions: int = DEFAULT_PARTITIONS) -> Ledger:
@@ -104,16 +108,18 @@ def read_ledger(postgres: Postgres, partitions: int = DEFAULT_PARTITIONS) -> Led
         balances = rows(_BALANCES).fetchall()
         by_balance = rows(_LEG_SUMS_BY_BALANCE).fetchall()
         ended = rows(_HOLDS_OF_ENDED).fetchall()
-        holds_open = rows("SELECT count(*) FROM holds").fetchone()
+        (now,) = rows("SELECT clock_timestamp()").fetchall()
+        opened = Open(read_holds(connection), read_heard(connection), ms_of(now[0]))
     return Ledger(
         legs=legs,
         repeated_legs=repeated,
         balances={row[0]: (row[1], row[2]) for row in balances},
         held={row[0]: (row[3], row[4]) for row in balances},
         leg_sums_by_balance={(row[0], row[1]): row[2] for row in by_balance if row[2]},
-        holds_open=holds_open[0] if holds_open else 0,
+        holds_open=len(opened.holds),
         holds_of_ended_calls=[row[0] for row in ended],
         sealed=sealed,
         estimated=frozenset(estimated),
         manifests=manifests,
+        opened=opened,
     )

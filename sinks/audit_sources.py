@@ -4,14 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import psycopg
 from kafka import KafkaConsumer, TopicPartition
+from pydantic import Field
 
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
 from schemas.events import DeadLetter, RatedLeg, readable_events
 from schemas.topics import DEAD_LETTERS, RATED_LEGS, Topic
+from sinks.audit_calls import PATIENCE, calls_named, read_admitted
 from sinks.audit_journals import read_all, read_journals, unclosed_legs
 from sinks.audit_ledger import Ledger, Money, read_ledger
 from sinks.audit_range import (
@@ -26,6 +28,7 @@ from sinks.audit_range import (
     unequal_segments,
 )
 from sinks.auditor import seal_fold
+from sinks.auditor.calls import OpenCall, Patience
 from sinks.auditor.seal_rows import entries_of
 from sinks.auditor.store import moment_of
 from sinks.clickhouse import connect
@@ -37,12 +40,22 @@ __all__ = [
 
 
 class AuditSettings(Frozen):
-    """The stores to compare. `journals`: the journal directory of each node, by node name."""
+    """The stores to compare. `journals`: the journal directory of each node, by node name.
+
+    `young_seconds`, `silent_seconds`: as of the continuous audit (sinks/auditor/settings.py).
+    """
 
     postgres: Postgres
     kafka: Kafka
     clickhouse: ClickHouse
     journals: Mapping[str, Path]
+    young_seconds: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    silent_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+
+    @property
+    def patience(self) -> Patience:
+        """With calls without an end. What is on its way is the caller's matter: it looks again."""
+        return Patience(round(self.young_seconds * 1000), 0, round(self.silent_seconds * 1000))
 
 
 _FROM_THE_BEGINNING: Final[Mapping[int, int]] = MappingProxyType({})
@@ -91,6 +104,9 @@ class Stores:
     not_in_books: Sequence[
         tuple[str, str]
     ] = ()  # calls that were answered by Asterisk's own word, and how they are closed
+    admitted: Sequence[OpenCall] = ()  # calls that were admitted and have no CDR of their inbound leg
+    lettered: frozenset[str] = frozenset()  # calls that open or discarded dead letters name
+    patience: Patience = PATIENCE
 
 
 def read_stores(settings: AuditSettings) -> Stores:
@@ -114,6 +130,7 @@ def _read_stores(settings: AuditSettings) -> Stores:
         if (money := ledger.legs.get(leg_id) or cdrs.get(leg_id)) is not None:
             rated[leg_id] = money
             estimated |= ledger.estimated & {leg_id}
+    admitted = read_admitted(settings.clickhouse)
     read = read_all(settings.journals)
     excused = [letter for letter in kept if letter.state in ("open", "discarded")]
     reported = {(node_of_letter(letter.origin), letter.raw.rstrip(b"\r\n")) for letter in excused}
@@ -140,6 +157,9 @@ def _read_stores(settings: AuditSettings) -> Stores:
             for (topic, partition), (first, _) in sorted(starts.items())
             if first > manifests.ends.get((topic, partition), 0)
         ],
+        admitted=admitted,
+        lettered=calls_named(letter.raw for letter in excused),
+        patience=settings.patience,
         range=Range(
             journals={
                 node: JournalRange(
@@ -201,14 +221,14 @@ class Letter(NamedTuple):
     origin: str
     state: str
     leg_id: str
-    raw: bytes  # of a journal's line; empty else
+    raw: bytes
 
 
 def read_letters(postgres: Postgres) -> list[Letter]:
     """The table of dead letters."""
     with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=5) as connection:
         rows = connection.execute(
-            "SELECT origin, state, leg_id, CASE source WHEN 'journal' THEN raw ELSE '' END FROM dead_letters"
+            "SELECT origin, state, leg_id, CASE WHEN state <> 'replayed' THEN raw ELSE '' END FROM dead_letters"
         )
         return [Letter(*row) for row in rows.fetchall()]
 

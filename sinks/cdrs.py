@@ -150,7 +150,7 @@ def cdr_table(legs: Sequence[RatedLeg], names: Dimensions) -> pyarrow.Table:
     )
 
 
-def decision_table(decisions: Sequence[CallRouted]) -> pyarrow.Table:
+def decision_table(decisions: Sequence[CallRouted], stored_at_ms: int) -> pyarrow.Table:
     """The Arrow table of the router's decisions, each whole as JSON beside what it is found by."""
     return pyarrow.table(
         {
@@ -162,6 +162,7 @@ def decision_table(decisions: Sequence[CallRouted]) -> pyarrow.Table:
             "reason": pyarrow.array([decision.reason for decision in decisions]),
             "generation": pyarrow.array([decision.generation for decision in decisions], pyarrow.uint64()),
             "decision": pyarrow.array([encode_event(decision).decode() for decision in decisions]),
+            "stored_at": _column(_TIME, [stored_at_ms] * len(decisions)),
         }
     )
 
@@ -192,10 +193,10 @@ def drop_replaced_estimates(client: Client, legs: Sequence[RatedLeg]) -> int:
     return len(replaced)
 
 
-def write_decisions(client: Client, decisions: Sequence[CallRouted]) -> None:
-    """Insert decisions, in one insert. A repeat is harmless."""
+def write_decisions(client: Client, decisions: Sequence[CallRouted], stored_at_ms: int) -> None:
+    """Insert decisions, in one insert, as stored then (unix ms: now). A repeat is harmless."""
     if decisions:
-        client.insert_arrow("decisions", decision_table(decisions), settings=_INSERT)
+        client.insert_arrow("decisions", decision_table(decisions, stored_at_ms), settings=_INSERT)
 
 
 def _destination(row: _Row, names: Dimensions) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import psycopg
 from schemas.money import decimal_from_micros
 from sinks.audit import AuditReport
 from sinks.audit_range import Range
+from sinks.auditor.calls import NOT_VERIFIED
 from sinks.auditor.store import LastRun, last_run
 
 _NAMED: Final = 200
@@ -30,14 +31,23 @@ def print_report(report: AuditReport) -> None:
         click.echo(
             f"{row.currency} {row.side:<10} rated {rated}  CDRs {cdr}  ledger {ledger}  balances {balance}  {mark}"
         )
-    click.echo(f"holds open: {report.holds_open}")
+    calls = report.calls_open
+    click.echo(
+        f"holds open: {report.holds_open}; calls without an end: {calls.up:,} up, {calls.young:,} too young to be on a "
+        f"heartbeat, {calls.not_verified:,} on silent nodes"
+    )
     _print_range(report.range)
     for one in report.differences:
         click.echo(click.style(f"{one.kind}: {one.leg_id or one.account_id or ''} {one.detail or ''}", fg="red"))
     if report.differences_total > len(report.differences):
         click.echo(f"… {report.differences_total - len(report.differences)} more")
-    verdict = ("equal to the last micro-unit", "green") if report.ok else ("NOT EQUAL", "red")
+    verdict = ("equal to the last micro-unit", "green") if report.ok else (_not_ok(report), "red")
     click.echo(click.style(verdict[0], fg=verdict[1]))
+
+
+def _not_ok(report: AuditReport) -> str:
+    only_silent = all(one.kind == NOT_VERIFIED for one in report.differences)
+    return "NOT VERIFIED: nodes are silent" if only_silent else "NOT EQUAL"
 
 
 def _print_range(retained: Range) -> None:

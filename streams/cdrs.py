@@ -80,7 +80,7 @@ def add_cdrs(app: faust.App, settings: StreamsSettings) -> None:
                         reason = f"{type(place.event).__name__}: not a decision"
                         dead.append(dead_letter(place.origin, place.raw, reason, now_ms()))
             await dead_letters.send(dead)
-            await asyncio.to_thread(write_decisions, client, decisions)
+            await asyncio.to_thread(write_decisions, client, decisions, now_ms())
             for event in batch:
                 await stream.ack(event)
 

@@ -27,6 +27,7 @@ from schemas.ids import started_seconds_of
 from sinks import holds
 from sinks.disk import LOOK_SECONDS, Disk
 from sinks.metrics import Bounded
+from sinks.node_calls import list_calls
 
 log = structlog.get_logger(__name__)
 _GONE_LIMIT: Final = 50_000
@@ -152,6 +153,7 @@ class Counters:
             raise AgentError(f"node {node}: another agent holds this name (table nodes): names of nodes must be unique")
         live, before_ms = [call.call_id for call in seen.calls], node_clock_ms - _GRACE_MS
         holds.uncount_missing(connection, node, live, before_ms)
+        list_calls(connection, node, live)  # what it does not list has been told to be gone
         self._hold_the_unheld(connection, seen, live)
         began = time.monotonic()
         unpaid = holds.extend(connection, seen.talk_seconds, self._settings.hold_margin_seconds)

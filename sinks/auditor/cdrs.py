@@ -60,7 +60,7 @@ def wrong_cdrs(client: Client, run: int, asked: Sequence[Waiting]) -> dict[str, 
     ]
     client.insert(_TABLE, rows, column_names=["run", "leg_id", "start_time", "revision", "amount"])
     times = [leg.started_at_ms for leg in asked]
-    parameters = {"run": run, "first": _text(_moment(min(times))), "last": _text(_moment(max(times)))}
+    parameters = {"run": run, "first": time_text(_moment(min(times))), "last": time_text(_moment(max(times)))}
     wrong = {
         leg_id: "none" if missing else f"revision {revision}, amount {amount}"
         for leg_id, missing, revision, amount in client.query(_WRONG, parameters=parameters).result_rows
@@ -84,9 +84,9 @@ def hour_legs(client: Client, hour_ms: int, node: str) -> dict[str, tuple[int, i
 def _of_hour(hour_ms: int) -> dict[str, str]:
     hour = _moment(hour_ms)
     return {
-        "hour": _text(hour),
-        "end": _text(hour + timedelta(hours=1)),
-        "hunted": _text(hour + timedelta(hours=1) + LONGEST_HUNT),
+        "hour": time_text(hour),
+        "end": time_text(hour + timedelta(hours=1)),
+        "hunted": time_text(hour + timedelta(hours=1) + LONGEST_HUNT),
     }
 
 
@@ -94,6 +94,6 @@ def _moment(at_ms: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
 
 
-def _text(moment: datetime) -> str:
-    """With milliseconds: the client would send whole seconds."""
+def time_text(moment: datetime) -> str:
+    """A DateTime64(3) as a parameter, with milliseconds: the client would send whole seconds."""
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]

@@ -17,8 +17,10 @@ from clickhouse_connect.driver.client import Client
 from kafka.errors import KafkaError
 
 from sinks.auditor import fold, hours, journals, letters, posted, store
+from sinks.auditor.calls import Patience
 from sinks.auditor.cdrs import wrong_cdrs
 from sinks.auditor.fold import Difference, Waiting
+from sinks.auditor.open_calls import judge_calls, unclosed_decisions
 from sinks.auditor.rated import RatedReader
 from sinks.auditor.sealer import Sealer
 from sinks.auditor.settings import AuditorSettings
@@ -40,6 +42,7 @@ SECONDS: Final = gauge("audit_run_seconds", "How long the last run took.")
 WAITING: Final = Bounded(
     "audit_waiting", "Legs that one side has shown and another not yet; at the bound none is read."
 )
+OPEN: Final = Bounded("audit_open_calls", "Admitted calls without an end; at the bound no further decision is read.")
 
 
 class Run(NamedTuple):
@@ -60,9 +63,13 @@ class Auditor:
         self._connection: psycopg.Connection[Any] | None = None
         self._rated: RatedReader | None = None
         self._client: Client | None = None
-        self._waiting = 0
+        self._waiting = self._open = 0
+        self._patience = Patience(
+            *(round(one * 1000) for one in (settings.young_seconds, settings.settle_seconds, settings.silent_seconds))
+        )
         self._sealer = Sealer(settings)
         WAITING.watch(settings.most_waiting, lambda: self._waiting)
+        OPEN.watch(settings.most_waiting, lambda: self._open)
 
     def run(self) -> Run:
         """One run, kept. Raises psycopg.Error, KafkaError, and what clickhouse-connect raises: nothing is kept then."""
@@ -122,7 +129,13 @@ class Auditor:
         found_wrong += journals.journal_differences(connection, now)
         found_wrong += letters.letter_differences(connection)
         found_wrong += hours.compare_hours(connection, client, now - _REST, now_ms)
-        store.save(connection, store.Position(server, window.horizon, tuple(batch.offsets)), waiting)
+        decided_before = now - timedelta(seconds=self._settings.settle_seconds)
+        room = self._settings.most_waiting - self._open
+        decided = unclosed_decisions(client, position.decided_at, decided_before, room)
+        judged = judge_calls(connection, decided.calls, now_ms, self._patience)
+        self._open = judged.admitted
+        found_wrong += judged.differences
+        store.save(connection, store.Position(server, window.horizon, tuple(batch.offsets), decided.end), waiting)
         counts = {
             "rated": len(batch.legs),
             "posted": sum(entry.is_leg for entry in window.entries),

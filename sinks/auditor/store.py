@@ -17,36 +17,40 @@ _decoder: Final = msgspec.json.Decoder(list[Waiting])
 
 class Position(msgspec.Struct, frozen=True):
     """Where the auditor stands: entries below `posted_xact` of that server are counted, messages before the offsets
-    are read.
+    are read, decisions stored before `decided_at` are looked at (None: none yet).
     """
 
     server: str
     posted_xact: int
     rated_offsets: tuple[int, ...]
+    decided_at: datetime | None = None
 
 
 def load(connection: psycopg.Connection[Any]) -> tuple[Position, dict[str, Waiting]] | None:
     """Position and what waits; None: nothing was kept yet, or by another version."""
     row = connection.execute(
-        "SELECT server, posted_xact, rated_offsets, waiting FROM audit_state WHERE version = %s", (VERSION,)
+        "SELECT server, posted_xact, rated_offsets, waiting, decided_at FROM audit_state WHERE version = %s", (VERSION,)
     ).fetchone()
     if row is None:
         return None
-    return Position(row[0], row[1], tuple(row[2])), {item.leg_id: item for item in _decoder.decode(row[3])}
+    return Position(row[0], row[1], tuple(row[2]), row[4]), {item.leg_id: item for item in _decoder.decode(row[3])}
 
 
 def save(connection: psycopg.Connection[Any], position: Position, waiting: Mapping[str, Waiting]) -> None:
     """Keep them, in the caller's transaction."""
     connection.execute(
-        "INSERT INTO audit_state (version, server, posted_xact, rated_offsets, waiting) VALUES (%s, %s, %s, %s, %s)"
+        "INSERT INTO audit_state (version, server, posted_xact, rated_offsets, waiting, decided_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (only_row) DO UPDATE SET version = excluded.version, server = excluded.server,"
-        " posted_xact = excluded.posted_xact, rated_offsets = excluded.rated_offsets, waiting = excluded.waiting",
+        " posted_xact = excluded.posted_xact, rated_offsets = excluded.rated_offsets, waiting = excluded.waiting,"
+        " decided_at = excluded.decided_at",
         (
             VERSION,
             position.server,
             position.posted_xact,
             list(position.rated_offsets),
             msgspec.json.encode(list(waiting.values())),
+            position.decided_at,
         ),
     )
 

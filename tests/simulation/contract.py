@@ -22,6 +22,7 @@ from schemas.money import micros_from_decimal
 from sinks import holds, letter_store
 from sinks.holds import CallLimit, Hold, Terms, Unheld
 from sinks.ledger import Ledger
+from sinks.node_calls import list_calls
 from sinks.payments import PaymentError, post_payment
 from streams.folds.rating import rate_leg
 from tests.simulation import tables as model
@@ -157,6 +158,7 @@ def rows_of_real(real: Real) -> dict[str, Any]:
             for row in execute("SELECT origin, source, raw, state, replays, replay_of FROM dead_letters").fetchall()
         },
         "nodes": dict(execute("SELECT name, agent_id FROM nodes").fetchall()),
+        "listed": {row[0]: set(row[1]) for row in execute("SELECT node, calls FROM node_calls").fetchall()},
     }
 
 
@@ -176,6 +178,7 @@ def rows_of_model(made: Model) -> dict[str, Any]:
             origin: (one.source, one.raw, one.state, one.replays, one.replay_of) for origin, one in rows.letters.items()
         },
         "nodes": {name: node.agent_id for name, node in rows.nodes.items()},
+        "listed": {name: set(calls) for name, (_, calls) in rows.node_calls.items()},
     }
 
 
@@ -270,7 +273,12 @@ class Steps:
     def _missing(self) -> Callable[[Side], Any]:
         live, node = self.some(), self.dice.choice(NODES)
         before_ms = (START_S + self.dice.randint(0, 700)) * 1000
-        return lambda side: holds.uncount_missing(side.sync, node, live, before_ms)
+
+        def missing(side: Side) -> int:
+            list_calls(side.sync, node, live)
+            return holds.uncount_missing(side.sync, node, live, before_ms)
+
+        return missing
 
     def _place(self) -> Callable[[Side], Any]:
         calls = [Unheld(call, self.facts(call, payable=False), self.dice.randint(0, 90)) for call in self.some()]

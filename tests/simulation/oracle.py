@@ -163,6 +163,7 @@ def _stores(world: World) -> Iterator[AuditSettings]:
     read: dict[str, Any] = {
         "read_letters": lambda _: letters,
         "read_ledger": lambda *_: ledger_of(world.database.tables),
+        "read_admitted": lambda _: [],  # nobody's decisions come to ClickHouse here
         "read_cdrs": lambda _: (world.clickhouse.legs(), {}),  # CDRs that are there twice: _wrong_cdrs
         "beginnings": lambda *_: {},  # no topic does either
         "read_sealed": lambda _: {},  # here no journal grows old enough

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from router.agent import counters
 from schemas.money import decimal_from_micros
-from sinks import holds, ledger, letter_store
+from sinks import holds, ledger, letter_store, node_calls
 from sinks.letter_store import KeptLetter
 from tests.simulation.tables import Entry, HoldRow, Leg, Node, Tables
 
@@ -128,6 +128,12 @@ def _claim(tables: Tables, given: Any, now_ms: int) -> Rows:
     return [()]
 
 
+def _list_calls(tables: Tables, given: Any, now_ms: int) -> Rows:
+    node, calls = given
+    tables.node_calls[node] = (now_ms, frozenset(calls))
+    return [()]
+
+
 def _keep(tables: Tables, columns: Any, _: int) -> Rows:
     kept = []
     for origin, source, reason, raw, leg_id, at in sorted(zip(*columns, strict=True)):
@@ -225,6 +231,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "SELECT call_id, account_id, amount, why FROM sweep_holds(": _sweep,
     _sql(counters._CLAIM): _claim,
     _sql(counters._DISK): _nothing,
+    _sql(node_calls.LIST_CALLS): _list_calls,
     _sql(letter_store._KEEP): _keep,
     "SELECT pg_advisory_xact_lock(": _nothing,
     "SELECT count(*) FROM dead_letters WHERE state = 'open'": _count_open,

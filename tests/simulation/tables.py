@@ -19,6 +19,7 @@ _NO_END: Final = "no end in the journal"
 
 _TABLES: Final = (
     "accounts", "balance", "held", "entries", "revised", "holds", "counters", "nodes", "letters", "swept", "references",
+    "node_calls",
 )  # fmt: skip
 
 
@@ -37,6 +38,7 @@ class Tables:
         self.counters: dict[str, Counter] = {}  # by limit key
         self.code_limits: dict[int, tuple[str, ...]] = {}  # peer_id: codes
         self.nodes: dict[str, Node] = {}
+        self.node_calls: dict[str, tuple[int, frozenset[str]]] = {}  # when a node was heard of, and what it listed
         self.letters: dict[str, KeptLetter] = {}
         self.swept: dict[tuple[str, int], tuple[int, int, str]] = {}
         self.repeats = 0  # legs that were posted already

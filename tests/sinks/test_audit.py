@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ from schemas.events import DeadLetter, RatedLeg
 from schemas.journal import decode_line, encode_line
 from schemas.topics import DEAD_LETTERS, RATED_LEGS
 from sinks.audit import NOT_IN_BOOKS, AuditReport, audit, compare, report_json
+from sinks.audit_calls import Open
 from sinks.audit_journals import read_all
 from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores, unclosed_legs
+from sinks.auditor.calls import NO_END, NOT_UP, NOT_VERIFIED, Heard, OpenCall
 from sinks.auditor.fold import add_hash, leg_hash
 from sinks.cdrs import write_legs
 from sinks.clickhouse import connect
@@ -41,6 +43,7 @@ from streams.folds.rating import rate_leg
 
 CALL = "ast1-1795609861-1795609900.1"
 INBOUND, OUTBOUND = f"{CALL}/0", f"{CALL}/1"
+OTHER, UP = "ast1-1795609861-1795609900.2", "ast1-1795609861-1795609900.3"
 SOLD, BOUGHT = Money("receivable", "USD", 1001, 700), Money("payable", "USD", 1002, 400)
 
 
@@ -67,6 +70,12 @@ def equal_stores() -> Stores:
             holds_of_ended_calls=[],
         ),
     )
+
+
+def with_calls(stores: Stores, admitted: Sequence[OpenCall] = (), holds: Sequence[OpenCall] = ()) -> Stores:
+    """Calls without an end; the node ast1 was heard of just now, and lists one."""
+    heard = {"ast1": Heard(1_000_000, frozenset({UP}))}
+    return replace(of_ledger(stores, opened=Open(holds, heard, 1_000_000)), admitted=admitted)
 
 
 def without(legs: Any, leg_id: str = OUTBOUND) -> dict[str, Any]:
@@ -100,6 +109,7 @@ def test_equal_stores_are_ok_and_the_report_has_its_shape() -> None:
              "balance_micros": 700},
         ],
         "holds_open": 0,
+        "calls_open": {},
         "differences_total": 0,
         "differences": [],
         "range": {"journals": {}, "topics": {}},
@@ -140,6 +150,9 @@ def test_equal_stores_are_ok_and_the_report_has_its_shape() -> None:
         (lambda s: replace(s, open_letters=[("calls/0/0/frame", "")]), "open dead letter", ""),
         (lambda s: replace(s, open_letters=[("calls/0/0/0", INBOUND)]), "open dead letter", INBOUND),
         (lambda s: replace(s, not_in_books=[(CALL, "no line closes it")]), NOT_IN_BOOKS, INBOUND),
+        (lambda s: with_calls(s, admitted=[OpenCall(NO_END, OTHER, "ast1", 0)]), NO_END, f"{OTHER}/0"),
+        (lambda s: with_calls(s, holds=[OpenCall(NOT_UP, OTHER, "ast1", 0, 0)]), NOT_UP, f"{OTHER}/0"),
+        (lambda s: with_calls(s, admitted=[OpenCall(NO_END, OTHER, "ast2", 0)]), NOT_VERIFIED, ""),
     ],
 )  # fmt: skip
 def test_each_difference_is_named(change: Callable[[Stores], Stores], kind: str, leg_id: str) -> None:

@@ -245,8 +245,8 @@ def test_ids_without_a_name_are_written_and_asked_for(client: Client) -> None:
 def test_decisions_are_kept_whole(client: Client) -> None:
     decisions = [call.decision for call in make_traffic(5, NOON_MS, NOON_MS + 3_600_000, 30)]
     for batch in (decisions, decisions[:7], decisions[::-1]):
-        write_decisions(client, batch)
-    write_decisions(client, [])
+        write_decisions(client, batch, NOON_MS)
+    write_decisions(client, [], NOON_MS)
     write_legs(client, [], NAMES)
     found = client.query(
         "SELECT call_id, routed_at, node, customer_peer_id, callee, reason, generation, decision FROM decisions FINAL"
@@ -271,6 +271,7 @@ def test_the_guides_question_of_candidates_is_answered(client: Client) -> None:
             msgspec.structs.replace(routed, call_id=f"ast1-1795609861-1795609900.{n}", routed_at_ms=now_ms - ago_ms)
             for n, ago_ms in enumerate((0, 60_000, 7_200_000))
         ],
+        now_ms,
     )
     guide = (Path(schemas.__file__).parents[1] / "docs" / "analysts-guide.md").read_text()
     (question,) = re.findall(r"```sql\n(.*?FROM decisions.*?)```", guide, re.DOTALL)

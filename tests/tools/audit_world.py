@@ -1,22 +1,28 @@
 """Real stores and an auditor over them, whose clock stands where the test sets it; legs put into each store by hand."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import psycopg
 from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.admin import KafkaAdminClient
 from made_legs import insert_parties, make_legs, produce_events
 from made_traffic import NAMES
 
+import schemas
 from schemas.connections import ClickHouse, Kafka, Postgres
-from schemas.events import RatedLeg
+from schemas.events import RatedLeg, decode_event
+from schemas.ids import node_of
 from schemas.topics import RATED_LEGS, SEALED, Topic
 from sinks.auditor.main import Auditor, Run
 from sinks.auditor.seal_fold import read
 from sinks.auditor.settings import AuditorSettings
-from sinks.cdrs import write_legs
+from sinks.cdrs import write_decisions, write_legs
 from sinks.clickhouse import connect
 from sinks.ledger import Ledger
+from sinks.node_calls import list_calls
 from streams.folds.rating import rate_leg
 
 # Ahead of what the real stores write down as now: to this auditor everything was posted a while ago.
@@ -43,6 +49,28 @@ class World:
     def write(self, legs: list[RatedLeg]) -> None:
         with connect(self.settings.clickhouse) as client:
             write_legs(client, legs, NAMES)
+
+    def admit(self, *call_ids: str, reason: str = "", routed_ago: timedelta = timedelta()) -> None:
+        """The router's decisions, stored now by the auditor's clock."""
+        now_ms = round(self.now.timestamp() * 1000)
+        routed_at_ms = now_ms - round(routed_ago.total_seconds() * 1000)
+        example = decode_event((Path(schemas.__file__).parent / "examples" / "call_routed.json").read_bytes())
+        decisions: list[Any] = [
+            msgspec.structs.replace(
+                example, call_id=call_id, node=node_of(call_id), routed_at_ms=routed_at_ms, reason=reason,
+                event_id=f"{call_id}/0:call_routed",
+            )
+            for call_id in call_ids
+        ]  # fmt: skip
+        with connect(self.settings.clickhouse) as client:
+            write_decisions(client, decisions, now_ms)
+
+    def hear(self, node: str, *call_ids: str, ago_seconds: float = 0) -> None:
+        """A heartbeat of a node, as its agent stores it, by the auditor's clock."""
+        at = self.now - timedelta(seconds=ago_seconds)
+        with psycopg.connect(self.dsn) as connection:
+            list_calls(connection, node, call_ids)
+            connection.execute("UPDATE node_calls SET heard_at = %s WHERE node = %s", (at, node))
 
     def run(self, later_seconds: float = 61) -> Run:
         self.now += timedelta(seconds=later_seconds)

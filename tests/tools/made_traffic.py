@@ -277,7 +277,7 @@ def insert(settings: ClickHouse, calls: Sequence[MadeCall]) -> None:
     """Put the calls into ClickHouse as the streams would."""
     with connect(settings) as client:
         write_legs(client, [leg for call in calls for leg in call.legs], NAMES)
-        write_decisions(client, [call.decision for call in calls])
+        write_decisions(client, [call.decision for call in calls], calls[-1].decision.routed_at_ms if calls else 0)
 
 
 def insert_names(dsn: str) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from audit_world import START, World, said
 from made_legs import make_legs
@@ -116,6 +117,7 @@ async def test_holds_that_are_wrong_are_named(world: World, legs: list[RatedLeg]
         world.sql(
             f"INSERT INTO holds ({columns}, admitted_at, expires_at) VALUES ('{call_id}', {values}, now(), '{expires}')"
         )
+    world.hear("sim1", going, ago_seconds=-61)
     assert said(world.run()) == {
         ("held is not the sum of its holds", f"account {inbound.account_id}"),
         ("hold of a call that has ended", f"{over}/0"),
@@ -123,6 +125,80 @@ async def test_holds_that_are_wrong_are_named(world: World, legs: list[RatedLeg]
     }
     world.sql("DELETE FROM holds")
     assert world.run().differences == []
+
+
+async def test_an_admitted_call_without_an_end_is_named_unless_it_is_up(world: World, legs: list[RatedLeg]) -> None:
+    ended = next(leg for leg in legs if leg.side == "receivable").ended.call_id
+    vanished, up, late = (f"sim1-1795000000-1795608000.{number}" for number in (1, 10, 11))
+    world.run()
+    world.rate(legs)
+    await world.post(legs)
+    world.write(legs)
+    world.admit(ended, vanished, up)
+    world.admit("sim1-1795000000-1795608000.2", reason="NO ROUTE")
+    assert world.run(1).differences == []  # too young to be looked at
+    world.hear("sim1", up)
+    assert world.run(2).differences == []
+    assert world.sql("SELECT count(*) FROM audit_open_calls") == [(0,)]
+    world.now += timedelta(seconds=58)
+    world.hear("sim1", up)
+    assert world.run(1).differences == []  # looked at, and missing: it may be on its way
+    assert world.sql("SELECT call_id, missing_since IS NULL FROM audit_open_calls ORDER BY 1") == [
+        (vanished, False), (up, True)
+    ]  # fmt: skip
+    world.admit(late)  # stored later than it was routed: it comes with what is new
+    world.now += timedelta(seconds=59)
+    world.hear("sim1", up, late)
+    assert said(world.run(1)) == {("admitted call without an end", f"{vanished}/0")}
+    world.now += timedelta(seconds=90)
+    run = world.run(1)  # nobody has heard of the node for long: nothing is known of its calls
+    ((kind, subject, detail),) = [(one.kind, one.subject, one.detail) for one in run.differences]
+    assert (kind, subject) == ("not verified: calls of a silent node", "sim1")
+    assert set(detail.split(", ")) == {vanished, up, late}
+    # The calls end: their inbound legs are in the ledger, or were discarded as dead letters.
+    world.hear("sim1")
+    inbound = next(leg for leg in legs if leg.side == "receivable")
+    for call_id in (up, vanished):
+        closing = msgspec.structs.replace(inbound.ended, call_id=call_id, event_id=f"{call_id}/0:call_ended")
+        legs_of = [msgspec.structs.replace(inbound, leg_id=f"{call_id}/0", ended=closing)]
+        world.rate(legs_of)
+        await world.post(legs_of)
+        world.write(legs_of)
+    world.sql(
+        "INSERT INTO dead_letters (origin, source, reason, raw, at)"
+        f" VALUES ('journal:sim1:Master.csv:0', 'journal', 'no', '|call={late}|', now())"
+    )
+    assert said(world.run(1)) == {("open dead letter", "journal:sim1:Master.csv:0")}
+    assert world.sql("SELECT call_id FROM audit_open_calls") == [(late,)]
+    world.sql("UPDATE dead_letters SET state = 'discarded', decided_by = 'me', decided_why = 'so', decided_at = now()")
+    assert world.run(1).differences == []
+    assert world.sql("SELECT count(*) FROM audit_open_calls") == [(0,)]
+
+
+async def test_a_hold_of_a_call_that_is_not_up_is_named(world: World, legs: list[RatedLeg]) -> None:
+    columns = "call_id, node, peer_id, account_id, amount, covered_seconds, quantum_seconds, admitted_at, expires_at"
+    account = world.sql("SELECT min(account_id) FROM accounts WHERE company_id IS NOT NULL")[0][0]
+    at = f"'sim1', 1, {account}, 0, 60, 60, '{START}', '{START + timedelta(days=1)}'"
+    up, gone, counted = (f"sim1-1795000000-1795608000.{number}" for number in (1, 2, 3))
+    for call_id in (up, gone, counted):
+        world.sql(f"INSERT INTO holds ({columns}) VALUES ('{call_id}', {at})")
+    world.now += timedelta(seconds=20)
+    world.hear("sim1", up)
+    assert world.run(1).differences == []  # all of them too young for that heartbeat
+    world.now += timedelta(seconds=100)
+    world.hear("sim1", up)
+    world.sql(f"UPDATE holds SET counted = false, gone_at = '{world.now}' WHERE call_id = '{gone}'")
+    # One counts on, though its node does not list it: no agent leaves it so. The other may have ended just now.
+    assert said(world.run(1)) == {("hold of a call that is not up", f"{counted}/0")}
+    world.now += timedelta(seconds=60)
+    world.hear("sim1", up)
+    assert said(world.run(1)) == {("hold of a call that is not up", f"{one}/0") for one in (gone, counted)}
+    world.now += timedelta(seconds=100)
+    assert [(one.kind, one.subject) for one in world.run(1).differences] == [
+        ("not verified: calls of a silent node", "sim1")
+    ]
+    world.sql("DELETE FROM holds")
+    assert world.run(1).differences == []
 
 
 def _parties(world: World) -> object:

@@ -146,6 +146,20 @@ async def test_both_name_the_same_legs_and_both_see_them_mended(line: Line) -> N
     )
     world.sql(f"INSERT INTO ledger_entries ({columns}) SELECT {columns} FROM aside")
     assert line.both() == (set(), set())
+    # A call vanishes between the wire and the journal; another goes on.
+    vanished, up = "sim1-1795000000-1795608000.1", "sim1-1795000000-1795608000.2"
+    world.admit(vanished, up, routed_ago=timedelta(days=1))  # the test's clock is ahead of the servers'
+    world.hear("sim1", up, ago_seconds=-86_400)
+    assert line.both() == ({f"{vanished}/0"}, {f"{vanished}/0"})
+    report = line.whole()
+    assert (report.calls_open.up, report.calls_open.not_verified) == (1, 0)
+    world.sql("UPDATE node_calls SET heard_at = now() - interval '1 hour'")
+    report = line.whole()
+    assert [one.kind for one in report.differences] == ["not verified: calls of a silent node"]
+    assert report.calls_open.not_verified == 2
+    world.clickhouse("ALTER TABLE decisions DELETE WHERE true")
+    world.sql("DELETE FROM audit_open_calls")
+    assert line.both() == (set(), set())
     # A CDR is doubled: the same leg in another place of the sorting key.
     double = "SELECT * REPLACE (start_time + INTERVAL 1 SECOND AS start_time) FROM legs"
     world.clickhouse(f"INSERT INTO legs {double} WHERE leg_id = '{victim.leg_id}'")

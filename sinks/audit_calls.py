@@ -1,0 +1,69 @@
+"""What the whole audit reads of calls without an end: every admitted call has a closed inbound leg, or is up.
+
+The decisions of ClickHouse are held against its CDRs there; what is left is looked for in the other stores. Heartbeats
+and holds are read first, with the ledger; journals last: a call that ended in between is in its journal.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from schemas.connections import ClickHouse
+from sinks.auditor.calls import NO_END, Heard, OpenCall, Patience, judge
+from sinks.auditor.fold import Difference
+from sinks.clickhouse import connect
+
+_CALL_ID: Final = re.compile(rb"[a-z][a-z0-9]{0,15}-[0-9]{10}-[0-9]{10}\.[0-9]{1,9}")
+_UNCLOSED: Final = """
+    SELECT call_id, node, toUnixTimestamp64Milli(min(routed_at)) FROM decisions
+    WHERE reason = '' AND call_id NOT IN (SELECT call_id FROM legs WHERE leg = 0)
+    GROUP BY call_id, node
+"""
+
+
+PATIENCE: Final = Patience(young_ms=30_000, settle_ms=0, silent_ms=60_000)
+
+
+@dataclass(frozen=True)
+class Open:
+    """Holds, and heartbeats by node, as the database had them at `at_ms` by its own clock."""
+
+    holds: Sequence[OpenCall] = ()
+    heard: Mapping[str, Heard] = field(default_factory=dict)
+    at_ms: int = 0
+
+
+class CallsUp(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Calls without an end: `up` by a heartbeat, too `young` for one; `not_verified`: their node is silent."""
+
+    up: int = 0
+    young: int = 0
+    not_verified: int = 0
+
+
+def read_admitted(clickhouse: ClickHouse) -> list[OpenCall]:
+    """The admitted calls without a CDR of their inbound leg. Raises what clickhouse-connect raises."""
+    client = connect(clickhouse, answer_seconds=300)
+    try:
+        rows = client.query(_UNCLOSED).result_rows
+    finally:
+        client.close()
+    return [OpenCall(NO_END, call_id, node, routed_ms) for call_id, node, routed_ms in rows]
+
+
+def calls_named(texts: Iterable[bytes]) -> frozenset[str]:
+    """The ids of calls in these texts."""
+    return frozenset(match.decode() for text in texts for match in _CALL_ID.findall(text))
+
+
+def judge_open(
+    admitted: Iterable[OpenCall], opened: Open, closed: Collection[str], patience: Patience
+) -> tuple[CallsUp, list[Difference]]:
+    """Admitted calls and holds, but for the calls that are `closed` or a dead letter's. Pure."""
+    calls = [call for call in (*admitted, *opened.holds) if call.call_id not in closed]
+    judged = judge(calls, opened.heard, opened.at_ms, patience)
+    counts = judged.counts
+    return CallsUp(counts.get("up", 0), counts.get("young", 0), counts.get("silent", 0)), judged.differences
