@@ -51,6 +51,8 @@ class Asterisk:
         self.torn: tuple[int, int] | None = None  # how much of the next line comes at once, and when the rest
         self._rest: list[bytes] | None = None
         self._unfinished: list[bytes] = []  # the lines of which `_rest` is the rest
+        self.vanished: set[str] = set()  # calls of which no line is ever written
+        self.vanish_next = False
         self._opening = ("", b"")  # the last line that opened a leg, and its call
         self._numbers = 0
         self._boots = 0
@@ -96,7 +98,8 @@ class Asterisk:
         late: list[Line] = []
         for call in self.up.values():
             ends = call.hunt.hang_up(self._now()) if call.hunt.state in ("dialling", "talking") else []
-            late += [output for output in ends if isinstance(output, Line)]
+            if call.hunt.call.call_id not in self.vanished:
+                late += [output for output in ends if isinstance(output, Line)]
         kind, _, cut = torn.partition(" ")
         if kind == "ending" and len(late) > 1 and self._rest is None:
             self._write(late.pop(0))
@@ -137,6 +140,9 @@ class Asterisk:
         call = Call(call_id, self._now(), "c", address, plan.callee, "4930123456", plan.patience_ms)
         up = self.up[call_id] = Up(Hunt(call, lambda number, _: _leg(plan, number)), plan, self._numbers)
         up.boot = self._boots
+        if self.vanish_next:
+            self.vanish_next = False
+            self.vanished.add(call_id)
         self.host.note("call", call_id, plan.customer)
         self._ask(call_id, address, plan, wall_ms, lambda variables: self._routed(call_id, variables))
 
@@ -215,6 +221,8 @@ class Asterisk:
         return values
 
     def _write(self, line: Line) -> None:
+        if line.values["call"] in self.vanished:
+            return
         raw = encode_line(line.kind, _seconds(self._wall_at(line.at_ms)), self._values(line))
         self._on_line(line, raw)
         if line.kind == "LEG_START":

@@ -120,6 +120,10 @@ def _copied(world: World, step: Step) -> None:
     world.nodes[int(step.target)].disk.copied()
 
 
+def _vanish(world: World, step: Step) -> None:
+    world.nodes[int(step.target)].vanish_next = True
+
+
 def _bad_line(world: World, step: Step) -> None:
     world.nodes[int(step.target)].write_garbage(step.text)
 
@@ -228,7 +232,8 @@ def _discard(world: World, step: Step) -> None:
 _DO: Final[dict[str, Callable[[World, Step], None]]] = {
     "kill": _kill, "freeze": _freeze, "away": _away, "cut_off": _cut_off, "refuse": _refuse, "lose": _lose,
     "slow": _slow, "hide": _hide, "asterisk_dies": _asterisk_dies, "rotate": _rotate, "torn": _torn, "clock": _clock,
-    "ami_away": _ami_away, "disk_full": _disk_full, "copied": _copied, "bad_line": _bad_line, "poison": _poison,
+    "ami_away": _ami_away, "disk_full": _disk_full, "copied": _copied, "bad_line": _bad_line,
+    "vanish": _vanish, "poison": _poison,
     "rebalance": _rebalance, "pay": _pay, "price": _price, "open_account": open_account, "replay": replay,
     "discard": _discard,
 }  # fmt: skip

@@ -5,8 +5,10 @@ from typing import Any, Final, NamedTuple
 
 from schemas.events import RatedLeg
 from schemas.topics import RATED_LEGS
+from sinks.auditor.calls import NOT_UP
+from tests.simulation.admitted import events_of
 from tests.simulation.faults import carry_out, open_account, replay
-from tests.simulation.oracle import Watcher, events_of, judge
+from tests.simulation.oracle import Watcher, judge
 from tests.simulation.patches import patched
 from tests.simulation.plan import LAST_FAULT_MS, Plan
 from tests.simulation.world import World
@@ -67,6 +69,7 @@ def _bites(world: World) -> dict[str, int]:
         "replayed": sum(letter.state == "replayed" for letter in tables.letters.values()),
         "starts again": starts - len(world.processes),
         "rebalances": sum(group.generation - 1 for group in world.groups.values()),
+        "vanished": sum(len(node.vanished) for node in world.nodes),
         **{name: world.bites[name] for name in _FAULTS},
     }
 
@@ -100,7 +103,7 @@ def _only_holds(found: list[tuple[str, str]]) -> bool:
     return bool(found) and all(kind in _OF_HOLDS for kind, _ in found)
 
 
-_OF_HOLDS: Final = ("hold left", "held left", "calls counted")
+_OF_HOLDS: Final = (NOT_UP, "hold left that the audit does not name", "hold left", "held left", "calls counted")
 
 
 def _why_not(world: World) -> str:

@@ -77,6 +77,7 @@ def make_plan(seed: int) -> Plan:
     elements += [_fault(dice, config) for _ in range(dice.choice((2, 4, 7, 11, 16)))]
     elements += [step for _ in range(dice.choice((0, 1, 2))) for step in _cluster(dice, config)]
     elements += [_action(dice) for _ in range(dice.randint(0, 4))]
+    elements += _vanishing(random.Random(f"vanish {seed}"))
     return Plan(seed, config, tuple(sorted(elements, key=lambda element: (element.at_ms, element.kind))))
 
 
@@ -145,6 +146,12 @@ def _fault(dice: random.Random, config: Config) -> Step:
                     dice.randrange(5))  # fmt: skip
     assert kind == "rebalance"
     return Step(at_ms, kind, "billing" if dice.random() < 0.8 else "cdrs")
+
+
+def _vanishing(dice: random.Random) -> list[Step]:
+    """Nothing of a call comes into its node's journal, as with a disk that took none."""
+    at_ms, node = dice.randint(1_000, LAST_CALL_MS), dice.randrange(NODES)
+    return [Step(at_ms, "vanish", f"{node}")] if dice.random() < 0.4 else []
 
 
 def _torn(dice: random.Random) -> str:

@@ -25,7 +25,7 @@ PROCESSES = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("PYTEST_XD
 BITES = (
     "calls", "legs", "rated again", "posted again", "CDRs again", "estimated", "corrections", "cut", "refused", "swept",
     "dead letters", "replayed", "starts again", "rebalances", "kills", "kills within a transaction", "zombies",
-    "commits fenced off", "requests refused", "answers lost",
+    "commits fenced off", "requests refused", "answers lost", "vanished",
 )  # fmt: skip
 
 

@@ -46,7 +46,9 @@ class World(Host):
         self.servers: Mapping[str, Any] = {
             "kafka": self.broker, "postgres": self.database, "clickhouse": self.clickhouse
         }  # fmt: skip
-        self.routers = [Router(self, number, self.database, lambda: self.generation) for number in range(ROUTERS)]
+        self.routers = [
+            Router(self, number, self.broker, self.database, lambda: self.generation) for number in range(ROUTERS)
+        ]
         self.nodes = [self._node(number) for number in range(NODES)]
         self.agents = [
             Agent(self, node, self.broker, self.database, plan.config.batch_bytes) for node in self.nodes
