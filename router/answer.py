@@ -131,6 +131,7 @@ def routed_json(answer: Answer, attempt: Attempt) -> bytes:
         call_id=attempt.call_id,
         node=node_of(attempt.call_id),
         generation=decision.snapshot.config.generation,
+        call_started_at_ms=attempt.started_at_ms,
         routed_at_ms=attempt.routed_at_ms,
         decision_micros=attempt.decision_micros,
         endpoint=request.endpoint[:64],

@@ -181,6 +181,7 @@ class Routed(Event, frozen=True, kw_only=True, forbid_unknown_fields=True):
     routing_number: Digits = ""  # what vendors' codes are matched on, where that is not the callee
     lookup: Short = ""  # what a look-up came to, in words
     attestation: Literal["", "A", "B", "C"] = ""  # what we vouch for outward
+    call_started_at_ms: AtMs | None = None  # as the call's lines have it; None: of an older router
 
 
 class CallRouted(Routed, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="call_routed"):

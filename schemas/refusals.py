@@ -34,6 +34,7 @@ class Ending(StrEnum):
     BALANCE_EXHAUSTED = "BALANCE EXHAUSTED"
     LONGEST_CALL = "LONGEST CALL"
     SETUP_TIME_OVER = "SETUP TIME OVER"  # nobody had answered within the customer's longest set-up
+    NODE_DIED = "NODE DIED"  # before any line of the call was written: closed by estimate, not answered
 
 
 # What the node agent hangs a call up with when its money ends: "normal, unspecified". By it the dialplan knows the cut

@@ -93,11 +93,18 @@ def read_ledger(postgres: Postgres, partitions: int = DEFAULT_PARTITIONS) -> Led
         legs: dict[str, Money] = {}
         sealed: list[SealedLeg] = []
         estimated: set[str] = set()
+        revisions: dict[str, int] = {}  # but for the usual one
         with connection.cursor(name="audit_legs") as cursor:
             cursor.itersize = 50_000
             cursor.execute(_LEGS, account_ends(accounts, manifests, partitions))
             for reference, side, currency, account, micros, revision, behind, *of_sealed in cursor:
-                legs[reference] = Money(side, currency, account, micros)
+                # An estimate may be on another account than the true end: the highest revision's is the leg's.
+                if revision > revisions.get(reference, 1 if reference in legs else -1):
+                    legs[reference] = Money(side, currency, account, micros)
+                    if revision != 1:
+                        revisions[reference] = revision
+                    else:
+                        revisions.pop(reference, None)
                 if behind:
                     place = partition_of(str(account), partitions)
                     sealed.append(SealedLeg(reference, place, (currency, side), *of_sealed))
@@ -119,7 +126,7 @@ def read_ledger(postgres: Postgres, partitions: int = DEFAULT_PARTITIONS) -> Led
         holds_open=len(opened.holds),
         holds_of_ended_calls=[row[0] for row in ended],
         sealed=sealed,
-        estimated=frozenset(estimated),
+        estimated=frozenset(leg_id for leg_id in estimated if revisions.get(leg_id) == 0),
         manifests=manifests,
         opened=opened,
     )

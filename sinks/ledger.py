@@ -6,8 +6,9 @@ the holds of ended calls are released. A repeat of any batch, in any cut, change
 
 The sum of a leg's entries is the amount of its highest revision posted, in whatever order its revisions come: 0 is an
 estimate, 1 what the journal says, above it what was rated again. The first to come posts whole; a higher one posts the
-difference, as a correction; a lower one posts nothing. Ordinary legs, which are nearly all, are not looked for in the
-ledger: `revised_legs` names the others.
+difference, as a correction; a lower one posts nothing, on whatever account. (The estimate of a call that died before
+any line is on its hold's account; its true end may be nobody's, where no router's answer came. That estimate has no
+money.) Ordinary legs, which are nearly all, are not looked for in the ledger: `revised_legs` names the others.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -73,14 +74,15 @@ _POST: Final = f"""
 # Legs of which there are several revisions, each here at its highest. Under the accounts' lock nobody posts meanwhile.
 _REVISE: Final = f"""
     WITH {_LEGS}, posted AS (
-        SELECT reference, account_id, max(entries.revision) AS highest, sum(entries.amount) AS amount
-        FROM ledger_entries AS entries JOIN legs USING (reference, account_id)
-        GROUP BY reference, account_id
+        SELECT reference, max(entries.revision) AS highest,
+               coalesce(sum(entries.amount) FILTER (WHERE entries.account_id = legs.account_id), 0) AS amount
+        FROM ledger_entries AS entries JOIN legs USING (reference)
+        GROUP BY reference
     ), inserted AS (
         {_INSERT}
         SELECT reference, account_id, revision, occurred_at, CASE WHEN highest IS NULL THEN 'leg' ELSE 'correction' END,
                contra_account_id, legs.amount - coalesce(posted.amount, 0), billed_seconds, rated_offset
-        FROM legs LEFT JOIN posted USING (reference, account_id)
+        FROM legs LEFT JOIN posted USING (reference)
         WHERE highest IS NULL OR revision > highest
         RETURNING reference, account_id, amount
     ), known AS (
@@ -152,11 +154,11 @@ class Ledger:
             inserted, revised = await cursor.fetchone() or (0, [])
             other.update(revised)
         if other:
-            highest: dict[tuple[str, int], RatedLeg] = {}
+            highest: dict[str, RatedLeg] = {}
             for leg in legs:
-                known = highest.get((leg.leg_id, leg.account_id))
+                known = highest.get(leg.leg_id)
                 if leg.leg_id in other and (known is None or known.revision < leg.revision):
-                    highest[leg.leg_id, leg.account_id] = leg
+                    highest[leg.leg_id] = leg
             cursor = await self._connection.execute(_REVISE, self._columns([*highest.values()], places))
             row = await cursor.fetchone()
             inserted += row[0] if row else 0

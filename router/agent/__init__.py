@@ -8,6 +8,7 @@
     relay          the thread that does it: read, send, wait for the acknowledgements, store the marks
     restart        a new start of Asterisk: told, and the calls that died with the one before closed
     open_calls     pure: the calls that the journal opened and never closed
+    orphans        calls that died before any line: closed from their hold or decision
     estimates      pure: the closings of such a call
     last_heartbeat which calls were last seen, on disk for each start of Asterisk
     ami_events     pure: what Asterisk's manager says → events, ended calls, the calls that are really there

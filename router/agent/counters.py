@@ -2,7 +2,8 @@
 
 With each status: the node has been heard of, what is missing is not counted, holds are extended, and who cannot pay
 further is told to the watch, which cuts. Calls that go on without a hold (they were admitted while PostgreSQL was away)
-are held by their own FACTS. Each minute, what no call's end will ever give back is swept.
+are held by their own FACTS. Each minute, what no call's end will ever give back is swept; and with each new start of
+Asterisk, and each minute, calls are closed that went down with an earlier one before any line (orphans.py).
 
 A thread with one connection. PostgreSQL away: what ended meanwhile is told when it is back (up to a limit; the next
 status corrects the rest), and nothing else waits for it. The node's name is held here too: one agent, one name.
@@ -11,7 +12,7 @@ status corrects the rest), and nothing else waits for it. The node's name is hel
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -19,9 +20,11 @@ import structlog
 
 from router.agent.ami_events import Seen
 from router.agent.journal_ends import ends_in
+from router.agent.orphans import Orphan, close_orphans, read_orphans, told_calls
 from router.agent.postgres import connect
 from router.agent.settings import AgentSettings
 from router.agent.state_file import AgentError
+from schemas.events import CallEnded
 from schemas.facts import FactsError, decode_facts
 from schemas.ids import started_seconds_of
 from sinks import holds
@@ -37,6 +40,7 @@ _WAIT_SECONDS: Final = 0.1
 _CLAIM_SECONDS: Final = 15  # an agent that has been silent so long no longer holds its node's name
 # A call is in Status before the router is asked for it; this is for what is on its way.
 _GRACE_MS: Final = 2_000
+MAX_TOLD: Final = 5_000  # calls of earlier starts that are not looked for in the journal again
 _SWEEP_LIMIT: Final = 1_000  # calls that are looked for in the journal at once
 _CLOCK_SECONDS: Final = 86_400  # by which a node's clock may have been set since, and its files' times with it
 _CLAIM: Final = """
@@ -58,7 +62,8 @@ class Counters:
     """Takes what AMI saw, from any thread; `run` tells PostgreSQL.
 
     `on_unpaid` is called, from the thread of `run`, after each status with the calls that cannot be paid further: up to
-    which second of talk each is paid.
+    which second of talk each is paid. `on_closed`, from the same thread, with the ends of calls that died with an
+    earlier Asterisk before any line was written; it is called again with what has not been posted by the next sweep.
     """
 
     def __init__(self, settings: AgentSettings, agent_id: str) -> None:
@@ -70,6 +75,9 @@ class Counters:
         self._unheld_last: frozenset[str] = frozenset()
         self.unheld: frozenset[str] = frozenset()  # without a hold at two statuses: their FACTS are wanted
         self.on_unpaid: Callable[[Mapping[str, int]], None] = lambda _unpaid: None
+        self.on_closed: Callable[[Sequence[CallEnded]], None] = lambda _closed: None
+        self._told: frozenset[str] = frozenset()  # calls of earlier epochs that the journal tells of: the restart's
+        self._swept_epoch = 0
         self._gone: deque[str] = deque(maxlen=_GONE_LIMIT)
         GONE.watch(_GONE_LIMIT, lambda: len(self._gone))
         self._seen: tuple[Seen, int, int] | None = None
@@ -162,8 +170,12 @@ class Counters:
             log.warning("calls that their accounts cannot pay further", calls=list(unpaid)[:20], count=len(unpaid))
         if (took := time.monotonic() - began) > 1:
             log.warning("holds are extended slowly", seconds=round(took, 3), calls=len(seen.calls))
-        if time.monotonic() - self._swept_at > self._settings.sweep_seconds:
-            self._sweep(connection, live, before_ms)
+        due = time.monotonic() - self._swept_at > self._settings.sweep_seconds
+        if due or epoch != self._swept_epoch:
+            orphans = self._close_orphans(connection, epoch)
+            self._swept_epoch = epoch
+        if due:
+            self._sweep(connection, live, before_ms, orphans)
             self._swept_at = time.monotonic()
 
     def _hold_the_unheld(self, connection: psycopg.Connection[Any], seen: Seen, live: list[str]) -> None:
@@ -183,7 +195,27 @@ class Counters:
         # Between its INVITE and the router's answer no call has a hold: only what has none twice is asked for FACTS.
         self.unheld, self._unheld_last = unheld & self._unheld_last - {call.call_id for call in calls}, unheld
 
-    def _sweep(self, connection: psycopg.Connection[Any], live: list[str], before_ms: int) -> None:
+    def _close_orphans(self, connection: psycopg.Connection[Any], epoch: int) -> frozenset[str]:
+        """Have calls closed that went down with an earlier Asterisk before any line; which they are."""
+        settings = self._settings
+        found = read_orphans(connection, settings.node, epoch, self._told)
+        if not found:
+            return frozenset()
+        since = min(started_seconds_of(one.call_id) for one in found) - _CLOCK_SECONDS
+        told = told_calls(settings.node, settings.directory / "journal", {one.call_id for one in found}, since)
+        if told is None:
+            log.warning("calls of earlier starts are not closed: the journal is too large", calls=len(found))
+            return frozenset()
+        self._told = frozenset(sorted(self._told | told)[-MAX_TOLD:])
+        orphans: list[Orphan] = [one for one in found if one.call_id not in told]
+        if orphans:
+            log.warning("calls died with Asterisk before any line: closed", calls=[one.call_id for one in orphans][:20])
+            self.on_closed(close_orphans(orphans, settings.directory))
+        return frozenset(one.call_id for one in orphans)
+
+    def _sweep(
+        self, connection: psycopg.Connection[Any], live: list[str], before_ms: int, closed: frozenset[str]
+    ) -> None:
         settings = self._settings
         never_ended: set[str] = set()
         gone = holds.long_gone(connection, settings.node, settings.gone_seconds, _SWEEP_LIMIT)
@@ -192,7 +224,7 @@ class Counters:
         elif gone:
             since = min(started_seconds_of(call_id) for call_id in gone) - _CLOCK_SECONDS
             ended = ends_in(settings.directory / "journal", gone, since)
-            never_ended = set() if ended is None else set(gone) - ended
+            never_ended = set() if ended is None else set(gone) - ended - closed  # a posting gives those back
         swept = holds.sweep(connection, settings.node, self._agent_id, live, sorted(never_ended), before_ms)
         for one in swept:
             log.warning("hold swept", call=one.call_id, account=one.account_id, micros=one.amount_micros, why=one.why)

@@ -62,6 +62,7 @@ async def _serve(settings: AgentSettings) -> None:
         known_start=lambda: relay.known_start,
         clock_said=clock.asterisk_says,
     )
+    counters.on_closed = relay.close
     limits = Limits(settings, agent_id)
     stop = threading.Event()
     stopped = asyncio.Event()

@@ -1,10 +1,12 @@
 """Which calls of earlier starts of Asterisk the journal never closed: found by bytes, in gigabytes of lines. Pure.
+And which of some calls it tells of at all.
 
 Of each line only its kind, call and leg are looked at; whole lines are kept of open calls alone. What a line says
 in full is the codec's matter (schemas/journal.py), for the few that stay open.
 """
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from schemas.journal import parts_of
@@ -66,8 +68,7 @@ class OpenCalls:
                     self._take_line(line)
 
     def _take_line(self, match: "re.Match[bytes]") -> None:
-        groups = match.groups()
-        kind, call, node, epoch, leg = groups[:5] if groups[0] is not None else groups[5:]
+        kind, call, node, epoch, leg = _parts_of_line(match)
         if self._first <= epoch < self._before and node == self._node:
             self._fold(kind, call, leg, match)
 
@@ -101,3 +102,31 @@ class OpenCalls:
             del self._calls[call_id]
         else:
             call.lines.append(match[0])
+
+
+class ToldCalls(OpenCalls):
+    """Fed in the same way: those of some calls of which there is any whole line of the dialplan's, or a vendor's answer
+    by Asterisk's own.
+    """
+
+    def __init__(self, node: str, wanted: Collection[str]) -> None:
+        """`wanted`: ids of calls of this node."""
+        super().__init__(node, 0, 0)
+        self._wanted = {call_id.encode() for call_id in wanted}
+        self._told: set[bytes] = set()
+
+    @property
+    def told(self) -> frozenset[str]:
+        """Those found so far."""
+        return frozenset(call_id.decode() for call_id in self._told)
+
+    def _take_line(self, match: "re.Match[bytes]") -> None:
+        _, call, *_ = _parts_of_line(match)
+        if call in self._wanted:
+            self._told.add(call)
+
+
+def _parts_of_line(match: "re.Match[bytes]") -> "tuple[bytes, ...]":
+    """Kind, call, node, epoch, leg: of the dialplan's line or of Asterisk's own."""
+    groups = match.groups()
+    return groups[:5] if groups[0] is not None else groups[5:]

@@ -7,7 +7,7 @@ at least once and in order; what arrives twice has the same event ids. Kafka awa
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -55,6 +55,7 @@ class Relay:
         self._restart: Restart | None = None
         self._new_start: NewStart | None = None
         self._deleted: deque[int] = deque()
+        self._closed: Sequence[CallEnded] = ()
         self._beat_at = 0.0
         self._reached = False  # whether the broker has been spoken to since the last failure
         stored = load_state(settings.directory)
@@ -77,6 +78,10 @@ class Relay:
             self._ringing.append(event)
         else:
             self._heartbeat = event
+
+    def close(self, ended: Sequence[CallEnded]) -> None:
+        """Ends of calls that have no line; from any thread. They go with the next batch; the newest list stands."""
+        self._closed = ended
 
     def begin(self, start: NewStart) -> None:
         """Asterisk has started anew; from any thread. The newest start stands for those before it."""
@@ -116,10 +121,10 @@ class Relay:
         """One batch, if there is one; whether more waits. Raises KafkaAwayError, and OSError of the disk."""
         found = look(self._journal)
         batch = read_batch(self._journal, found, self.state, self._settings.batch_bytes)
-        heartbeat, restart = self._heartbeat, self._restart_at_work()
+        heartbeat, restart, closed = self._heartbeat, self._restart_at_work(), self._closed
         of_restart = restart.next_events() if restart is not None else []
         ringing = [self._ringing[number] for number in range(min(len(self._ringing), _RINGING_BATCH))]
-        own: list[OwnEvent] = [event for event in (*of_restart, heartbeat, *ringing) if event is not None]
+        own: list[OwnEvent] = [event for event in (*of_restart, *closed, heartbeat, *ringing) if event is not None]
         partitions = self._settings.kafka.partitions
         # Behind the batch: a step that a line of it tells of is known then.
         clock = self._clock()
@@ -136,6 +141,9 @@ class Relay:
         if restart is not None:
             self._go_on(restart, caught_up=not batch.full)
         self.estimated += sum(isinstance(event, LegEnded | CallEnded) for event in of_restart)
+        if self._closed is closed:
+            self._closed = ()
+        self.estimated += len(closed)
         self._forget_sent(heartbeat, ringing)
         self.sent_events += outbox.events
         self.undecodable += outbox.undecodable

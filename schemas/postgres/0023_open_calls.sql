@@ -12,8 +12,10 @@ CREATE TABLE audit_open_calls (
     call_id        text PRIMARY KEY,
     node           text NOT NULL,
     routed_at      timestamptz NOT NULL,
-    missing_since  timestamptz   -- since when no heartbeat of its node has listed it; NULL: it is up, or not known
+    missing_since  timestamptz,  -- since when no heartbeat of its node has listed it; NULL: it is up, or not known
+    decision       text NOT NULL DEFAULT ''  -- of one that is missing: call_routed as JSON, for the agent that closes it
 );
+CREATE INDEX audit_open_calls_missing ON audit_open_calls (node) WHERE decision <> '';
 
 -- Decisions that were stored before this moment have been looked at. NULL: the auditor has not begun with them.
 ALTER TABLE audit_state ADD COLUMN decided_at timestamptz;

@@ -20,7 +20,7 @@ from sinks.auditor import fold, hours, journals, letters, posted, store
 from sinks.auditor.calls import Patience
 from sinks.auditor.cdrs import wrong_cdrs
 from sinks.auditor.fold import Difference, Waiting
-from sinks.auditor.open_calls import judge_calls, unclosed_decisions
+from sinks.auditor.open_calls import judge_calls, keep_decisions, unclosed_decisions
 from sinks.auditor.rated import RatedReader
 from sinks.auditor.sealer import Sealer
 from sinks.auditor.settings import AuditorSettings
@@ -133,6 +133,7 @@ class Auditor:
         room = self._settings.most_waiting - self._open
         decided = unclosed_decisions(client, position.decided_at, decided_before, room)
         judged = judge_calls(connection, decided.calls, now_ms, self._patience)
+        keep_decisions(connection, client)
         self._open = judged.admitted
         found_wrong += judged.differences
         store.save(connection, store.Position(server, window.horizon, tuple(batch.offsets), decided.end), waiting)

@@ -23,6 +23,7 @@ _MAX_LATE: Final = timedelta(days=7)  # a decision that waited longer for Kafka 
 MAX_LETTERED: Final = 1_000  # calls that are looked for among the dead letters in one run
 # An inbound leg begins near its decision. Where clocks say otherwise the call is looked for in the
 # ledger, as is all that this finds.
+MAX_DECISIONS: Final = 500
 _UNCLOSED: Final = """
     SELECT call_id, node, toUnixTimestamp64Milli(min(routed_at)), toUnixTimestamp64Milli(max(stored_at)) AS stored
     FROM decisions
@@ -47,8 +48,19 @@ _LETTERS: Final = """
     JOIN dead_letters ON state <> 'replayed'
         AND (starts_with(leg_id, call_id || '/') OR position(convert_to(call_id, 'UTF8') IN raw) > 0)
 """
+_WANTED: Final = """
+    SELECT call_id, routed_at FROM audit_open_calls WHERE missing_since IS NOT NULL AND decision = ''
+    ORDER BY missing_since LIMIT %s
+"""
+_DECISIONS: Final = """
+    SELECT call_id, any(decision) FROM decisions
+    WHERE routed_at >= {first:DateTime64(3, 'UTC')} AND routed_at <= {last:DateTime64(3, 'UTC')}
+      AND call_id IN {calls:Array(String)}
+    GROUP BY call_id
+"""
 _KEEP: Final = """
-    INSERT INTO audit_open_calls SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+    INSERT INTO audit_open_calls (call_id, node, routed_at, missing_since)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
     ON CONFLICT (call_id) DO UPDATE SET missing_since = excluded.missing_since
 """
 
@@ -113,6 +125,20 @@ def judge_calls(
     )  # fmt: skip
     _keep(connection, known, {call.call_id: call for call in going_on}, judged.missing)
     return judged
+
+
+def keep_decisions(connection: psycopg.Connection[Any], client: Client) -> None:
+    """The decisions of what is missing, for the agents: they close what went down with its node. In a transaction."""
+    wanted = dict(connection.execute(_WANTED, (MAX_DECISIONS,)).fetchall())
+    if not wanted:
+        return
+    moments = {"first": time_text(min(wanted.values())), "last": time_text(max(wanted.values()))}
+    rows = client.query(_DECISIONS, parameters={**moments, "calls": sorted(wanted)}).result_rows
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE audit_open_calls SET decision = %s WHERE call_id = %s",
+            [(decision, call_id) for call_id, decision in rows],
+        )
 
 
 def closed_calls(connection: psycopg.Connection[Any], call_ids: Sequence[str]) -> frozenset[str]:

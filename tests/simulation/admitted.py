@@ -57,9 +57,13 @@ def admitted_calls(world: World) -> dict[str, OpenCall]:
 
 
 def lost_calls(world: World) -> set[str]:
-    """Those of them that are in no book: nothing of them came into the journal, by a fault or by their node's death."""
+    """Those of them that are in no book: a fault kept all lines of a call from its journal, or it went down with its
+    node before the first one. Of the latter agents close those that are held.
+    """
     epochs = {node.name: node.epoch for node in world.nodes}
     vanished = {call_id for node in world.nodes for call_id in node.vanished}
-    unwritten = {call_id for call_id in admitted_calls(world) if epoch_of(call_id) < epochs[node_of(call_id)]}
+    died = {call_id for call_id in admitted_calls(world) if epoch_of(call_id) < epochs[node_of(call_id)]}
+    swept = {call_id for call_id, _ in world.database.tables.swept}
+    unheld = {call_id for call_id in died if call_id in swept or call_id not in world.ever_held}
     booked = {leg_id.rpartition("/")[0] for leg_id in world.database.tables.references}
-    return (admitted_calls(world).keys() & (vanished | unwritten)) - booked
+    return (admitted_calls(world).keys() & ((vanished - died) | unheld)) - booked

@@ -135,6 +135,7 @@ class Agent(Process):
             known_start=lambda: self.relay.known_start, clock_said=self.clock.asterisk_says,
         )  # fmt: skip
         self.counters.on_unpaid = self._unpaid
+        self.counters.on_closed = self._closed
         self._wake_relay(0)
         self.later(_IDLE_POLL_MS, self._idle_poll)
         self.later(20, self._connect)
@@ -157,6 +158,10 @@ class Agent(Process):
 
     def _begin(self, start: Any) -> None:
         self.relay.begin(start)
+        self._wake_relay(_POLL_MS)
+
+    def _closed(self, ended: Any) -> None:
+        self.relay.close(ended)
         self._wake_relay(_POLL_MS)
 
     def _journal_grew(self) -> None:

@@ -79,6 +79,7 @@ class Watcher:
                 if before is not None and before.counted and not hold.counted and self._is_up(call_id):
                     fail("a call that is up is not counted any more", call_id)
             self._held = dict(tables.holds)
+            self._world.ever_held.update(tables.holds)
 
     def _gone(self, tables: Tables, call_id: str, hold: Any) -> None:
         is_swept = any(swept == call_id for swept, _ in tables.swept)
@@ -96,7 +97,8 @@ class Watcher:
 def ledger_of(tables: Tables, at_ms: int) -> Ledger:
     """As sinks.audit_sources.read_ledger reads PostgreSQL."""
     sides = {2: "receivable", 3: "payable"}
-    legs: dict[str, tuple[str, str, int, int]] = {}
+    legs: dict[str, tuple[int, str, Counter[int]]] = {}  # highest revision, side, amounts by account
+    of_highest: dict[str, int] = {}
     other: Counter[int] = Counter()
     sums: Counter[int] = Counter()
     times: Counter[tuple[str, str, int]] = Counter()
@@ -106,8 +108,11 @@ def ledger_of(tables: Tables, at_ms: int) -> Ledger:
             other[account_id] += entry.amount_micros
             continue
         side = sides[entry.contra_account_id]
-        total = legs.get(reference, (side, "USD", account_id, 0))[3] + entry.amount_micros
-        legs[reference] = (side, "USD", account_id, total)
+        highest, _, amounts = legs.get(reference, (-1, side, Counter[int]()))
+        amounts[account_id] += entry.amount_micros
+        if revision > highest:
+            of_highest[reference] = account_id
+        legs[reference] = (max(highest, revision), side, amounts)
         times[reference, entry.kind, 0 if entry.kind == "leg" else revision] += 1
     held = Counter[int]()
     for hold in tables.holds.values():
@@ -119,8 +124,8 @@ def ledger_of(tables: Tables, at_ms: int) -> Ledger:
             by_balance["USD", side] += sign * (tables.balance[account_id] - other[account_id])
     return Ledger(
         legs={
-            leg_id: Money(side, currency, account, abs(total))
-            for leg_id, (side, currency, account, total) in legs.items()
+            leg_id: Money(side, "USD", of_highest[leg_id], abs(amounts[of_highest[leg_id]]))
+            for leg_id, (_, side, amounts) in legs.items()
         },
         repeated_legs={reference: count for (reference, _, _), count in times.items() if count > 1},
         balances={account_id: (balance, sums[account_id]) for account_id, balance in tables.balance.items()},

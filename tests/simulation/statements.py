@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from router.agent import counters
-from schemas.money import decimal_from_micros
+from router.agent import counters, orphans
+from schemas.ids import epoch_of
+from schemas.money import decimal_from_micros, decimal_from_price_e8
 from sinks import holds, ledger, letter_store, node_calls
 from sinks.letter_store import KeptLetter
 from tests.simulation.tables import Entry, HoldRow, Leg, Node, Tables
@@ -134,6 +135,20 @@ def _list_calls(tables: Tables, given: Any, now_ms: int) -> Rows:
     return [()]
 
 
+def _held_before(tables: Tables, given: Any, _: int) -> Rows:
+    node, epoch, known, limit = given
+    rows = [
+        (
+            call_id, datetime.fromtimestamp(hold.admitted_ms / 1000, UTC), hold.peer_id, hold.account_id,
+            hold.account_id, tables.accounts[hold.account_id].currency, decimal_from_price_e8(hold.price_e8),
+            decimal(hold.fee_micros), hold.minimum_seconds, hold.increment_seconds, hold.decimals,
+        )
+        for call_id, hold in sorted(tables.holds.items())
+        if hold.node == node and epoch_of(call_id) < epoch and call_id not in known
+    ]  # fmt: skip
+    return list(rows[:limit])
+
+
 def _keep(tables: Tables, columns: Any, _: int) -> Rows:
     kept = []
     for origin, source, reason, raw, leg_id, at in sorted(zip(*columns, strict=True)):
@@ -232,6 +247,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     _sql(counters._CLAIM): _claim,
     _sql(counters._DISK): _nothing,
     _sql(node_calls.LIST_CALLS): _list_calls,
+    _sql(orphans.HELD): _held_before,
+    _sql(orphans.DECIDED): lambda *_: [],  # there is no auditor that would have found decisions without an end
     _sql(letter_store._KEEP): _keep,
     "SELECT pg_advisory_xact_lock(": _nothing,
     "SELECT count(*) FROM dead_letters WHERE state = 'open'": _count_open,

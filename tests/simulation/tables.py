@@ -106,12 +106,13 @@ class Tables:
         """Each leg at its highest revision: the first posts whole, a higher one the difference, a lower one nothing."""
         inserted: list[tuple[int, int]] = []
         for leg in legs:
-            keys = [key for key in self.references.get(leg.reference, ()) if key[1] == leg.account_id]
+            keys = self.references.get(leg.reference, frozenset())
             highest = max((key[2] for key in keys), default=None)
             if highest is not None and leg.revision <= highest:
                 self.repeats += 1
                 continue
-            amount = leg.amount_micros - sum(self.entries[key].amount_micros for key in keys)
+            own = sum(self.entries[key].amount_micros for key in keys if key[1] == leg.account_id)
+            amount = leg.amount_micros - own
             kind = "leg" if highest is None else "correction"
             key = (leg.reference, leg.account_id, leg.revision, leg.occurred_ms)
             self.insert(key, Entry(kind, leg.contra_account_id, amount, leg.billed_seconds))

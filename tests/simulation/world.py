@@ -38,6 +38,7 @@ class World(Host):
         self.plan = plan
         self.generation = 0
         self.injected: list[bytes] = []
+        self.ever_held: set[str] = set()
         self.lines: list[tuple[Line, bytes]] = []
         self.broker = Broker(self)
         self.database = Database(self, self._true_wall_ms)

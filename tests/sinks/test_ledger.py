@@ -371,5 +371,25 @@ async def test_a_refused_call_of_nobody_posts_at_zero(
     assert balances(connection) == {}
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_estimate_on_another_account_than_the_true_end_is_no_second_leg(
+    connection: psycopg.Connection[Any], asynchronous: psycopg.AsyncConnection[Any], parties: Parties,
+    order: tuple[int, int], together: bool,
+) -> None:  # fmt: skip
+    leg = next(leg for leg in rated(parties) if not leg.amount_micros and leg.side == "receivable")
+    estimate = msgspec.structs.replace(leg, revision=0)  # on the account of its hold
+    legs = [estimate, msgspec.structs.replace(leg, account_id=UNIDENTIFIED_ACCOUNT_ID)]
+    legs = [legs[number] for number in order]
+    ledger = Ledger(asynchronous)
+    for batch in [legs, legs] if together else [[one] for one in (*legs, *legs)]:
+        await ledger.post(batch)
+    kinds = connection.execute(
+        "SELECT kind, revision FROM ledger_entries WHERE reference = %s ORDER BY revision", (leg.leg_id,)
+    ).fetchall()
+    assert kinds == ([("leg", 1)] if together or order == (1, 0) else [("leg", 0), ("correction", 1)])
+    assert sum(amount for amount, _ in entries(connection).values()) == 0
+
+
 async def test_no_legs_are_no_work(asynchronous: psycopg.AsyncConnection[Any]) -> None:
     assert await Ledger(asynchronous).post([]) == (0, 0, [])
