@@ -15,6 +15,7 @@ from router.overload import Line
 from router.routing import Decision
 from router.routing.limits import call_limits
 from router.settings import RouterSettings
+from router.stops import STATEMENT as STOPPED_PEERS
 from schemas.facts import Facts
 from schemas.ids import node_of
 from schemas.refusals import Refusal
@@ -105,6 +106,12 @@ class Admission:
         """The nodes whose journal's disk is nearly full. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
         async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
             cursor = await connection.execute("SELECT name FROM nodes WHERE disk_low_since IS NOT NULL")
+            return frozenset(row[0] for row in await cursor.fetchall())
+
+    async def stopped_peers(self) -> frozenset[int]:
+        """Peers with too many open dead letters. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
+        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
+            cursor = await connection.execute(STOPPED_PEERS)
             return frozenset(row[0] for row in await cursor.fetchall())
 
     async def full_limits(self) -> Full:

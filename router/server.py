@@ -25,6 +25,7 @@ from router.routing import Decision, Request, World, decide, lookup_of, seed_of
 from router.settings import RouterSettings
 from router.shed import Shedder
 from router.spool import Spool
+from router.stops import Stops, unbilled_facts
 from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, AGI_SCRIPT
 from schemas.ids import IdError, check_call_id, node_of
 from schemas.refusals import Refusal
@@ -45,6 +46,7 @@ class Router:
         self._admission = Admission(settings)
         self._disks = Disks(settings, self._admission.low_disks)
         self._full = FullLimits(self._admission.full_limits)
+        self._stops = Stops(self._admission.stopped_peers)
         self._lookups = Lookups(settings.lookup_tokens)
         self._snapshots = SnapshotHolder(settings.snapshot)
         self._quality = QualityReader(settings.kafka)
@@ -71,13 +73,20 @@ class Router:
         await self._snapshots.look()
         await self._admission.open()
         await self._disks.look()  # before the first call
+        await self._stops.look()
         self._spool.start()
         self._quality.start()
         server = await application.listen(settings.host, settings.port, inherited=settings.listener)
         log.info("router listens", host=settings.host, port=settings.port)
         background = [
             asyncio.create_task(work)
-            for work in (self._snapshots.run(), self._disks.run(), self._full.run(), self._beat(application, shedder))
+            for work in (
+                self._snapshots.run(),
+                self._disks.run(),
+                self._full.run(),
+                self._stops.run(),
+                self._beat(application, shedder),
+            )
         ]
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
@@ -114,6 +123,7 @@ class Router:
                     f"{application.broken} broken, {self._spool.waiting} decisions wait"
                     + (f", {self._disks.said}" if self._disks.said else "")
                     + (f", {self._snapshots.building}" if self._snapshots.building else ""),
+                    alarm=self._stops.alarm,
                 )
             await asyncio.sleep(BEAT_SECONDS)
 
@@ -143,13 +153,16 @@ class Router:
             # No DECISION is set: the dialplan refuses the call as ROUTER UNAVAILABLE and journals it.
             raise AgiError("no snapshot yet")
         before_ns = time.perf_counter_ns()
-        decision = self._decide(World(snapshot, self._quality.current, self._full.of(node_of(call_id))), asked)
+        stopped, quality = self._stops.keys, self._quality.current
+        decision = self._decide(World(snapshot, quality, self._full.of(node_of(call_id)) | stopped), asked)
         if decision.refusal is Refusal.LIMIT:
             # Which are full was known a second ago: before nothing is tried, Asterisk has the word.
-            decision = self._decide(World(snapshot, self._quality.current), asked)
+            decision = self._decide(World(snapshot, quality, stopped), asked)
         micros = (time.perf_counter_ns() - before_ns) // 1000
         facts = call_facts(decision)
         refusal = decision.refusal or self._disks.refusal(node_of(call_id))
+        if (stop := self._stops.refusal(facts.customer_peer_id)) is not None:  # for whatever else it is refused
+            refusal, facts = stop, unbilled_facts(facts)
         if refusal is None:
             answer = await self._admission.ask(decision, facts, call_id, started_at_ms)
         else:

@@ -26,6 +26,7 @@ class Refusal(StrEnum):
     NODE_DISK_FULL = "NODE DISK FULL"  # nearly: what is left is for the journal of the calls in progress
     ROUTER_DISK_FULL = "ROUTER DISK FULL"
     LOOKUP_FAILED = "LOOKUP FAILED"  # and its originator asked not to route then
+    DEAD_LETTERS = "DEAD LETTERS"  # of its originator too many are open: its calls would not be billed
 
 
 class Ending(StrEnum):
@@ -59,6 +60,7 @@ REFUSAL_CAUSE: Final[dict[Refusal, int]] = {
     Refusal.NODE_DISK_FULL: 34,
     Refusal.ROUTER_DISK_FULL: 34,
     Refusal.LOOKUP_FAILED: 34,
+    Refusal.DEAD_LETTERS: 34,
 }
 
 
@@ -80,6 +82,7 @@ class Verdict(StrEnum):
     CLASS_NOT_ACTIVE = "CLASS NOT ACTIVE"
     OUTSIDE_TIMETABLE = "OUTSIDE TIMETABLE"  # of the class or of the entry
     BLOCKED_BY_CONTROL = "BLOCKED BY CONTROL"  # a controller found its quality too bad
+    DEAD_LETTERS = "DEAD LETTERS"  # of it too many are open: its legs would not be billed
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is

@@ -25,6 +25,7 @@ NOT_IN_BOOKS: Final = "answered by Asterisk's own word, and not in the books"
 MAX_DIFFERENCES: Final = 200  # listed; `differences_total` counts them all
 POLL_SECONDS: Final = 1.0
 ENDED_HOLD: Final = "hold of a call that has ended"
+UNKEPT_LETTER: Final = "dead letter not in the table"
 
 
 class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -116,7 +117,7 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
         for call_id, detail in stores.not_in_books
         if f"{call_id}/0" not in stores.dead_legs
     ]
-    differences += [Difference(kind="dead letter not in the table", detail=origin) for origin in stores.unkept]
+    differences += [Difference(kind=UNKEPT_LETTER, detail=origin) for origin in stores.unkept]
     differences += [
         Difference(kind=REPEATED_CDR, leg_id=leg_id, detail=f"{times} CDRs")
         for leg_id, times in sorted(stores.repeated_cdrs.items())

@@ -1,6 +1,6 @@
 """What the audit reads: each store's own account of the legs, whole; of what was deleted, its manifests."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -32,6 +32,7 @@ from sinks.auditor.calls import OpenCall, Patience
 from sinks.auditor.seal_rows import entries_of
 from sinks.auditor.store import moment_of
 from sinks.clickhouse import connect
+from sinks.dead_letters import raw_of
 
 __all__ = [
     "AuditSettings", "Ledger", "Letter", "Money", "Sealed", "Sealing", "Stores", "read_journals", "read_letters",
@@ -123,7 +124,7 @@ def _read_stores(settings: AuditSettings) -> Stores:
     cdrs, repeated_cdrs = read_cdrs(settings.clickhouse)
     manifests = ledger.manifests
     starts = beginnings(settings.kafka, manifests)
-    written = {one.origin for one in read_topic(settings.kafka, DEAD_LETTERS) if isinstance(one, DeadLetter)}
+    unkept = _unkept(settings.kafka, {letter.origin for letter in kept})
     rated, estimated = read_rated(settings.kafka, manifests)
     seals, behind = _read_seals(settings, ledger, rated, kept)
     for leg_id in behind - rated.keys():  # what was sealed is told by the ledger; what was refused, by its CDR
@@ -132,8 +133,9 @@ def _read_stores(settings: AuditSettings) -> Stores:
             estimated |= ledger.estimated & {leg_id}
     admitted = read_admitted(settings.clickhouse)
     read = read_all(settings.journals)
+    # What is not in the table is a difference by itself: its leg need not be one as well.
     excused = [letter for letter in kept if letter.state in ("open", "discarded")]
-    reported = {(node_of_letter(letter.origin), letter.raw.rstrip(b"\r\n")) for letter in excused}
+    reported = {(node_of_letter(letter.origin), letter.raw.rstrip(b"\r\n")) for letter in (*excused, *unkept)}
     sealed = read_sealed(settings.postgres)
     return Stores(
         journal=read.closed,
@@ -144,12 +146,12 @@ def _read_stores(settings: AuditSettings) -> Stores:
         unreported=[line.place for line in read.unreadable if (line.node, line.raw) not in reported],
         rated=rated,
         dead_letters=len(excused),
-        dead_legs=frozenset(letter.leg_id for letter in excused if letter.leg_id),
+        dead_legs=frozenset(letter.leg_id for letter in (*excused, *unkept) if letter.leg_id),
         open_letters=sorted((letter.origin, letter.leg_id) for letter in excused if letter.state == "open"),
         cdrs=cdrs,
         repeated_cdrs=repeated_cdrs,
         ledger=ledger,
-        unkept=sorted(written - {letter.origin for letter in kept}),
+        unkept=sorted({letter.origin for letter in unkept}),
         seals=seals,
         not_in_books=read.not_in_books,
         unsealed=[
@@ -158,7 +160,7 @@ def _read_stores(settings: AuditSettings) -> Stores:
             if first > manifests.ends.get((topic, partition), 0)
         ],
         admitted=admitted,
-        lettered=calls_named(letter.raw for letter in excused),
+        lettered=calls_named(letter.raw for letter in (*excused, *unkept)),
         patience=settings.patience,
         range=Range(
             journals={
@@ -231,6 +233,15 @@ def read_letters(postgres: Postgres) -> list[Letter]:
             "SELECT origin, state, leg_id, CASE WHEN state <> 'replayed' THEN raw ELSE '' END FROM dead_letters"
         )
         return [Letter(*row) for row in rows.fetchall()]
+
+
+def _unkept(kafka: Kafka, kept: Container[str]) -> list[Letter]:
+    """The letters in their topic that are not in the table: they wait for room there, or are lost."""
+    return [
+        Letter(one.origin, "open", one.leg_id, raw_of(one))
+        for one in read_topic(kafka, DEAD_LETTERS)
+        if isinstance(one, DeadLetter) and one.origin not in kept
+    ]
 
 
 def node_of_letter(origin: str) -> str:

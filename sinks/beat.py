@@ -17,14 +17,18 @@ from sinks.metrics import SUFFIX, write_metrics
 log = structlog.get_logger(__name__)
 
 
-def send_beat(path: Path | None, *, ok: bool = True, detail: str = "") -> None:
+def send_beat(path: Path | None, *, ok: bool = True, detail: str = "", alarm: str = "") -> None:
     """Write the beat file whole (rename), with the unix time in it, and now and then the process's metrics beside it.
+
+    `alarm`: what is wrong though the process itself is well: `status` shows it, and is not ok.
 
     Without a path it does nothing.
     """
     if path is None:
         return
-    beat = {"at": time.time(), "pid": os.getpid(), "ok": ok, "detail": detail[:500]}
+    beat: dict[str, object] = {"at": time.time(), "pid": os.getpid(), "ok": ok, "detail": detail[:500]}
+    if alarm:
+        beat["alarm"] = alarm[:500]
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_text(json.dumps(beat))

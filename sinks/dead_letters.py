@@ -1,5 +1,7 @@
 """Dead letters: what could not be processed goes to its topic, whole, waited for before anything is acknowledged."""
 
+import base64
+import binascii
 from collections.abc import Iterable
 from typing import Final
 
@@ -15,3 +17,11 @@ def dead_letter_messages(letters: Iterable[DeadLetter], partitions: int) -> list
     for letter in letters:
         by_partition.setdefault(partition_of(letter.origin, partitions), []).append(encode_event(letter))
     return [(partition, frame) for partition, batch in by_partition.items() for frame in pack_frames(batch)]
+
+
+def raw_of(letter: DeadLetter) -> bytes:
+    """The bytes that a letter keeps; where they are no base64, nobody knows what they were: what stands there."""
+    try:
+        return base64.b64decode(letter.raw_base64, validate=True)
+    except (binascii.Error, ValueError):
+        return letter.raw_base64.encode("utf-8", "replace")

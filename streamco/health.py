@@ -31,6 +31,15 @@ def check_beat(path: Path, pid: int | None) -> None:
         raise ServerError(beat.get("detail") or "says that it cannot work")
 
 
+def read_alarm(path: Path) -> str:
+    """What a fresh beat reports as wrong, though its process is well; empty: nothing."""
+    try:
+        beat = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return ""
+    return str(beat.get("alarm", "")) if time.time() - beat.get("at", 0) <= BEAT_OLD_SECONDS else ""
+
+
 def check_router(host: str, port: int) -> None:
     """A whole AGI session, as Asterisk would open it, to the script that decides nothing."""
     request = b"agi_network: yes\nagi_network_script: ping\nagi_request: agi://streamco/ping\n\n"

@@ -177,6 +177,7 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
             "beat": places.beat(names[which]),
             "control_webhook": settings.control_webhook,
             "quality_window_seconds": settings.quality_window_seconds,
+            "max_peer_letters": settings.peer_dead_letters,
         }
     )
 

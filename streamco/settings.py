@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     journal_days: Annotated[int, Field(ge=1, le=3_660)] = 7
     # Ranges of Kafka's topics are sealed and deleted so many days after their legs were settled.
     topic_days: Annotated[int, Field(ge=1, le=3_660)] = 7
+    # With so many open dead letters of one peer its new calls are refused, and its further letters wait in their topic.
+    peer_dead_letters: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     simulator_cps: Annotated[float, Field(gt=0, le=5_000)] = 60.0
     simulator_seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 1
     simulator_talk_seconds: Annotated[float, Field(ge=1, le=3_600)] = 35.0

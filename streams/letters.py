@@ -6,18 +6,23 @@ from typing import Any, Final
 import faust
 import psycopg
 import structlog
+from kafka.errors import KafkaError
 
 from schemas.events import DeadLetter
 from schemas.topics import DEAD_LETTERS
-from sinks.letter_store import count_open, keep_letters
+from sinks.letter_store import Limits, count_open, keep_letters_within, renew_stops
 from sinks.metrics import Bounded
+from sinks.waiting_letters import Placed, next_waiting, note_waiting, read_waiting, take_waiting
 from streams.app import now_ms, origin_of, source
 from streams.folds.reading import dead_letter, read_message
+from streams.output import limits_of
 from streams.settings import StreamsSettings
 
 log = structlog.get_logger(__name__)
 COUNT_SECONDS: Final = 10.0
-_OPEN: Final = Bounded("dead_letters_open", "Dead letters that nobody has decided about; at the bound workers stop.")
+_OPEN: Final = Bounded(
+    "dead_letters_open", "Dead letters of no peer that nobody has decided about; at the bound workers stop."
+)
 
 
 def add_letters(app: faust.App, settings: StreamsSettings) -> None:
@@ -32,19 +37,36 @@ def add_letters(app: faust.App, settings: StreamsSettings) -> None:
         try:
             async with asyncio.timeout(COUNT_SECONDS / 2), await _connect(settings) as connection:
                 found = await count_open(connection)
+                await renew_stops(connection, settings.max_peer_letters)
         except (psycopg.Error, TimeoutError) as error:
             log.warning("open dead letters not counted", error=repr(error))
+
+    @app.timer(COUNT_SECONDS)  # type: ignore[untyped-decorator]
+    async def take() -> None:
+        try:
+            async with asyncio.timeout(3 * COUNT_SECONDS), await _connect(settings) as connection:
+                while await take_some(connection, settings):
+                    log.info("dead letters that waited for room are in the table")
+        except (psycopg.Error, KafkaError, TimeoutError) as error:
+            log.warning("dead letters that wait for room not taken", error=repr(error))
 
     @app.agent(source(app, DEAD_LETTERS), name="letters")
     async def keep(stream: Any) -> None:
         async with await _connect(settings) as connection:
             async for batch in stream.noack().noack_take(settings.batch_messages, within=settings.batch_seconds):
-                await keep_batch(stream, batch, connection)
+                await keep_batch(stream, batch, connection, limits_of(settings))
 
 
-async def keep_batch(stream: Any, batch: list[Any], connection: psycopg.AsyncConnection[Any]) -> None:
-    """Messages of dead letters become rows; acknowledged when they are committed."""
-    await keep_letters(connection, letters_of(batch))
+async def keep_batch(stream: Any, batch: list[Any], connection: psycopg.AsyncConnection[Any], limits: Limits) -> None:
+    """Messages of dead letters become rows, or are noted as waiting for room; acknowledged when that is committed.
+
+    What belongs to nobody is kept however many there are: it is in its topic already, and nobody could be stopped.
+    """
+    placed = letters_of(batch)
+    async with connection.transaction():
+        kept = await keep_letters_within(connection, [one.letter for one in placed], limits, stop=False)
+        waiting = {letter.origin for letter in kept.waiting}
+        await note_waiting(connection, [one for one in placed if one.letter.origin in waiting])
     for event in batch:
         await stream.ack(event)
 
@@ -59,16 +81,26 @@ async def _connect(settings: StreamsSettings) -> psycopg.AsyncConnection[Any]:
     )
 
 
-def letters_of(batch: list[Any]) -> list[DeadLetter]:
+async def take_some(connection: psycopg.AsyncConnection[Any], settings: StreamsSettings) -> bool:
+    """Letters that wait come to the table, where their peer has room again; whether any did."""
+    waiting = await next_waiting(connection, settings.max_peer_letters)
+    if waiting is None:
+        return False
+    placed, behind = await asyncio.to_thread(read_waiting, settings.kafka, waiting)
+    return await take_waiting(connection, waiting, placed, behind, limits_of(settings)) > 0
+
+
+def letters_of(batch: list[Any]) -> list[Placed]:
     """The letters of a batch of messages. What is no letter is kept as one: here is nowhere else to send it."""
     letters = []
     for event in batch:
         read = read_message(event.value, origin_of(event), now_ms())
-        letters += read.dead
+        found = [*read.dead]
         for place in read.good:
             if isinstance(place.event, DeadLetter):
-                letters.append(place.event)
+                found.append(place.event)
             else:
                 reason = f"{type(place.event).__name__}: not a dead letter"
-                letters.append(dead_letter(place.origin, place.raw, reason, now_ms()))
+                found.append(dead_letter(place.origin, place.raw, reason, now_ms()))
+        letters += [Placed(letter, event.message.partition, event.message.offset) for letter in found]
     return letters

@@ -10,7 +10,7 @@ import structlog
 from schemas.events import DeadLetter, RatedLeg, encode_event
 from schemas.frame import pack_frames, partition_of
 from sinks.dead_letters import dead_letter_messages
-from sinks.letter_store import keep_letters_within
+from sinks.letter_store import Limits, keep_letters_within
 from streams.settings import StreamsSettings
 
 log = structlog.get_logger(__name__)
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 class DeadLetters:
     """The way out for what cannot be processed: the topic of dead letters and their table, or the end of the worker.
 
-    The limit holds for all workers together, and over restarts: what counts are the letters that are open in the table.
+    The limits hold for all workers together, and over restarts: what counts are the letters that are open in the table.
     """
 
     def __init__(self, topic: Any, settings: StreamsSettings) -> None:
@@ -27,7 +27,7 @@ class DeadLetters:
         self._topic = topic
         self._partitions = settings.kafka.partitions
         self._dsn = settings.postgres.dsn.get_secret_value()
-        self._limit = settings.max_dead_letters
+        self._limits = limits_of(settings)
         self._send_seconds = settings.send_seconds
 
     async def send(self, letters: list[DeadLetter]) -> None:
@@ -48,12 +48,20 @@ class DeadLetters:
         ) as connection:
             # In the table first, uncommitted: what the topic then refuses is rolled back with the transaction, and what
             # is in both already (read again after a crash) is not written again.
-            new = set(await keep_letters_within(connection, letters, self._limit))
-            unwritten = {letter.origin: letter for letter in letters if letter.origin in new}
+            kept = await keep_letters_within(connection, letters, self._limits)
+            # What has no room in its peer's limit goes to the topic alone, and waits there: more than once, should this
+            # be done again.
+            written = {*kept.new, *(letter.origin for letter in kept.waiting)}
+            unwritten = {letter.origin: letter for letter in letters if letter.origin in written}
             for letter in unwritten.values():
                 log.warning("dead letter", origin=letter.origin, reason=letter.reason, leg_id=letter.leg_id)
             messages = dead_letter_messages(unwritten.values(), self._partitions)
             await send_all(self._topic, messages, self._send_seconds)
+
+
+def limits_of(settings: StreamsSettings) -> Limits:
+    """How many letters may be open."""
+    return Limits(settings.max_dead_letters, settings.max_peer_letters)
 
 
 async def send_all(topic: Any, messages: Iterable[tuple[int, bytes]], seconds: float) -> None:

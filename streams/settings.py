@@ -14,7 +14,9 @@ class StreamsSettings(Frozen):
     """One worker of one role. `instance` tells workers of the same role apart and is kept over restarts.
 
     `data_directory` is for what Faust keeps (nothing of value: tables are rebuilt from their changelogs).
-    `max_dead_letters`: with so many open in the table, of all workers, a worker stops, loudly, rather than refuse more.
+    `max_dead_letters`: with so many open in the table that belong to no peer, of all workers, a worker stops, loudly,
+    rather than refuse more. `max_peer_letters`: with so many open of one peer its new calls are refused, and its
+    further letters wait in their topic.
     `insert_seconds`: a leg waits at most so long for others to share its insert into ClickHouse.
     `send_seconds`: what Kafka has not acknowledged by then ends the worker.
     `standstill_seconds`: a worker with a partition that has messages and no progress for so long ends itself.
@@ -31,6 +33,7 @@ class StreamsSettings(Frozen):
     data_directory: Path
     beat: Path | None = None
     max_dead_letters: Annotated[int, Field(ge=1)] = 10_000
+    max_peer_letters: Annotated[int, Field(ge=1)] = 1_000
     batch_messages: Annotated[int, Field(ge=1, le=10_000)] = 500
     batch_seconds: Annotated[float, Field(gt=0, le=5)] = 0.2
     insert_seconds: Annotated[float, Field(gt=0, le=1)] = 0.8

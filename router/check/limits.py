@@ -6,6 +6,8 @@ import psycopg
 
 from router.check.question import Question
 from router.full_limits import STATEMENT, full_of
+from router.routing.limit_keys import stopped_key
+from router.stops import STATEMENT as STOPPED_PEERS
 from schemas.connections import Postgres
 
 Known = Literal["read", "away", "unknown"]
@@ -22,6 +24,7 @@ def read_full(postgres: Postgres, question: Question) -> tuple[frozenset[str], K
     try:
         with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=_CONNECT_SECONDS) as connection:
             rows = connection.execute(STATEMENT.encode()).fetchall()
+            stopped = connection.execute(STOPPED_PEERS.encode()).fetchall()
     except psycopg.Error:
         return _NONE, "away"
-    return full_of(rows).get(question.node, _NONE), "read"
+    return full_of(rows).get(question.node, _NONE) | {stopped_key(peer_id) for (peer_id,) in stopped}, "read"

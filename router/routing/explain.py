@@ -142,6 +142,8 @@ def _why_passed_over(row: Row, decision: Decision, number: int) -> tuple[Verdict
         return sent.verdict, sent.detail
     if not decision.world.full or not row.is_full(number):
         return Verdict.SURPLUS, ""
+    if row.is_stopped(number):
+        return Verdict.DEAD_LETTERS, ""
     return (Verdict.BLOCKED_BY_CONTROL if row.is_held(number) else Verdict.LIMIT), ""
 
 

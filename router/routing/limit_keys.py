@@ -2,7 +2,7 @@
 
 What a controller blocks has a key of its own, of the vendor or of its code as bought: there is no room either.
 One of a peer (customer or vendor), one of a route (a vendor in the route class that its entry stands in), one of a
-vendor's code as bought.
+vendor's code as bought. A vendor with too many open dead letters has one as well.
 """
 
 
@@ -24,3 +24,8 @@ def code_key(peer_id: int, code: str) -> str:
 def held_key(peer_id: int, code: str = "") -> str:
     """The key of a vendor, or of one of its codes as bought, that a controller blocks."""
     return f"b{peer_id}-{code}"
+
+
+def stopped_key(peer_id: int) -> str:
+    """The key of a vendor that is passed over for its open dead letters."""
+    return f"s{peer_id}"

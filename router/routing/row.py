@@ -6,7 +6,7 @@ import msgspec
 import numpy
 from numpy.typing import NDArray
 
-from router.routing.limit_keys import code_key, held_key, peer_key, route_key
+from router.routing.limit_keys import code_key, held_key, peer_key, route_key, stopped_key
 from router.routing.limits import limits_of
 from router.routing.model import Inbound, Priced, Route, Sent, Strategy, World
 from router.routing.numbers import NotSent, to_send
@@ -162,8 +162,14 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         peer_id = placed.entry.peer_id
         if peer_key(peer_id) in full or route_key(placed.route_class.route_class_id, peer_id) in full:
             return True
+        if self.is_stopped(number):
+            return True
         code = limits_of(self.world.snapshot).of_code(peer_id, self.inbound.callee)
         return (code is not None and code_key(peer_id, code.code) in full) or self.is_held(number)
+
+    def is_stopped(self, number: int) -> bool:
+        """Whether the vendor has too many open dead letters."""
+        return stopped_key(self.strategy.plan.placed[number].entry.peer_id) in self.world.full
 
     def is_held(self, number: int) -> bool:
         """Whether a controller blocks the vendor, or its code."""

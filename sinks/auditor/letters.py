@@ -8,11 +8,20 @@ from sinks.auditor.fold import Difference
 from sinks.auditor.store import ms_of
 
 OPEN_LETTER: Final = "open dead letter"
+WAITING_LETTERS: Final = "dead letters that wait for room"
 MAX_NAMED: Final = 2_000
+_WAITING: Final = """
+    SELECT peer_id, min(since), string_agg('dead-letters/' || partition || ' from ' || from_offset, ', ')
+    FROM waiting_letters GROUP BY peer_id ORDER BY peer_id LIMIT %s
+"""
 _OPEN: Final = "SELECT origin, at, leg_id FROM dead_letters WHERE state = 'open' ORDER BY at, origin LIMIT %s"
 
 
 def letter_differences(connection: psycopg.Connection[Any]) -> list[Difference]:
-    """The oldest open letters by their origin, with the leg where it is known. Raises psycopg.Error."""
+    """The oldest open letters by their origin, with the leg where it is known; and whose further ones wait in their
+    topic. Raises psycopg.Error.
+    """
     rows = connection.execute(_OPEN, (MAX_NAMED,)).fetchall()
-    return [Difference(OPEN_LETTER, origin, ms_of(at), leg_id) for origin, at, leg_id in rows]
+    found = [Difference(OPEN_LETTER, origin, ms_of(at), leg_id) for origin, at, leg_id in rows]
+    waiting = connection.execute(_WAITING, (MAX_NAMED,)).fetchall()
+    return [*found, *(Difference(WAITING_LETTERS, f"peer {peer}", ms_of(at), where) for peer, at, where in waiting)]

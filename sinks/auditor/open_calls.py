@@ -21,19 +21,22 @@ FIRST_LOOK: Final = timedelta(hours=1)  # how far back an auditor begins that ha
 OVERLAP: Final = timedelta(minutes=2)  # clocks of workers differ, and an insert may be on its way
 _MAX_LATE: Final = timedelta(days=7)  # a decision that waited longer for Kafka is the whole audit's
 MAX_LETTERED: Final = 1_000  # calls that are looked for among the dead letters in one run
-# An inbound leg begins near its decision. Where clocks say otherwise the call is looked for in the
-# ledger, as is all that this finds.
 MAX_DECISIONS: Final = 500
+# An inbound leg begins just before its decision. Where clocks say otherwise the call is looked for in the ledger, as is
+# all that this finds.
 _UNCLOSED: Final = """
+    WITH fresh AS (
+        SELECT call_id, node, routed_at, stored_at FROM decisions
+        WHERE reason = '' AND routed_at >= {oldest:DateTime64(3, 'UTC')}
+          AND stored_at >= {first:DateTime64(3, 'UTC')} AND stored_at < {end:DateTime64(3, 'UTC')}
+    )
     SELECT call_id, node, toUnixTimestamp64Milli(min(routed_at)), toUnixTimestamp64Milli(max(stored_at)) AS stored
-    FROM decisions
-    WHERE reason = '' AND routed_at >= {oldest:DateTime64(3, 'UTC')}
-      AND stored_at >= {first:DateTime64(3, 'UTC')} AND stored_at < {end:DateTime64(3, 'UTC')}
-      AND call_id NOT IN (
-          SELECT call_id FROM legs
-          WHERE leg = 0 AND start_time >= {first:DateTime64(3, 'UTC')} - INTERVAL 10 MINUTE
-            AND start_time < {end:DateTime64(3, 'UTC')} + INTERVAL 10 MINUTE
-      )
+    FROM fresh
+    WHERE call_id NOT IN (
+        SELECT call_id FROM legs
+        WHERE leg = 0 AND start_time >= (SELECT min(routed_at) FROM fresh) - INTERVAL 2 MINUTE
+          AND start_time <= (SELECT max(routed_at) FROM fresh) + INTERVAL 2 MINUTE
+    )
     GROUP BY call_id, node ORDER BY stored LIMIT {most:UInt64}
 """
 _HEARD: Final = "SELECT node, heard_at, calls FROM node_calls"

@@ -15,6 +15,7 @@ import structlog
 from sinks.disk import DEFAULT_RESERVE_BYTES, Disk, is_full
 from sinks.metrics import SUFFIX
 from streamco.embedded.server import Progress, ServerError
+from streamco.health import read_alarm
 from streamco.pidfile import end_process, living, read_pid, write_pid
 from streamco.places import Places
 from streamco.supervisor.component import Component, State, Status
@@ -137,10 +138,15 @@ class Supervisor:
         ends = {name: keeper.recent_ends(time.monotonic()) for name, keeper in dict(self._keepers).items()}
         tell(self.statuses(), ends, self._places.run / f"supervisor{SUFFIX}")
 
+    def _alarm(self) -> str:
+        """What is wrong beside components: the disk, and what processes of ours report; of routers all say the same."""
+        told = [read_alarm(self._places.beat(status.name)) for status in self.statuses()]
+        return ", ".join(dict.fromkeys(text for text in (self._disk.said, *told) if text))
+
     def _write_status(self) -> None:
         with self._status_guard:
             part = self._places.status.with_suffix(".part")
-            part.write_text(json.dumps(status_document(self.statuses(), self._disk.said)))
+            part.write_text(json.dumps(status_document(self.statuses(), self._alarm())))
             part.replace(self._places.status)
 
 

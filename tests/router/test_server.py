@@ -13,7 +13,7 @@ from running_router import NUMBER, Running
 from small_world import SmallWorld, make_small_world
 
 from schemas.events import CallEnded
-from schemas.facts import decode_facts
+from schemas.facts import UNIDENTIFIED_ACCOUNT_ID, decode_facts
 from sinks.ledger import Ledger
 from streams.folds.rating import rate_leg
 from tests.faults.report import report
@@ -104,6 +104,35 @@ async def test_a_change_is_live_without_a_restart(router: Running, connection: p
     connection.execute("UPDATE peers SET enabled = false WHERE name = 'buyer'")
     while (answer := await router.call(4)) is not None and answer["REASON"] != "DISABLED":
         assert time.monotonic() < deadline + 5, answer
+        await asyncio.sleep(0.05)
+
+
+async def test_a_peer_with_too_many_dead_letters_is_refused_and_passed_over(
+    router: Running, connection: psycopg.Connection[Any]
+) -> None:
+    (buyer, seller) = (
+        connection.execute("SELECT peer_id FROM peers WHERE name = %s", (name,)).fetchone()
+        for name in ("buyer", "seller")
+    )
+    assert buyer is not None
+    assert seller is not None
+    connection.execute("INSERT INTO letter_stops (peer_id) VALUES (%s)", seller)
+    deadline = time.monotonic() + 5
+    while (answer := await router.call(3)) is not None and answer["DECISION"] != "REFUSE":
+        assert time.monotonic() < deadline, answer
+        await asyncio.sleep(0.05)
+    assert answer is not None
+    assert answer["REASON"] == "LIMIT"  # its only vendor has no room
+    connection.execute("INSERT INTO letter_stops (peer_id) VALUES (%s)", buyer)
+    while (answer := await router.call(4)) is not None and answer["REASON"] != "DEAD LETTERS":
+        assert time.monotonic() < deadline + 5, answer
+        await asyncio.sleep(0.05)
+    assert answer is not None
+    facts = decode_facts(answer["CALL_FACTS"])
+    assert (facts.account_id, facts.customer_peer_id) == (UNIDENTIFIED_ACCOUNT_ID, buyer[0])
+    connection.execute("DELETE FROM letter_stops")
+    while (answer := await router.call(5)) is not None and answer["DECISION"] == "REFUSE":
+        assert time.monotonic() < deadline + 10, answer
         await asyncio.sleep(0.05)
 
 

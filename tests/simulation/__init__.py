@@ -13,7 +13,8 @@ agents, workers, routers   the real code of the product's processes, driven step
 patches      which modules of the product get the fake world, and how
 world        all of it together: a plan carried out to the end, healed and drained
 admitted     the calls that routers admitted, and which of them are in no book
-oracle       the audit, and what must hold at every moment
+watcher      what must hold at every moment
+oracle       the audit, and what must hold at the end
 mutations    deliberate bugs in the real code, each to be found
 shrink       a failing plan made short
 """

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from schemas.events import CallRouted, EventError, decode_event
+from schemas.events import CallRouted, DeadLetter, EventError, decode_event
 from schemas.frame import FrameError, unpack_frame
 from schemas.ids import epoch_of, node_of
-from schemas.topics import DECISIONS
+from schemas.topics import DEAD_LETTERS, DECISIONS
 from sinks.audit_calls import Open
 from sinks.auditor.calls import NO_END, NOT_UP, Heard, OpenCall
+from sinks.letter_peers import peer_of
 from tests.simulation.broker import PARTITIONS, Place
 from tests.simulation.tables import Tables
 from tests.simulation.world import World
@@ -17,9 +18,15 @@ from tests.simulation.world import World
 
 def events_of(world: World, topic: str) -> Iterator[tuple[Place, Any]]:
     """The readable events of a topic, from its beginning."""
+    for place, _, event in placed_events(world, topic):
+        yield place, event
+
+
+def placed_events(world: World, topic: str) -> Iterator[tuple[Place, int, Any]]:
+    """The same with their messages' offsets."""
     for partition in range(PARTITIONS):
         place = Place(topic, partition)
-        for value in world.broker.log[place]:
+        for offset, value in enumerate(world.broker.log[place]):
             try:
                 raws = unpack_frame(value)
             except FrameError:
@@ -27,7 +34,7 @@ def events_of(world: World, topic: str) -> Iterator[tuple[Place, Any]]:
             for raw in raws:
                 event = _decoded(bytes(raw))
                 if event is not None:
-                    yield place, event
+                    yield place, offset, event
 
 
 @lru_cache(maxsize=4096)
@@ -67,3 +74,15 @@ def lost_calls(world: World) -> set[str]:
     unheld = {call_id for call_id in died if call_id in swept or call_id not in world.ever_held}
     booked = {leg_id.rpartition("/")[0] for leg_id in world.database.tables.references}
     return (admitted_calls(world).keys() & ((vanished - died) | unheld)) - booked
+
+
+def waiting_letters(world: World) -> dict[str, DeadLetter]:
+    """The letters that wait in their topic for room in the table, by origin."""
+    tables = world.database.tables
+    found: dict[str, DeadLetter] = {}
+    for place, offset, event in placed_events(world, DEAD_LETTERS.name):
+        if isinstance(event, DeadLetter) and event.origin not in tables.letters:
+            first, end = tables.waiting.get((peer_of(event), place.partition), (0, 0))
+            if first <= offset < end:
+                found[event.origin] = event
+    return found

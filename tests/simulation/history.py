@@ -8,9 +8,10 @@ from schemas.topics import RATED_LEGS
 from sinks.auditor.calls import NOT_UP
 from tests.simulation.admitted import events_of
 from tests.simulation.faults import carry_out, open_account, replay
-from tests.simulation.oracle import Watcher, judge
+from tests.simulation.oracle import judge
 from tests.simulation.patches import patched
 from tests.simulation.plan import LAST_FAULT_MS, Plan
+from tests.simulation.watcher import Watcher
 from tests.simulation.world import World
 
 HEAL_MS: Final = LAST_FAULT_MS + 5_000
@@ -66,6 +67,7 @@ def _bites(world: World) -> dict[str, int]:
         "refused": sum(bool(line.values.get("reason")) for line, _ in world.lines),
         "swept": len(tables.swept),
         "dead letters": len(tables.letters),
+        "letters waited": tables.ever_waited,
         "replayed": sum(letter.state == "replayed" for letter in tables.letters.values()),
         "starts again": starts - len(world.processes),
         "rebalances": sum(group.generation - 1 for group in world.groups.values()),

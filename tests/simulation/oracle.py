@@ -1,4 +1,4 @@
-"""What must hold: at every commit of the database, and at the end, where the product's own audit is asked."""
+"""What must hold at the end, where the product's own audit is asked."""
 
 from collections import Counter
 from collections.abc import Iterator, Set
@@ -18,80 +18,19 @@ from schemas.ids import epoch_of, make_leg_id, node_of
 from schemas.live import LIVE_CALL_DECODER
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from simulator.lines import Line
-from sinks import audit_sources, holds
-from sinks.audit import ENDED_HOLD, compare
+from sinks import audit_sources
+from sinks.audit import ENDED_HOLD, UNKEPT_LETTER, compare
 from sinks.audit_sources import AuditSettings, Ledger, Letter, Money, read_stores
 from sinks.auditor.calls import NO_END, NOT_UP
 from sinks.auditor.letters import OPEN_LETTER
+from sinks.dead_letters import raw_of
 from tariffs.rating import rate
-from tests.simulation.setting import LIMITS, START_MS
-from tests.simulation.admitted import admitted_calls, events_of, lost_calls, opened_of
+from tests.simulation.admitted import admitted_calls, events_of, lost_calls, opened_of, waiting_letters
 from tests.simulation.broker import PARTITIONS
-from tests.simulation.tables import Counter as CallCounter
+from tests.simulation.roles import MAX_PEER_LETTERS
+from tests.simulation.setting import START_MS
 from tests.simulation.tables import Tables
 from tests.simulation.world import World
-
-
-class Watcher:
-    """Looks at the database at every commit."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._held: dict[str, Any] = {}
-        world.database.committed = self.committed
-        world.database.on_statement = self.statement
-
-    def statement(self, statement: str, given: Any, rows: list[Any]) -> None:
-        """After a statement, within its transaction."""
-        if statement is not holds.ADMIT_ONCE or not rows or rows[0][0] != "ADMITTED":
-            return
-        tables, call_id = self._world.database.tables, given[0]
-        hold = tables.holds[call_id]
-        account = tables.accounts[hold.account_id]
-        if call_id in self._held:
-            return
-        if account.by_money and tables.free(hold.account_id) < 0:
-            self._world.fail("admitted above balance and credit", f"{call_id}: {tables.free(hold.account_id)} left")
-        limit = LIMITS.get(hold.peer_id, 0)
-        counted = sum(one.counted for one in tables.holds.values() if one.peer_id == hold.peer_id)
-        if 0 < limit < counted:
-            self._world.fail("more calls at once than the limit", f"{call_id}: {counted} of {limit}")
-
-    def committed(self) -> None:
-        """After a commit."""
-        tables, fail = self._world.database.tables, self._world.fail
-        for account_id in tables.touched_accounts:
-            held = sum(hold.amount_micros for hold in tables.holds.values() if hold.account_id == account_id)
-            if held != tables.held[account_id]:
-                fail("held is not the sum of its holds", f"account {account_id}: {tables.held[account_id]} of {held}")
-        for key in tables.touched_keys:
-            counted = sum(hold.counted for hold in tables.holds.values() if key in hold.limit_keys)
-            if counted != tables.counters.get(key, CallCounter()).concurrent:
-                fail("calls at once are not counted right", f"limit {key}: {tables.counters[key]} of {counted}")
-        tables.touched_accounts.clear()
-        tables.touched_keys.clear()
-        if tables.holds != self._held:
-            for call_id, hold in self._held.items():
-                if call_id not in tables.holds:
-                    self._gone(tables, call_id, hold)
-            for call_id, hold in tables.holds.items():
-                before = self._held.get(call_id)
-                if before is not None and before.counted and not hold.counted and self._is_up(call_id):
-                    fail("a call that is up is not counted any more", call_id)
-            self._held = dict(tables.holds)
-            self._world.ever_held.update(tables.holds)
-
-    def _gone(self, tables: Tables, call_id: str, hold: Any) -> None:
-        is_swept = any(swept == call_id for swept, _ in tables.swept)
-        if f"{call_id}/0" not in tables.references and not is_swept:
-            self._world.fail("a hold was given back before its call was posted", call_id)
-        if self._is_up(call_id) and hold.expires_ms > self._world.database.wall_ms():
-            self._world.fail("a hold was given back while its call is up", call_id)
-
-    def _is_up(self, call_id: str) -> bool:
-        """On a node whose clock was never set back: what a wrong clock does to the counters mends itself."""
-        nodes = self._world.nodes
-        return any(call_id in node.up and all(offset >= 0 for _, offset in node.offsets[1:]) for node in nodes)
 
 
 def ledger_of(tables: Tables, at_ms: int) -> Ledger:
@@ -177,6 +116,7 @@ def judge(world: World) -> list[tuple[str, str]]:
     found = [
         ("open dead letter that the audit does not name, or one that is not open", one) for one in named ^ still_open
     ]
+    waiting = waiting_letters(world)  # beyond their peer's limit: the audit names each, by its topic
     # So does a call of which no journal tells; what is a dead letter as well is named as that.
     lost = lost_calls(world) - stores.lettered - {leg_id.rpartition("/")[0] for leg_id in stores.dead_legs}
     vanished = {one.leg_id.rpartition("/")[0] for one in report.differences if one.kind == NO_END}
@@ -185,6 +125,13 @@ def judge(world: World) -> list[tuple[str, str]]:
         (one.kind, f"{one.leg_id or one.account_id} {one.detail}")
         for one in report.differences
         if one.kind != OPEN_LETTER and not (one.kind == NO_END and one.leg_id.rpartition("/")[0] in lost)
+        if not (one.kind == UNKEPT_LETTER and one.detail in waiting)
+    ]
+    counts = Counter(one.peer_id for one in tables.letters.values() if one.state == "open")
+    found += [
+        ("letters wait though there is room", f"peer {peer_id}")
+        for peer_id, _ in tables.waiting
+        if counts[peer_id] < MAX_PEER_LETTERS
     ]
     named_holds = {one.leg_id.rpartition("/")[0] for one in report.differences if one.kind in (NOT_UP, ENDED_HOLD)}
     found += [("hold left that the audit does not name", call_id) for call_id in tables.holds.keys() - named_holds]
@@ -197,6 +144,7 @@ def judge(world: World) -> list[tuple[str, str]]:
     found += _wrong_cdrs(world)
     found += _wrong_places(world)
     kept = Counter(letter.raw for letter in tables.letters.values())
+    kept.update(raw_of(letter) for letter in waiting.values())
     found += [
         ("no dead letter of what was injected", repr(raw))
         for raw, count in Counter(world.injected).items()
@@ -269,7 +217,7 @@ def _wrong_money(world: World) -> list[tuple[str, str]]:
     on_disk = {raw.rstrip(b"\n") for raw in _journal_lines(world)}
     unpaid = {
         one.leg_id for one in tables.letters.values() if one.state != "replayed" and "no such account" in one.reason
-    }
+    } | {one.leg_id for one in waiting_letters(world).values()}
     wrong = []
     for line, raw in world.lines:
         bill = _true_bills(world, line)

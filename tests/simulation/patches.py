@@ -6,14 +6,18 @@ product.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
+
+from kafka.errors import KafkaConnectionError
 
 from router import admission
 from router.agent import clock as node_clock
 from router.agent import counters, journal_files, last_heartbeat, relay, restart, state_file, watch
+from sinks import waiting_letters
 from streamco import dead_letters_cli
 from streams import billing, cdrs, letters, live, output
+from tests.simulation.broker import Place
 from tests.simulation.clock import Host, Suspend
 from tests.simulation.database import Database
 from tests.simulation.disk import Disk, FakeOs
@@ -178,6 +182,43 @@ class Psycopg:
         self.AsyncConnection = AsyncConnection
 
 
+class Record(NamedTuple):
+    """A message, as kafka-python has it."""
+
+    partition: int
+    offset: int
+    value: bytes
+
+
+class Consumer:
+    """kafka-python's, of one partition, for whoever reads it from a place on."""
+
+    def __init__(self, host: Any) -> None:
+        self._broker = host.broker
+        self._place: Any = None
+        self._offset = 0
+
+    def assign(self, places: list[Any]) -> None:
+        """See kafka-python."""
+        self._place = places[0]
+
+    def seek(self, _place: Any, offset: int) -> None:
+        """See kafka-python."""
+        self._offset = offset
+
+    def poll(self, max_records: int, **_: Any) -> dict[Any, list[Record]]:
+        """See kafka-python. Raises KafkaConnectionError."""
+        if self._broker.is_away:
+            raise KafkaConnectionError("away")
+        first, log = self._offset, self._broker.log[Place(self._place.topic, self._place.partition)]
+        self._offset = min(len(log), first + min(max_records, 3))
+        records = [Record(self._place.partition, offset, log[offset]) for offset in range(first, self._offset)]
+        return {self._place: records} if records else {}
+
+    def close(self, **_: Any) -> None:
+        """Nothing to let go."""
+
+
 class Roomy:
     """sinks.disk.Disk of a disk with room. What a full one refuses has its own tests, on a real file system."""
 
@@ -211,13 +252,14 @@ def patched(host: Host, database: Database, disk: Callable[[], Disk], wall_ms: C
     replaced: list[tuple[Any, str, Any]] = [
         *((module, "os", fake_os) for module in (journal_files, last_heartbeat, restart, state_file)),
         *((module, "time", fake_time) for module in (relay, counters, watch, node_clock)),
-        *((module, "asyncio", loop) for module in (watch, output, cdrs, admission)),
+        *((module, "asyncio", loop) for module in (watch, output, cdrs, letters, admission)),
         *((module, "now_ms", wall_ms) for module in (billing, cdrs, letters, live)),
         *((module, "log", Silent()) for module in (journal_files, relay, restart, counters, watch, node_clock)),
-        *((module, "log", Silent()) for module in (billing, cdrs, output, admission)),
+        *((module, "log", Silent()) for module in (billing, cdrs, letters, output, admission)),
         (restart, "threading", threads),
         (counters, "Disk", Roomy),
         (output, "psycopg", Psycopg(database)),
+        (waiting_letters, "KafkaConsumer", lambda **_: Consumer(database.host)),
         (relay, "send_beat", lambda *_, **__: None),
         (dead_letters_cli, "click", Click),
     ]  # fmt: skip

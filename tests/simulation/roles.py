@@ -1,21 +1,27 @@
 """The workers' roles: the product's own agents' bodies, each with what it writes to."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
+import psycopg
+from kafka.errors import KafkaError
 from pydantic import SecretStr
 
 from schemas.connections import Kafka, Postgres
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from sinks.dimensions import Dimensions
 from sinks.ledger import Ledger
+from sinks.letter_store import renew_stops
 from streams import billing, cdrs, letters, live
-from streams.output import DeadLetters
+from streams.output import DeadLetters, limits_of
 from streams.settings import StreamsSettings
 from tests.simulation.broker import PARTITIONS
 from tests.simulation.clickhouse import ClickHouse
 from tests.simulation.database import Database
 from tests.simulation.workers import SEND_MS, Body, Topic, Worker
+
+MAX_PEER_LETTERS: Final = 4
+TAKE_MS: Final = 10_000
 
 
 class Names:
@@ -30,7 +36,7 @@ def settings(partitions: int = PARTITIONS) -> StreamsSettings:
     """Of all workers."""
     return StreamsSettings.model_construct(
         kafka=Kafka(bootstrap="none:1", partitions=partitions), postgres=Postgres(dsn=SecretStr("simulated")),
-        max_dead_letters=1_000, send_seconds=SEND_MS / 1000,
+        max_dead_letters=1_000, max_peer_letters=MAX_PEER_LETTERS, send_seconds=SEND_MS / 1000,
     )  # fmt: skip
 
 
@@ -53,9 +59,24 @@ class Billing(Worker):
 
         async def keep() -> Body:
             connection: Any = await self.database.connect(autocommit=True)
-            return lambda stream, batch: letters.keep_batch(stream, batch, connection)
+            return lambda stream, batch: letters.keep_batch(stream, batch, connection, limits_of(settings()))
 
+        self.later(TAKE_MS, self._take_often)
         return {CALLS.name: rate, RATED_LEGS.name: post, DEAD_LETTERS.name: keep}
+
+    def _take_often(self) -> None:
+        """The timers of streams/letters.py."""
+        self.later(TAKE_MS, self._take_often)
+        self.spawn(self._take_waiting())
+
+    async def _take_waiting(self) -> None:
+        try:
+            connection: Any = await self.database.connect(autocommit=True)
+            await renew_stops(connection, MAX_PEER_LETTERS)
+            while await letters.take_some(connection, settings()):
+                pass
+        except (psycopg.Error, KafkaError):
+            self.host.note("letters that wait are not taken", self.name)
 
 
 class Cdrs(Worker):

@@ -4,8 +4,7 @@ what the product asks of PostgreSQL cannot change without this being looked at.
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -13,12 +12,9 @@ from typing import Any, Final
 from router.agent import counters, orphans
 from schemas.ids import epoch_of
 from schemas.money import decimal_from_micros, decimal_from_price_e8
-from sinks import holds, ledger, letter_store, node_calls
-from sinks.letter_store import KeptLetter
+from sinks import holds, ledger, node_calls
+from tests.simulation.letter_statements import LETTERS, Handler, Rows, nothing, sql
 from tests.simulation.tables import Entry, HoldRow, Leg, Node, Tables
-
-Rows = list[Any]
-Handler = Callable[[Tables, Any, int], Rows]
 
 
 def numbers(text: str) -> list[int]:
@@ -149,51 +145,6 @@ def _held_before(tables: Tables, given: Any, _: int) -> Rows:
     return list(rows[:limit])
 
 
-def _keep(tables: Tables, columns: Any, _: int) -> Rows:
-    kept = []
-    for origin, source, reason, raw, leg_id, at in sorted(zip(*columns, strict=True)):
-        if origin in tables.letters:
-            continue
-        earlier = [
-            one
-            for one in tables.letters.values()
-            if one.replays > 0 and one.raw == raw and one.source == source and one.origin != origin
-        ]
-        last = max(earlier, key=lambda one: (one.replays, one.at), default=None)
-        replays, replay_of = (last.replays, last.origin) if last is not None else (0, "")
-        tables.letters[origin] = KeptLetter(
-            origin, source, reason, bytes(raw), leg_id, at, "open", replays, replay_of, "", "", None
-        )
-        kept.append((origin,))
-    return kept
-
-
-def _count_open(tables: Tables, _: Any, __: int) -> Rows:
-    return [(sum(letter.state == "open" for letter in tables.letters.values()),)]
-
-
-def _find(tables: Tables, given: Any, _: int) -> Rows:
-    return [tables.letters[given[0]]] if given[0] in tables.letters else []
-
-
-def _open_origins(tables: Tables, given: Any, _: int) -> Rows:
-    letters = [one for one in tables.letters.values() if one.state == "open" and one.replays < given[0]]
-    return [(one.origin,) for one in sorted(letters, key=lambda one: (one.at, one.origin))]
-
-
-def _count_replay(tables: Tables, given: Any, _: int) -> Rows:
-    letter = tables.letters[given[0]]
-    tables.letters[given[0]] = replace(letter, replays=letter.replays + 1)
-    return [()]
-
-
-def _decide(tables: Tables, given: Any, now_ms: int) -> Rows:
-    state, by, why, origin = given
-    at = datetime.fromtimestamp(now_ms / 1000, UTC)
-    tables.letters[origin] = replace(tables.letters[origin], state=state, decided_by=by, decided_why=why, decided_at=at)
-    return [()]
-
-
 def _account_of_name(tables: Tables, given: Any, _: int) -> Rows:
     return [(number, one.kind, one.currency) for number, one in tables.accounts.items() if one.name == given[0]]
 
@@ -216,23 +167,15 @@ def _add_to_balance(tables: Tables, given: Any, _: int) -> Rows:
     return [(decimal(tables.balance[account_id]),)] if account_id in tables.balance else []
 
 
-def _nothing(_: Tables, __: Any, ___: int) -> Rows:
-    return [()]
-
-
-def _sql(text: str) -> str:
-    return " ".join(text.split())
-
-
 # By how a statement begins, its spaces evened out.
 HANDLERS: Final[Mapping[str, Handler]] = {
-    _sql(ledger._LOCK): lambda tables, given, _: tables.lockable(numbers(given[0]), texts(given[1])),
-    _sql(ledger._POST): _post,
-    _sql(ledger._REVISE): _revise,
+    sql(ledger._LOCK): lambda tables, given, _: tables.lockable(numbers(given[0]), texts(given[1])),
+    sql(ledger._POST): _post,
+    sql(ledger._REVISE): _revise,
     "SELECT split_part(name, ' ', 1), currency, account_id FROM accounts WHERE kind = 'system'": _contra,
-    "SELECT ledger_partition(": _nothing,
+    "SELECT ledger_partition(": nothing,
     "SELECT release_holds(": lambda tables, given, _: [(tables.release(texts(given[0])),)],
-    _sql(holds.ADMIT_ONCE): _admit,
+    sql(holds.ADMIT_ONCE): _admit,
     "SELECT unpaid_call, paid_until FROM extend_holds(": lambda tables, given, _: list(
         tables.extend(dict(zip(given[0], given[1], strict=True)), given[2])
     ),
@@ -244,20 +187,14 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "SELECT place_holds(": _place,
     "SELECT call_id FROM holds WHERE node = %s AND NOT counted AND gone_at <": _long_gone,
     "SELECT call_id, account_id, amount, why FROM sweep_holds(": _sweep,
-    _sql(counters._CLAIM): _claim,
-    _sql(counters._DISK): _nothing,
-    _sql(node_calls.LIST_CALLS): _list_calls,
-    _sql(orphans.HELD): _held_before,
-    _sql(orphans.DECIDED): lambda *_: [],  # there is no auditor that would have found decisions without an end
-    _sql(letter_store._KEEP): _keep,
-    "SELECT pg_advisory_xact_lock(": _nothing,
-    "SELECT count(*) FROM dead_letters WHERE state = 'open'": _count_open,
-    _sql(letter_store._COLUMNS + " WHERE origin = %s"): _find,
-    "SELECT origin FROM dead_letters WHERE state = 'open' AND replays <": _open_origins,
-    "UPDATE dead_letters SET replays = replays + 1 WHERE origin = %s": _count_replay,
-    "UPDATE dead_letters SET state = %s, decided_by = %s": _decide,
+    sql(counters._CLAIM): _claim,
+    sql(counters._DISK): nothing,
+    sql(node_calls.LIST_CALLS): _list_calls,
+    sql(orphans.HELD): _held_before,
+    sql(orphans.DECIDED): lambda *_: [],  # there is no auditor that would have found decisions without an end
+    **LETTERS,
     "SELECT account_id, kind, currency FROM accounts WHERE name = %s": _account_of_name,
-    "SELECT FROM account_balances WHERE account_id = %s FOR NO KEY UPDATE": _nothing,
+    "SELECT FROM account_balances WHERE account_id = %s FOR NO KEY UPDATE": nothing,
     "SELECT 1 FROM ledger_entries WHERE reference = %s AND account_id = %s": _payment_used,
     "INSERT INTO ledger_entries (reference, account_id, occurred_at, kind, contra_account_id, amount, reason)": _pay,
     "UPDATE account_balances SET balance = balance + %s WHERE account_id = %s RETURNING balance": _add_to_balance,
@@ -269,7 +206,7 @@ def handler_of(statement: str) -> Handler:
     """What carries a statement out. Raises KeyError for one that the model does not know."""
     found = _known.get(statement)
     if found is None:
-        text = _sql(statement)
+        text = sql(statement)
         matching = [handler for start, handler in HANDLERS.items() if text.startswith(start)]
         if len(matching) != 1:
             raise KeyError(f"{len(matching)} models of the statement: {text[:200]}")

@@ -19,7 +19,7 @@ _NO_END: Final = "no end in the journal"
 
 _TABLES: Final = (
     "accounts", "balance", "held", "entries", "revised", "holds", "counters", "nodes", "letters", "swept", "references",
-    "node_calls",
+    "node_calls", "stopped", "waiting",
 )  # fmt: skip
 
 
@@ -40,7 +40,10 @@ class Tables:
         self.nodes: dict[str, Node] = {}
         self.node_calls: dict[str, tuple[int, frozenset[str]]] = {}  # when a node was heard of, and what it listed
         self.letters: dict[str, KeptLetter] = {}
+        self.stopped: dict[int, None] = {}  # peers with too many open letters
+        self.waiting: dict[tuple[int, int], tuple[int, int]] = {}  # of their further ones, by partition: offsets
         self.swept: dict[tuple[str, int], tuple[int, int, str]] = {}
+        self.ever_waited = 0  # letters without room
         self.repeats = 0  # legs that were posted already
         self.touched_accounts: set[int] = set()
         self.touched_keys: set[str] = set()

@@ -13,8 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
+from sinks.beat import send_beat
 from streamco import control
 from streamco.embedded.server import ServerError
+from streamco.health import read_alarm
 from streamco.places import Places
 from streamco.settings import Settings, read_settings
 from streamco.supervisor.component import Component
@@ -181,6 +183,21 @@ def test_external_components_are_asked_and_never_started(supervisor: Supervisor)
 
 def test_nothing_at_all_is_not_ok() -> None:
     assert not status_document([])["ok"]
+
+
+def test_what_a_process_reports_as_wrong_is_an_alarm(
+    supervisor: Supervisor, settings: Settings, tmp_path: Path
+) -> None:
+    supervisor.start([worker(tmp_path, "one")])
+    beat = Places(settings).beat("one")
+    send_beat(beat, alarm="NEW CALLS REFUSED")
+    until(lambda: control.read_status(settings).get("alarm", "") == "NEW CALLS REFUSED")
+    document = control.read_status(settings)
+    assert ([one["state"] for one in document["components"]], document["ok"]) == (["healthy"], False)
+    send_beat(beat)
+    until(lambda: control.read_status(settings)["ok"])
+    beat.write_text(json.dumps({"at": 1.0, "alarm": "of a process that is long gone"}))
+    assert read_alarm(beat) == ""
 
 
 def test_a_home_whose_disk_is_nearly_full_is_an_alarm(settings: Settings, tmp_path: Path) -> None:

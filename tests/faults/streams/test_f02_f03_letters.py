@@ -178,11 +178,60 @@ def test_f3_where_the_topic_of_dead_letters_takes_nothing_the_worker_stops(line:
     )
 
 
+def test_f3_one_peers_letters_stop_nobody_and_wait_in_their_topic(line: FaultLine) -> None:
+    ended = make_legs(line.parties, 5, 60)
+    paid = paid_leg(ended)
+    without_account = msgspec.structs.replace(paid.facts, account_id=999_999, vendor_peer_id=4_711)
+    strangers: list[Ended] = [
+        msgspec.structs.replace(paid, call_id=f"sim1-1795000000-1795608000.{number}", facts=without_account)
+        for number in range(12)
+    ]
+    limits = {"max_peer_letters": 8, "max_dead_letters": 1}
+    line.start("streams-1", "billing", **limits)
+    line.start("streams-2", "cdrs", **limits)
+    produce_events(line.kafka, CALLS, [*ended[:40], *strangers[:6]])
+    line.until(lambda: line.posted() == 40 and len(line.letters()) == 6, alive=["streams-1"])
+    line.kill("streams-1")  # what counts are the letters that are open, whatever was started when
+    line.start("streams-1", "billing", **limits)
+    produce_events(line.kafka, CALLS, [*strangers[6:], *ended[40:]])
+    line.until(lambda: line.posted() == len(ended), alive=["streams-1", "streams-2"])
+    line.until(lambda: len(line.letters_in_topic()) == len(strangers) and len(line.letters()) == 8)
+
+    def rows(statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(line.dsn) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    line.until(lambda: rows("SELECT DISTINCT peer_id FROM waiting_letters") == [(4_711,)])
+    assert rows("SELECT peer_id FROM letter_stops") == [(4_711,)]  # routers pass the vendor over
+    journals = write_journals(line.directory / "nodes", [*ended, *strangers])
+    audited = line.audit([], journals, settle_seconds=0)
+    assert open_letters(audited) == set(line.letters())
+    kept_nowhere = {one.detail for one in audited.differences if one.kind == "dead letter not in the table"}
+    assert kept_nowhere == line.letters_in_topic() - set(line.letters())
+    assert len(kept_nowhere) == 4
+    # The cause is mended; what there was room for is replayed, and what has waited comes in its place.
+    with psycopg.connect(line.dsn) as connection:
+        connection.execute(
+            "INSERT INTO accounts (account_id, name, kind, currency, payment, company_id)"
+            " SELECT 999999, 'found', 'vendor', 'USD', 'postpaid', min(company_id) FROM companies"
+        )
+    desk(line, "replay", "--all", "--reason", "the account is there now")
+    line.until(lambda: len(line.letters()) == len(strangers), alive=["streams-1"])
+    desk(line, "replay", "--all", "--reason", "the account is there now")
+    line.until(lambda: line.posted() == len(ended) + len(strangers) == line.written())
+    emptied = "SELECT (SELECT count(*) FROM letter_stops) + (SELECT count(*) FROM waiting_letters)"
+    line.until(lambda: rows(emptied) == [(0,)])
+    audited = line.audit([], journals)
+    assert audited.ok, audited.differences
+    assert sorted(line.letters().values()) == ["replayed"] * len(strangers)
+    line.end()
+    report("F3 one peer's letters: others billed, the rest waits", 1, len(ended) + len(strangers), 12, "equal")
+
+
 @pytest.mark.long
 def test_f3_the_limit_holds_over_restarts(line: FaultLine) -> None:
     ended = make_legs(line.parties, 4, 40)
-    paid = paid_leg(ended)
-    poison = [spoilt(paid, v=number) for number in range(2, 9)]
+    poison = [b'{"type":"of nobody","v":%d}' % number for number in range(2, 9)]
     line.start("streams-1", "billing", max_dead_letters=5)
     produce(line.kafka, CALLS, [(0, b"[1,[" + b",".join(poison[:4]) + b"]]")])
     line.until(lambda: len(line.letters()) == 4, alive=["streams-1"])

@@ -9,7 +9,7 @@ import pytest
 from snapshots import EXPECTED_SECONDS, NOW_MS, RawWorld, make_snapshot, peer, with_changes
 
 from router.routing import Decision, Request, World, candidates, decide, seed_of
-from router.routing.limit_keys import code_key, peer_key, route_key
+from router.routing.limit_keys import code_key, peer_key, route_key, stopped_key
 from router.routing.order import MAX_ORDER, Metric, OrderError, parse_order
 from router.snapshot.config import CodeLimit, HuntingClass, Peer, RouteClass, RouteEntry
 from schemas.quality import Quality
@@ -257,6 +257,12 @@ def test_a_limit_that_is_full_is_not_taken(made: Made) -> None:
         }  # fmt: skip
         everybody = frozenset(peer_key(number) for number in PRICES)
         assert decided(made(order, full=everybody)).refusal is Refusal.LIMIT
+        # Neither is one with too many open dead letters.
+        world = made(order, full=frozenset({stopped_key(11), stopped_key(14)}))
+        assert sorted(taken(world)) == [12, 13]
+        assert {one.vendor: one.verdict for one in candidates(decided(world))} == {
+            "v11": "DEAD LETTERS", "v12": "TAKEN", "v13": "TAKEN", "v14": "DEAD LETTERS",
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from audit_world import START, World, said
 from made_legs import make_legs
 
 from schemas.connections import Kafka
-from schemas.events import RatedLeg
+from schemas.events import RatedLeg, decode_event
 from sinks.auditor.main import Auditor
 from sinks.topics import TopicError
 from streams.folds.rating import rate_leg
@@ -143,9 +143,12 @@ async def test_an_admitted_call_without_an_end_is_named_unless_it_is_up(world: W
     world.now += timedelta(seconds=58)
     world.hear("sim1", up)
     assert world.run(1).differences == []  # looked at, and missing: it may be on its way
-    assert world.sql("SELECT call_id, missing_since IS NULL FROM audit_open_calls ORDER BY 1") == [
-        (vanished, False), (up, True)
+    # Of what is missing the decision is kept, for the agent that may have to close it.
+    assert world.sql("SELECT call_id, missing_since IS NULL, decision <> '' FROM audit_open_calls ORDER BY 1") == [
+        (vanished, False, True), (up, True, False)
     ]  # fmt: skip
+    ((kept,),) = world.sql("SELECT decision FROM audit_open_calls WHERE decision <> ''")
+    assert decode_event(str(kept).encode()).call_id == vanished  # type: ignore[union-attr]
     world.admit(late)  # stored later than it was routed: it comes with what is new
     world.now += timedelta(seconds=59)
     world.hear("sim1", up, late)
@@ -199,6 +202,14 @@ async def test_a_hold_of_a_call_that_is_not_up_is_named(world: World, legs: list
     ]
     world.sql("DELETE FROM holds")
     assert world.run(1).differences == []
+
+
+def test_letters_that_wait_for_room_are_named_by_their_peer(world: World) -> None:
+    world.run()
+    world.sql("INSERT INTO waiting_letters VALUES (7, 1, 40, 60), (7, 3, 5, 9), (8, 0, 1, 2)")
+    run = world.run(1)
+    assert said(run) == {("dead letters that wait for room", "peer 7"), ("dead letters that wait for room", "peer 8")}
+    assert {"dead-letters/1 from 40", "dead-letters/3 from 5"} == set(run.differences[0].detail.split(", "))
 
 
 def _parties(world: World) -> object:
