@@ -19,7 +19,7 @@ LINES = (EXAMPLES / "journal.csv").read_bytes().splitlines(keepends=True)
 
 def letter(origin: str, raw: bytes, reason: str = "refused") -> KeptLetter:
     at = datetime(2026, 11, 25, tzinfo=UTC)
-    return KeptLetter(origin, source_of(origin), reason, raw, "", at, "open", 0, "", "", "", None)
+    return KeptLetter(origin, source_of(origin), reason, raw, "", at, 0, "open", 0, "", "", "", None)
 
 
 def example(name: str) -> bytes:
