@@ -43,9 +43,10 @@ HUNTSTOP: Final = "HUNTSTOP"  # of a route: "1", no further route is tried after
 # The called party's own answers, where no vendor does better (release rules may say otherwise). Not 1 (404) and not 21
 # (401, 403): those are often the vendor's word on our account, not on the number; the hunt goes on, and as the last
 # word they become 34. So do 3 and 23: a vendor that no channel can be made to, or who wants us to call elsewhere (302),
-# says nothing about the number either; nor does one who gives no sign of life in time.
+# says nothing about the number either; nor does one whose routes are a loop (483: 25), one whose code has no meaning of
+# its own (400, 405, a 487 that answers no CANCEL of ours: 127), or one who gives no sign of life in time.
 DEFAULT_STOP_CAUSES: Final = (17, 19, 22, 28)
-VENDOR_ACCOUNT_CAUSES: Final = (1, 2, 3, 21, 23)
+VENDOR_ACCOUNT_CAUSES: Final = (1, 2, 3, 21, 23, 25, 127)
 VENDORS_FAULT_CAUSE: Final = 34
 NO_ANSWER_CAUSE: Final = 19  # what the caller hears when it rang and nobody answered in time
 MIN_LEFT_MS: Final = 1_000  # of the longest set-up: with less no further leg is begun

@@ -18,6 +18,7 @@ Action = Literal["continue", "stop"]
 NO_ANSWER: Final = "na"
 NO_PROGRESS: Final = "np"
 NO_PROGRESS_CAUSE: Final = 18  # Q.850's "no user responding": neither alerting nor connect in the time allowed
+LOOP_CAUSE: Final = 25  # of a vendor's 483, for which Asterisk itself has 19: no answer of the called party's
 REDIRECTED_CAUSE: Final = 23  # what Asterisk makes of a 302, which is never followed
 MAX_RULES: Final = 100  # of one table: 900 characters at most
 RANGES: Final[dict[Kind, tuple[int, int]]] = {

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from schemas import agi, release
 
-_NOT_KNOWN = 127
-
 
 class Meaning(NamedTuple):
     """Whether the hunt stops, and the cause the caller hears if no leg follows; 0: whatever he would have heard."""
@@ -30,7 +28,7 @@ def meaning(variables: Mapping[str, str], leg: int, *, cause: int, sip_code: int
         return Meaning(stops, int(rule[1:]))
     if gave_up:
         return Meaning(stops, agi.NO_ANSWER_CAUSE if gave_up == release.NO_ANSWER else agi.VENDORS_FAULT_CAUSE)
-    if cause in (0, _NOT_KNOWN):
+    if cause == 0:
         return Meaning(stops, 0)
     return Meaning(stops, agi.VENDORS_FAULT_CAUSE if cause in agi.VENDOR_ACCOUNT_CAUSES else cause)
 

@@ -1,12 +1,12 @@
-"""What Asterisk makes of a vendor's final SIP answer: the Q.850 cause, and from that DIALSTATUS. Pure tables."""
+"""What Asterisk and the dialplan make of a vendor's final SIP answer: Q.850 cause, and from that DIALSTATUS. Pure."""
 
 from typing import Final
 
-from schemas.release import REDIRECTED_CAUSE
+from schemas.release import LOOP_CAUSE, REDIRECTED_CAUSE
 
-# chan_pjsip's table; what is not in it goes by its class.
+# chan_pjsip's table, but for 483, as the dialplan has it; what is not in it goes by its class.
 CAUSE_OF_SIP: Final[dict[int, int]] = {
-    401: 21, 403: 21, 404: 1, 405: 127, 407: 21, 408: 18, 409: 41, 410: 22, 420: 3, 480: 19, 483: 19, 484: 28,
+    401: 21, 403: 21, 404: 1, 405: 127, 407: 21, 408: 18, 409: 41, 410: 22, 420: 3, 480: 19, 483: LOOP_CAUSE, 484: 28,
     485: 1, 486: 17, 488: 58, 500: 38, 501: 29, 502: 27, 503: 34, 504: 102, 505: 127, 600: 17, 603: 21, 604: 1, 606: 58,
 }  # fmt: skip
 _CAUSE_OF_CLASS: Final = {3: REDIRECTED_CAUSE, 4: 127, 5: 34, 6: 127}
@@ -21,7 +21,7 @@ REASON_PHRASES: Final[dict[int, str]] = {
 
 
 def cause_of_sip(sip_code: int) -> int:
-    """The Q.850 cause that Asterisk gives a final SIP answer of 300 or more."""
+    """The Q.850 cause of a leg that ends by this final SIP answer of 300 or more."""
     return CAUSE_OF_SIP.get(sip_code, _CAUSE_OF_CLASS.get(sip_code // 100, 16))
 
 

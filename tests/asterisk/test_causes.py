@@ -125,8 +125,8 @@ def test_a_vendors_code_becomes_its_cause_and_the_hunt_stops_or_goes_on(told: di
     assert {leg.dial_status for leg in legs} == {sip_causes.dial_status_of_cause(cause)}
     assert {leg.release_side for leg in legs} == {"callee"}
     assert len(legs) == (1 if cause in DEFAULT_STOP_CAUSES else 2)
-    # 127 says nothing, so nobody has said anything; a vendor's word on our account is not passed on.
-    final = 19 if cause == 127 else 34 if cause in VENDOR_ACCOUNT_CAUSES else cause
+    # What says nothing about the number, or is a vendor's word on our account, is not passed on.
+    final = 34 if cause in VENDOR_ACCOUNT_CAUSES else cause
     assert (seen.call.ended.cause, seen.call.ended.release_side) == (final, "us")
     assert seen.code == SIP_OF_CAUSE.get(final, 503)
 

@@ -37,15 +37,15 @@ def slow(
         heard = rule.caller_cause
     elif gave_up:
         heard = 19 if gave_up == NO_ANSWER else 34
-    elif cause in (0, 127):
+    elif cause == 0:
         heard = 0
     else:
-        heard = 34 if cause in (1, 2, 3, 21, 23) else cause
+        heard = 34 if cause in (1, 2, 3, 21, 23, 25, 127) else cause
     return Meaning(does_stop or huntstop, heard)
 
 
 LEGS = st.one_of(
-    st.tuples(st.sampled_from((1, 3, 17, 21, 34, 127)), st.sampled_from((0, 302, 404, 486, 500, 503)), st.just("")),
+    st.tuples(st.sampled_from((1, 3, 17, 21, 25, 34, 127)), st.sampled_from((0, 302, 400, 404, 483, 486, 487, 500, 503)), st.just("")),
     st.just((0, 0, NO_ANSWER)),
     st.just((18, 0, NO_PROGRESS)),
 )

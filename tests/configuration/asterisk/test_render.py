@@ -19,7 +19,7 @@ from schemas.agi import (
 from schemas.connections import Postgres
 from schemas.journal import _PAIRS
 from schemas.refusals import SIP_OF_CAUSE, Ending
-from schemas.release import NO_ANSWER, NO_PROGRESS_CAUSE, REDIRECTED_CAUSE
+from schemas.release import LOOP_CAUSE, NO_ANSWER, NO_PROGRESS_CAUSE, REDIRECTED_CAUSE
 
 PLACES = Places(etc="/n/etc", run="/n/run", modules="/m", data="/d", sbin="/s")
 ORIGINATOR = SipPeer("alpha", "originator", "c-alpha", "10.0.0.0/24", 5060, "alaw,ulaw")
@@ -117,6 +117,7 @@ def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) ->
     assert f"Set(REASON={Ending.SETUP_TIME_OVER})" in text
     assert f"Set(LEG_CAUSE={NO_PROGRESS_CAUSE})" in text
     assert f"Set(LEG_CAUSE={REDIRECTED_CAUSE})" in text
+    assert f"MSet(LEG_CAUSE={LOOP_CAUSE}," in text
     assert f'"{NO_ANSWER}"]?{NO_ANSWER_CAUSE}:{VENDORS_FAULT_CAUSE}' in text
     assert f"${{LEFT_MS}} < {MIN_LEFT_MS}]?late" in text
     (causes,) = re.findall(r'Set\(WIRE_CAUSE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
