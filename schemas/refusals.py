@@ -86,7 +86,8 @@ class Verdict(StrEnum):
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is
-# not here is 503, by the dialplan: Asterisk itself would say 603, which tells a caller not to try elsewhere.
+# not here is 503, with its own cause in Reason, by the dialplan's PJSIPHangup: Asterisk itself would say 603, which tells a
+# caller not to try elsewhere.
 SIP_OF_CAUSE: Final[dict[int, int]] = {
     1: 404, 2: 404, 3: 404, 17: 486, 18: 408, 19: 480, 20: 480, 21: 403, 22: 410, 27: 502, 28: 484, 29: 501, 31: 480,
     38: 500, 58: 488, 127: 500,

@@ -193,6 +193,7 @@ def test_a_refused_call_has_its_reason_and_one_free_leg(
     check_links(seen, 0)
     check_unanswered(seen.call.ended, cause, "", "us")
     assert seen.call.ended.reason == reason
+    assert seen.placed.reasons == [f"Q.850;cause={cause}"]
     assert (seen.call.ended.caller_dialled, seen.call.ended.callee_dialled) == (CALLER, CALLS[name].callee)
     assert money(seen) == [0]
 

@@ -120,7 +120,7 @@ def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) ->
     assert f"MSet(LEG_CAUSE={LOOP_CAUSE}," in text
     assert f'"{NO_ANSWER}"]?{NO_ANSWER_CAUSE}:{VENDORS_FAULT_CAUSE}' in text
     assert f"${{LEFT_MS}} < {MIN_LEFT_MS}]?late" in text
-    (causes,) = re.findall(r'Set\(WIRE_CAUSE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
+    (causes,) = re.findall(r'Set\(FINAL_CODE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
     assert set(SIP_OF_CAUSE) <= {int(cause) for cause in causes.split("|")}
 
 
