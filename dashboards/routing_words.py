@@ -34,6 +34,7 @@ REFUSED: Final[Mapping[str, str]] = {
     Refusal.DISABLED: "the originator or its company is disabled",
     Refusal.BLOCKED: "the number is not open to this originator: its deck blocks the code, or it is a special number",
     Refusal.NO_BALANCE: "the account's balance does not pay for the least call",
+    Refusal.TOO_MANY_HOPS: "the call has come through as many switches as its Max-Forwards allows: a loop",
     Refusal.BAD_NUMBER: "the number dialled is none: 3 to 15 digits after its prefixes",
     Refusal.NO_ROUTE: "no vendor of the route class that may be tried has this code",
     Refusal.NOT_BILLABLE: "the originator's deck has no price for this number",

@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 BEAT_SECONDS: Final = 1.0
 # The spool's thread renders decisions in Python; a session that is ready must not wait for the usual 5 ms behind it.
 _SWITCH_SECONDS: Final = 0.0005
+_NO_TEXTS: Final = ("",) * len(AGI_OPTIONAL_ARGUMENTS)
 
 
 class Router:
@@ -186,7 +187,8 @@ def read_request(request: AgiRequest) -> tuple[str, Request, int]:
         raise AgiError(f"arguments: {error!r}") from error
     if not 0 <= started_at_ms <= 4_102_444_800_000:
         raise AgiError(f"started_at {started_at[:40]!r}: must be a moment in unix seconds")
-    name, asserted, privacy, sender = (text[:256] for text in (*more, "", "", "", "")[: len(AGI_OPTIONAL_ARGUMENTS)])
+    optional = (text[:256] for text in (*more, *_NO_TEXTS)[: len(AGI_OPTIONAL_ARGUMENTS)])
+    name, asserted, privacy, sender, max_forwards = optional
     asked = Request(
         endpoint[:64],
         remote_address[:64],
@@ -197,6 +199,7 @@ def read_request(request: AgiRequest) -> tuple[str, Request, int]:
         asserted,
         privacy,
         sender,
+        max_forwards,
     )
     return call_id, asked, started_at_ms
 

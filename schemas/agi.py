@@ -3,9 +3,10 @@
 Request: agi://ROUTER/route with six arguments, the wire's texts URI-encoded:
     agi_arg_1 call_id   agi_arg_2 endpoint   agi_arg_3 remote address (ip:port)
     agi_arg_4 dialled number   agi_arg_5 caller number   agi_arg_6 attempt's start, unix seconds with three decimals
-and four that may be left out (who makes no SIP has none):
+and five that may be left out (who makes no SIP has none):
     agi_arg_7 caller's display name   agi_arg_8 header P-Asserted-Identity   agi_arg_9 header Privacy
     agi_arg_10 header From, for what was verified of it (verstat)
+    agi_arg_11 header Max-Forwards
 Nothing else of the header is read but the script's name. The dialplan takes the wire's texts out of the headers that
 Asterisk writes unencoded: agi_callerid, agi_calleridname, agi_dnid. A number that Asterisk has cut ends in an ellipsis.
 Answer: channel variables in as few EXEC MSet lines as the limits allow; ROUTES is always the last variable set, so
@@ -16,7 +17,7 @@ from typing import Final
 
 AGI_SCRIPT: Final = "route"
 AGI_ARGUMENTS: Final = ("call_id", "endpoint", "remote_address", "callee", "caller", "started_at")
-AGI_OPTIONAL_ARGUMENTS: Final = ("caller_name", "asserted", "privacy", "sender")
+AGI_OPTIONAL_ARGUMENTS: Final = ("caller_name", "asserted", "privacy", "sender", "max_forwards")
 
 # Variables set on the caller's channel. Per route n from 1: ROUTE_n_DIAL, ROUTE_n_TIMEOUT (seconds), ROUTE_n_FACTS, and
 # where they say anything ROUTE_n_PDD, ROUTE_n_RULES, ROUTE_n_HUNTSTOP, ROUTE_n_LIMITS (up to three keys of

@@ -14,6 +14,7 @@ class Refusal(StrEnum):
     DISABLED = "DISABLED"
     BLOCKED = "BLOCKED"
     NO_BALANCE = "NO BALANCE"
+    TOO_MANY_HOPS = "TOO MANY HOPS"  # the INVITE's Max-Forwards is used up: a loop
     BAD_NUMBER = "BAD NUMBER"
     NO_ROUTE = "NO ROUTE"
     NOT_BILLABLE = "NOT BILLABLE"
@@ -48,6 +49,7 @@ REFUSAL_CAUSE: Final[dict[Refusal, int]] = {
     Refusal.DISABLED: 21,
     Refusal.BLOCKED: 21,
     Refusal.NO_BALANCE: 21,
+    Refusal.TOO_MANY_HOPS: 25,
     Refusal.BAD_NUMBER: 28,
     Refusal.NO_ROUTE: 3,
     Refusal.NOT_BILLABLE: 34,
@@ -86,9 +88,9 @@ class Verdict(StrEnum):
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is
-# not here is 503, with its own cause in Reason, by the dialplan's PJSIPHangup: Asterisk itself would say 603, which tells a
-# caller not to try elsewhere.
+# not here is 503, by the dialplan's PJSIPHangup, and 25's code comes from it too: Asterisk itself would say 603, which
+# tells a caller not to try elsewhere.
 SIP_OF_CAUSE: Final[dict[int, int]] = {
-    1: 404, 2: 404, 3: 404, 17: 486, 18: 408, 19: 480, 20: 480, 21: 403, 22: 410, 27: 502, 28: 484, 29: 501, 31: 480,
-    38: 500, 58: 488, 127: 500,
+    1: 404, 2: 404, 3: 404, 17: 486, 18: 408, 19: 480, 20: 480, 21: 403, 22: 410, 25: 483, 27: 502, 28: 484, 29: 501,
+    31: 480, 38: 500, 58: 488, 127: 500,
 }  # fmt: skip

@@ -17,6 +17,7 @@ from router.snapshot.store import Snapshot
 from schemas.refusals import Refusal
 from tariffs.numbers import NumberError
 
+NO_HOPS_LEFT: Final = frozenset(("0", "00", "000"))  # Max-Forwards has up to three digits
 SPECIAL_KINDS: Final = frozenset(("premium", "emergency", "short"))
 
 
@@ -26,7 +27,7 @@ def look_inbound(snapshot: Snapshot, request: Request, now_ms: int) -> Inbound:
     if ";" in request.callee:
         ported = take_apart(request.callee)
         request = request._replace(callee=ported.dialled)
-    peer, refusal = identify(snapshot, request.remote_address, request.callee)
+    peer, refusal = _who_calls(snapshot, request)
     numbers, lookups = snapshot.numbers, snapshot.config.lookups
     caller = caller_of(numbers, request, peer)
     if peer is None or refusal is not None:
@@ -67,7 +68,7 @@ def lookup_of(snapshot: Snapshot, request: Request) -> tuple[Lookup, str] | None
         return None
     ported = take_apart(request.callee)
     request = request._replace(callee=ported.dialled)
-    peer, refusal = identify(snapshot, request.remote_address, request.callee)
+    peer, refusal = _who_calls(snapshot, request)
     if peer is None or refusal is not None:
         return None
     lookup = rules.lookups.get(peer.lookup_id)
@@ -79,6 +80,14 @@ def lookup_of(snapshot: Snapshot, request: Request) -> tuple[Lookup, str] | None
         return None
     asked = must_ask(peer, lookup, callee, dipped=ported.dipped) and not rules.did(callee)
     return (lookup, callee) if asked else None
+
+
+def _who_calls(snapshot: Snapshot, request: Request) -> tuple[Peer | None, Refusal | None]:
+    """The originator, and why its call ends here whatever it is for."""
+    peer, refusal = identify(snapshot, request.remote_address, request.callee)
+    if refusal is None and request.max_forwards in NO_HOPS_LEFT:
+        refusal = Refusal.TOO_MANY_HOPS
+    return peer, refusal
 
 
 def _routing_number(request: Request, peer: Peer, ported: Ported | None) -> str:

@@ -45,6 +45,7 @@ class Request(NamedTuple):
     asserted: str = ""  # the header P-Asserted-Identity
     privacy: str = ""  # the header Privacy
     sender: str = ""  # the header From
+    max_forwards: str = ""  # the header Max-Forwards
     dip: Dip | None = None  # what a look-up came to, where one was asked
 
 

@@ -183,6 +183,7 @@ def test_a_vendor_that_only_rings_is_left_after_his_time(real_calls: Calls) -> N
         ("limit", "LIMIT", 44, 503),
         ("stranger", "UNAUTHORISED", 21, 403),
         ("too short", "BAD NUMBER", 28, 484),
+        ("too many hops", "TOO MANY HOPS", 25, 483),
     ],
 )
 def test_a_refused_call_has_its_reason_and_one_free_leg(
@@ -206,6 +207,9 @@ def test_a_refused_call_is_its_customers_if_there_is_one(real_calls: Calls) -> N
         accounts[name] = facts.account_id
     assert accounts["stranger"] == UNIDENTIFIED_ACCOUNT_ID
     assert len(set(accounts.values())) == 4
+    hopeless = real_calls["too many hops"].call.ended.facts
+    assert hopeless is not None
+    assert hopeless.account_id == accounts["no route"]
     assert real_calls["stranger"].call.ended.endpoint == "anonymous"
     assert real_calls["no balance"].call.ended.endpoint == "c-sipp-customer-2"
 

@@ -3,6 +3,7 @@
 The same hunts go through the simulator's, which must tell the same story.
 """
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -136,6 +137,12 @@ def test_the_limits_are_kept(hunted: Hunted) -> None:
 def test_whoever_is_given_up_is_told_so(hunted: Hunted) -> None:
     assert hunted.messages["silent"].count("CANCEL sip:") >= 1
     assert hunted.messages["slow"].count("CANCEL sip:") >= 1
+
+
+def test_a_vendor_is_sent_one_hop_fewer_than_the_caller_had_left(hunted: Hunted) -> None:
+    invites = [text for text in re.split(r"^-{20,}", hunted.messages["quick"], flags=re.M) if "\nINVITE sip:" in text]
+    assert invites
+    assert all(re.findall(r"^Max-Forwards: (.*?)\r?$", text, re.M) == ["69"] for text in invites)
 
 
 def test_a_redirect_is_never_followed(hunted: Hunted) -> None:

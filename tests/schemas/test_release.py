@@ -45,7 +45,11 @@ def slow(
 
 
 LEGS = st.one_of(
-    st.tuples(st.sampled_from((1, 3, 17, 21, 25, 34, 127)), st.sampled_from((0, 302, 400, 404, 483, 486, 487, 500, 503)), st.just("")),
+    st.tuples(
+        st.sampled_from((1, 3, 17, 21, 25, 34, 127)),
+        st.sampled_from((0, 302, 400, 404, 483, 486, 487, 500, 503)),
+        st.just(""),
+    ),
     st.just((0, 0, NO_ANSWER)),
     st.just((18, 0, NO_PROGRESS)),
 )

@@ -82,6 +82,7 @@ CALLS: Final[dict[str, Wanted]] = {
     "international prefix": Wanted("00999210000010", _talks()),
     "tech prefix": Wanted(f"{PREFIX}999210000010", _talks()),
     "too short": Wanted("99", _refused(484)),
+    "too many hops": Wanted("999210000010", _refused(483).replace("Max-Forwards: 70", "Max-Forwards: 0", 1)),
 }
 HUNG_UP: Final = {"hung up": 16, "money ends": CUT_CAUSE}  # by the manager, with this cause
 # What must never become a dial string, a journal field or a line end, whoever dials it.

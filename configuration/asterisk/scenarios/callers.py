@@ -93,7 +93,7 @@ def caller_gives_up(caller: str, after_ms: int) -> str:
 
 # ---- callers of a trickle: many calls by one scenario; number and caller come from a file of SIPp's (-inf)
 
-_REFUSALS: Final = (403, 404, 408, 410, 480, 484, 486, 488, 500, 501, 502, 503, 603)
+_REFUSALS: Final = (403, 404, 408, 410, 480, 483, 484, 486, 488, 500, 501, 502, 503, 603)
 
 
 def callers_of_all_kinds(shortest_talk_ms: int, longest_talk_ms: int) -> str:
