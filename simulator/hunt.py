@@ -76,7 +76,7 @@ class Hunt:
         decision = self._variables.get(agi.DECISION, "")
         routes = _whole_number(self._variables.get(agi.ROUTES, ""))
         if self._hung_up_by is not None or at_ms >= self._gives_up_at_ms():
-            return self._finish(at_ms, _INTERWORKING, self._hung_up_by or "caller")
+            return self._gone(at_ms, self._hung_up_by or "caller")
         if decision == "ALLOW" and routes > 0:
             self._routes = min(routes, agi.MAX_ROUTES)
             return self._next_leg(at_ms)
@@ -234,8 +234,13 @@ class Hunt:
         return self._finish(at_ms, self._cause or agi.NO_ANSWER_CAUSE, "us", reason)
 
     def _cancel(self, leg: Leg, at_ms: int, side: Side) -> list[Output]:
-        outputs = self._leg_over(leg, at_ms, "CANCEL", _INTERWORKING, side)
-        return outputs + self._finish(at_ms, _INTERWORKING, side)
+        return self._leg_over(leg, at_ms, "CANCEL", _ended_by(side), side) + self._gone(at_ms, side)
+
+    def _gone(self, at_ms: int, side: Side) -> list[Output]:
+        """The caller's channel has ended before the answer."""
+        if side == "caller":
+            self._status = "CANCEL"
+        return self._finish(at_ms, _ended_by(side), side)
 
     # ---- the lines
 
@@ -277,6 +282,11 @@ class Hunt:
 
     def _number(self, name: str) -> int:
         return _whole_number(self._variables.get(name, ""))
+
+
+def _ended_by(side: Side) -> int:
+    """The cause of a call that ended before its answer: a CANCEL is an ordinary end."""
+    return NORMAL_CLEARING if side == "caller" else _INTERWORKING
 
 
 def _shows_life(plan: LegPlan, within_ms: int) -> bool:

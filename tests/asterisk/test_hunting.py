@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hunt_calls import ANY_END, HUNTS, PDD_SECONDS, SETUP_MS, Hunt, Hunted, dial, place_hunts, plan, variables
+from hunt_calls import ANY_END, GIVES_UP, HUNTS, PDD_SECONDS, SETUP_MS, Hunt, Hunted, dial, place_hunts, plan, variables
 from journal_events import events_of
 from real_calls import until
 from real_line import CALLER, Line
@@ -24,6 +24,7 @@ from simulator.hunt import Hunt as SimulatedHunt
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 SLACK_MS = 700
+NOT_SIMULATED = ("302 without user", "a reason for the end", "an odd reason for the end")
 OVER = "SETUP TIME OVER"
 # What ended each leg (SIP code, or the cause where the vendor sent none), the call's cause and its reason.
 EXPECTED: dict[str, tuple[list[int], int, str]] = {
@@ -67,6 +68,15 @@ EXPECTED: dict[str, tuple[list[int], int, str]] = {
     "stop after no answer": ([0], 17, ""),
     "stop after no progress": ([18], 34, ""),
     "announcement, then ringing": ([503, 200], 16, ""),
+    "vendor asks for a transfer": ([200], 16, ""),
+    "cancelled": ([16], 16, ""),
+    "refused, then cancelled": ([503, 16], 16, ""),
+    "busy, continue, then cancelled": ([486, 16], 16, ""),
+    "a reason for a 503": ([503, 200], 16, ""),
+    "a reason for a 503, last": ([503], 34, ""),
+    "a reason for a 503, and a leg follows": ([503, 400], 34, ""),
+    "a reason for the end": ([200], 16, ""),
+    "an odd reason for the end": ([200], 16, ""),
     "own ring-back over an announcement": ([503, 200], 16, ""),
     "own ring-back, silent": ([18, 200], 16, ""),
 }
@@ -92,16 +102,19 @@ def test_a_hunt(hunted: Hunted, name: str) -> None:
     ended, legs = seen.call.ended, seen.call.legs
     assert ([leg.sip_code or leg.cause for leg in legs], ended.cause, ended.reason) == EXPECTED[name]
     assert ended.legs == len(legs)
-    assert seen.code == (200 if ended.cause == 16 else SIP_OF_CAUSE.get(ended.cause, 503))
+    heard = 200 if ended.cause == 16 else SIP_OF_CAUSE.get(ended.cause, 503)
+    assert seen.finals[-1 if HUNTS[name].caller is GIVES_UP else 0] == (
+        487 if HUNTS[name].caller is GIVES_UP else heard
+    )
 
 
-@pytest.mark.parametrize("name", HUNTS)
+@pytest.mark.parametrize("name", [name for name in HUNTS if HUNTS[name].caller is not GIVES_UP])
 def test_a_refused_caller_gets_the_cause_too(hunted: Hunted, name: str) -> None:
     seen = hunted.seen[name]
     assert seen.placed.reasons == ([] if seen.code == 200 else [f"Q.850;cause={seen.call.ended.cause}"])
 
 
-@pytest.mark.parametrize("name", [name for name in HUNTS if name != "302 without user"])
+@pytest.mark.parametrize("name", [name for name in HUNTS if name not in NOT_SIMULATED])
 def test_the_simulator_tells_the_same_story(hunted: Hunted, name: str) -> None:
     seen = hunted.seen[name]
     assert [story(event) for event in _simulated(name)] == [
@@ -119,7 +132,8 @@ def story(event: LegEnded | CallEnded) -> dict[str, Any]:
 def _simulated(name: str) -> list[LegEnded | CallEnded]:
     wanted = HUNTS[name]
     said = dict(pair.split("=", 1) for pair in variables(wanted, lambda route: f"PJSIP/{route}"))
-    call = lines.Call("sim1-1800000000-1800000000.7", 1_800_000_000_000, "c-x", "127.0.0.1:5060", "7", "1", 60_000)
+    patience_ms = 800 if wanted.caller is GIVES_UP else 60_000
+    call = lines.Call("sim1-1800000000-1800000000.7", 1_800_000_000_000, "c-x", "127.0.0.1:5060", "7", "1", patience_ms)
     hunt = SimulatedHunt(call, lambda number, _facts: plan(wanted.routes[number - 1]))
     outputs = hunt.take_routes(said, call.started_at_ms + 5)
     while hunt.next_at_ms is not None:
@@ -143,6 +157,35 @@ def test_a_vendor_is_sent_one_hop_fewer_than_the_caller_had_left(hunted: Hunted)
     invites = [text for text in re.split(r"^-{20,}", hunted.messages["quick"], flags=re.M) if "\nINVITE sip:" in text]
     assert invites
     assert all(re.findall(r"^Max-Forwards: (.*?)\r?$", text, re.M) == ["69"] for text in invites)
+
+
+def test_no_vendor_is_told_a_cause(hunted: Hunted) -> None:
+    """Asterisk's own Reason in a CANCEL would be 0, 127, or the cause of a leg before."""
+    got = [text for name in hunted.messages for text in received(hunted.messages[name])]
+    assert {"ACK", "BYE", "CANCEL", "INVITE"} <= {text.split()[0] for text in got}
+    assert [text for text in got if "\nReason:" in text] == []
+
+
+@pytest.mark.parametrize(("name", "cause"), [("a reason for the end", 27), ("an odd reason for the end", 127)])
+def test_a_vendors_reason_stays_on_its_leg(hunted: Hunted, name: str, cause: int) -> None:
+    seen = hunted.seen[name]
+    (leg,) = seen.call.legs
+    assert (leg.cause, leg.release_side, leg.dial_status) == (cause, "callee", "ANSWER")
+    assert (seen.call.ended.cause, seen.call.ended.release_side) == (16, "callee")
+    (bye,) = [text for text in received(seen.placed.whole) if text.startswith("BYE")]
+    assert re.findall(r"^Reason: (.*)$", bye, re.M) == ["Q.850;cause=16"]
+
+
+def test_a_transfer_is_refused_at_once(hunted: Hunted) -> None:
+    messages = hunted.messages["refers"]
+    assert messages.count("\nREFER sip:") == 1, "sent again: nobody has answered"
+    assert messages.count("SIP/2.0 603 Decline") == 1
+    assert "INVITE" not in hunted.messages["trap"]
+
+
+def received(messages: str) -> list[str]:
+    """Each message that a vendor received."""
+    return re.findall(r"message received [^\n]*\n\n(.*?)\n(?=-{20,}|\Z)", messages.replace("\r", ""), re.S)
 
 
 def test_a_redirect_is_never_followed(hunted: Hunted) -> None:

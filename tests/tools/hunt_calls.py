@@ -14,6 +14,9 @@ from simulator.plans import LegPlan
 
 _AT_ONCE: Final = 6
 ANY_END: Final = scenarios.callers_of_all_kinds(50, 60).replace("[field0]", "[service]").replace("[field1]", CALLER)
+GIVES_UP_MS: Final = 300  # behind the first sign of life
+GIVES_UP: Final = scenarios.caller_gives_up(CALLER, GIVES_UP_MS)
+LISTENS: Final = scenarios.caller_listens(CALLER)
 PDD_SECONDS: Final = 1
 SETUP_MS: Final = 2_000
 LONG_RULES: Final = "".join(f"-{code}-c{code % 100 + 20}" for code in range(600, 699)) + "-503-s17"
@@ -25,6 +28,7 @@ class Hunt:
 
     routes: tuple[str, ...]
     variables: tuple[str, ...] = ()
+    caller: str = ANY_END  # what the caller does
 
 
 ANSWERS: Final = "2:1"  # vendor 2 answers
@@ -70,6 +74,15 @@ HUNTS: Final[dict[str, Hunt]] = {
     "stop after no answer": Hunt(("5:1", ANSWERS), ("ROUTE_1_TIMEOUT=1", "ROUTE_1_RULES=-na-s17")),
     "stop after no progress": Hunt(("silent:1", ANSWERS), (_PDD, "CALL_RULES=-np-s")),
     "announcement, then ringing": Hunt(("announces:1", ANSWERS)),
+    "vendor asks for a transfer": Hunt(("refers:1",)),
+    "cancelled": Hunt(("5:1", ANSWERS), caller=GIVES_UP),
+    "refused, then cancelled": Hunt(("3:503", "5:1", ANSWERS), caller=GIVES_UP),
+    "busy, continue, then cancelled": Hunt(("3:486", "5:1", ANSWERS), ("ROUTE_1_RULES=-17-c",), caller=GIVES_UP),
+    "a reason for a 503": Hunt(("reasons:1", ANSWERS)),
+    "a reason for a 503, last": Hunt(("reasons:1",)),
+    "a reason for a 503, and a leg follows": Hunt(("reasons:1", "3:400")),
+    "a reason for the end": Hunt(("leaves:1",), caller=LISTENS),
+    "an odd reason for the end": Hunt(("leaves-oddly:1",), caller=LISTENS),
     "own ring-back over an announcement": Hunt(("announces:1", ANSWERS), ("RINGBACK=r",)),
     "own ring-back, silent": Hunt(("silent:1", ANSWERS), ("RINGBACK=r", _PDD)),
 }  # fmt: skip
@@ -94,6 +107,8 @@ _PLANS: Final = {
     "bare": LegPlan(progress_ms=1, final_ms=1_500, talk_ms=60),
     "announces": LegPlan(progress_ms=1, final_ms=300, sip_code=503),
     "redirects": LegPlan(final_ms=3, sip_code=302),
+    "refers": LegPlan(ring_ms=1, final_ms=50, talk_ms=60),
+    "reasons": LegPlan(final_ms=3, sip_code=503),
 }
 
 
@@ -125,7 +140,10 @@ def place_hunts(line: Line) -> Hunted:
     try:
         names = list(numbers.items())
         for first in range(0, len(names), _AT_ONCE):
-            batch = {name: line.call(f"hunt-{number}", number, ANY_END) for number, name in names[first:][:_AT_ONCE]}
+            batch = {
+                name: line.call(f"hunt-{number}", number, HUNTS[name].caller)
+                for number, name in names[first:][:_AT_ONCE]
+            }
             for one in batch.values():
                 one.wait()
             placed |= batch
@@ -159,6 +177,10 @@ def _start_vendors(line: Line) -> dict[str, str]:
     start("slow", scenarios.vendor_answers_after(2_500))
     start("bare", scenarios.vendor_answers_after(1_500, "183 Session Progress"))
     start("rings", scenarios.vendor_answers_after(4_000, "180 Ringing"))
+    start("reasons", scenarios.vendor_refuses(503, "Service Unavailable", 17))
+    start("leaves", scenarios.vendor_hangs_up_at_once(300, reason='Q.850;cause=27;text="x|src=us|${EPOCH}"'))
+    start("leaves-oddly", scenarios.vendor_hangs_up_at_once(300, reason="Q.850;cause=-1|facts=;text=\\"))
+    start("refers", scenarios.vendor_refers(f"sip:999210000@{spots['trap']}"))
     start("redirects", scenarios.vendor_redirects(f"sip:999210000@{spots['trap']}"))
     start("redirects-bare", scenarios.vendor_redirects(f"sip:{spots['trap']}"))
     return spots

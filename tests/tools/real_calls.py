@@ -39,10 +39,14 @@ class Seen:
     call: Call
 
     @property
+    def finals(self) -> list[int]:
+        """The final SIP codes that the caller heard, in order: to whatever it had sent."""
+        return [int(line[8:11]) for line in self.placed.received if line.startswith("SIP/2.0 ") and line[8] != "1"]
+
+    @property
     def code(self) -> int:
-        """The final SIP code that the caller heard first."""
-        finals = [line for line in self.placed.received if line.startswith("SIP/2.0 ") and line[8] != "1"]
-        return int(finals[0][8:11])
+        """The first of them."""
+        return self.finals[0]
 
     @property
     def progress(self) -> list[int]:
@@ -74,6 +78,7 @@ CALLS: Final[dict[str, Wanted]] = {
     "one at a time": Wanted("999210000010", scenarios.caller_talks(CALLER, TALK_MS + 1_000), ONE_AT_A_TIME),
     "limit": Wanted("999210000010", _refused(503), ONE_AT_A_TIME),
     "cut": Wanted("999210000010", scenarios.caller_listens(CALLER), SHORT_CALLS),
+    "asks for a transfer": Wanted("999210000040", scenarios.caller_refers(CALLER, TALK_MS)),
     "hung up": Wanted("999210000020", scenarios.caller_listens(CALLER)),
     "money ends": Wanted("999210000030", scenarios.caller_listens(CALLER)),
     "vendor hangs up": Wanted(f"99921000001{VENDOR_ENDS_ENDING}", scenarios.caller_listens(CALLER)),

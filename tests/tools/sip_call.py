@@ -44,10 +44,14 @@ class Placed:
         return found
 
     @property
+    def whole(self) -> str:
+        """Every message, in and out."""
+        return (self.directory / f"{self.name}.whole").read_text(errors="replace")
+
+    @property
     def reasons(self) -> list[str]:
         """The Reason headers of the final refusals that it received."""
-        whole = (self.directory / f"{self.name}.whole").read_text(errors="replace")
-        refusals = [text for text in re.split(r"^-{20,}", whole, flags=re.M) if re.search(_REFUSAL, text, re.M)]
+        refusals = [text for text in re.split(r"^-{20,}", self.whole, flags=re.M) if re.search(_REFUSAL, text, re.M)]
         return [reason for text in refusals for reason in re.findall(r"^Reason: (.*?)\r?$", text, re.M)]
 
     def said(self) -> str:

@@ -49,6 +49,24 @@ def caller_talks(caller: str, talk_ms: int) -> str:
     )
 
 
+def caller_refers(caller: str, talk_ms: int) -> str:
+    """Answered, asks to be transferred, is refused at once, and talks on."""
+    more = f"Contact: <sip:{caller}@[local_ip]:[local_port]>\nRefer-To: <sip:{caller}@[local_ip]>\n"
+    refer = _request("REFER", caller, number=2).replace("Max-Forwards", f"{more}Max-Forwards")
+    return scenario(
+        "a caller who asks to be transferred",
+        _invite(caller),
+        *_PROVISIONAL,
+        recv(response="200", rrs="true"),
+        send(_request("ACK", caller)),
+        send(refer, retrans="500"),
+        recv(response="603", timeout="400"),
+        f'<pause milliseconds="{talk_ms}"/>',
+        send(_request("BYE", caller, number=3), retrans="500"),
+        recv(response="200"),
+    )
+
+
 def caller_listens(caller: str) -> str:
     """Answered; the other side hangs up."""
     return scenario(
@@ -85,6 +103,20 @@ def caller_gives_up(caller: str, after_ms: int) -> str:
         f'<pause milliseconds="{after_ms}"/>',
         send(_request("CANCEL", caller, branch=_BRANCH, tag=False), retrans="500"),
         *(recv(response=code, optional="true") for code in ("180", "183")),
+        recv(response="200"),
+        recv(response="487"),
+        send(_request("ACK", caller, branch=_BRANCH)),
+    )
+
+
+def caller_gives_up_unheard(caller: str, after_ms: int) -> str:
+    """Cancels before there was any sign of life."""
+    return scenario(
+        "a caller who gives up before anything has come of it",
+        _invite(caller, branch=_BRANCH),
+        recv(response="100"),
+        f'<pause milliseconds="{after_ms}"/>',
+        send(_request("CANCEL", caller, branch=_BRANCH, tag=False), retrans="500"),
         recv(response="200"),
         recv(response="487"),
         send(_request("ACK", caller, branch=_BRANCH)),

@@ -73,7 +73,7 @@ def _vendor_bye() -> str:
     return _BYE.replace("[last_From:]", "From:[$to]").replace("[last_To:]", "To:[$from]")
 
 
-def vendor_refuses(code: int, phrase: str, cause: int) -> str:
+def vendor_refuses(code: int, phrase: str, cause: int | str) -> str:
     """A final refusal at once, with its Q.850 cause."""
     return _vendor(
         f"a vendor who refuses by {code}",
@@ -181,10 +181,12 @@ _PARTIES: Final = """<recv request="INVITE" crlf="true" rrs="true"><action>
 </action></recv>"""
 
 
-def vendor_hangs_up_at_once(after_ms: int = 0, *, waits_for_ack: bool = True) -> str:
-    """180, 200, and BYE so many milliseconds behind the ACK; or 1 ms behind the 200, ACK or not."""
+def vendor_hangs_up_at_once(after_ms: int = 0, *, waits_for_ack: bool = True, reason: str = "") -> str:
+    """180, 200, and BYE, with this Reason, so many milliseconds behind the ACK; or 1 ms behind the 200, ACK or not."""
     wait = recv(request="ACK") if waits_for_ack else recv(request="ACK", timeout="1", ontimeout="5")
     bye = _vendor_bye().replace("From:[$to]", "From:[$to];tag=[pid]V[call_number]")
+    if reason:
+        bye = bye.replace("Max-Forwards", f"Reason: {reason}\nMax-Forwards")
     return _vendor(
         "a vendor who answers and hangs up",
         _PARTIES,
@@ -197,6 +199,26 @@ def vendor_hangs_up_at_once(after_ms: int = 0, *, waits_for_ack: bool = True) ->
         send(bye),
         recv(request="ACK", optional="true"),
         recv(response="200"),
+    )
+
+
+_CONTACT: Final = "Contact: <sip:[local_ip]:[local_port]>"
+
+
+def vendor_refers(target: str) -> str:
+    """180, 200, then asks for a transfer to this SIP URI, is refused at once, and talks on."""
+    refer = _vendor_bye().replace("BYE", "REFER").replace("From:[$to]", "From:[$to];tag=[pid]V[call_number]")
+    return _vendor(
+        "a vendor who asks for a transfer",
+        _PARTIES,
+        send(reply("180 Ringing")),
+        '<pause milliseconds="50"/>',
+        send(reply("200 OK", body=SDP), retrans="500"),
+        recv(request="ACK"),
+        send(refer.replace("Max-Forwards", f"{_CONTACT}\nRefer-To: <{target}>\nMax-Forwards"), retrans="500"),
+        recv(response="603"),
+        recv(request="BYE"),
+        send(reply("200 OK", tag=False)),
     )
 
 
