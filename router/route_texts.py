@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from router.hunting import route_rules
 from router.routing import Decision, Route
 from router.routing.limits import limits_of, route_limits
-from schemas.agi import LIMITED, MAX_ROUTES, route_variable
+from schemas.agi import DIVERSION, LIMITED, MAX_ROUTES, route_variable
 from schemas.facts import FACTS_VERSION, ROUNDING_LETTER
 
 _DIAL, _TIMEOUT, _FACTS, _LIMITS = "DIAL", "TIMEOUT", "FACTS", "LIMITS"
@@ -31,6 +31,7 @@ class Told(NamedTuple):
     rules: tuple[tuple[str, str], ...]  # what its hunt is told, by the end of the variable's name
     limits: str | None  # None: they depend on the number called
     routing_number: bool  # the vendor wants it
+    diversion: bool  # the vendor is sent it
 
 
 def route_texts(decision: Decision) -> list[tuple[str, str]]:
@@ -67,6 +68,8 @@ def route_texts(decision: Decision) -> list[tuple[str, str]]:
             found.append((route_variable(number, _CALLER_NAME), sent.caller_name))
         if sent.withheld:
             found.append((route_variable(number, _WITHHELD), "1"))
+        if told.diversion and peer.pass_diversion:
+            found.append((route_variable(number, DIVERSION), "1"))
         limits = _limits(decision, route) if told.limits is None else told.limits
         if limits:
             limited = True
@@ -94,6 +97,7 @@ def _keep(decision: Decision, route: Route) -> Told:
         tuple(route_rules(entry, vendor)),
         None if by_code else _limits(decision, route),
         vendor.send_routing_number,
+        vendor.pass_diversion,
     )
     if decision.strategy is not None:
         # A cache of what is a function of the frozen strategy: filling it twice at once would do no harm.

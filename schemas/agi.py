@@ -22,7 +22,8 @@ AGI_OPTIONAL_ARGUMENTS: Final = ("caller_name", "asserted", "privacy", "sender",
 # Variables set on the caller's channel. Per route n from 1: ROUTE_n_DIAL, ROUTE_n_TIMEOUT (seconds), ROUTE_n_FACTS, and
 # where they say anything ROUTE_n_PDD, ROUTE_n_RULES, ROUTE_n_HUNTSTOP, ROUTE_n_LIMITS (up to three keys of
 # router/routing/limit_keys.py joined by "&"), ROUTE_n_CALLER (digits, perhaps a plus before them; none: anonymous),
-# ROUTE_n_CALLER_NAME (letters, digits, blank . + _ -), ROUTE_n_WITHHELD ("1": nobody may be shown the caller).
+# ROUTE_n_CALLER_NAME (letters, digits, blank . + _ -), ROUTE_n_WITHHELD ("1": nobody may be shown the caller),
+# ROUTE_n_DIVERSION ("1": the caller's Diversion and History-Info are passed on).
 # The context `limits` moves a route's variables: it names each of them.
 LIMITED: Final = "LIMITED"  # "1" if any route has limits: then the dialplan looks for room before each leg
 DECISION: Final = "DECISION"  # "ALLOW" or "REFUSE": no ALLOW, no call
@@ -39,6 +40,7 @@ ATTESTATION: Final = "ATTESTATION"  # A, B or C where we vouch for the caller id
 ROUTES: Final = "ROUTES"  # how many routes
 PDD: Final = "PDD"  # of a route: seconds without a sign of life after which it is given up
 RULES: Final = "RULES"  # of a route: its vendor's release rules
+DIVERSION: Final = "DIVERSION"  # of a route: "1", its vendor is sent the caller's Diversion and History-Info
 HUNTSTOP: Final = "HUNTSTOP"  # of a route: "1", no further route is tried after it
 
 # The called party's own answers, where no vendor does better (release rules may say otherwise). Not 1 (404) and not 21

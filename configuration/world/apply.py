@@ -127,7 +127,7 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
     more = ("max_call_seconds", "profit", "minimum_margin", "ring_seconds", "allow_special", "codecs")
     hunt = ("huntstop", "pdd_timeout_seconds", "max_setup_seconds", "ringback")
     ordered = ("priority", "minimum_margin_percent", "target_metric", "target_value")
-    numbers = ("country_code", "national_prefix", "trusted", "anonymous")
+    numbers = ("country_code", "national_prefix", "trusted", "pass_diversion", "anonymous")
     fields = same + more + hunt + ordered + numbers + LOOKED
     values: dict[str, Any] = {field: getattr(peer, field) for field in fields}
     host = ipaddress.ip_interface(peer.host) if "/" in peer.host else ipaddress.ip_address(peer.host)

@@ -122,6 +122,7 @@ class PeerNumbers(Part):
     country_code: CountryCode = ""
     national_prefix: NationalPrefix = ""
     trusted: bool = False
+    pass_diversion: bool = False
     anonymous: Literal["allow", "refuse"] = "allow"
     translations: Translations | None = None
     blocks: Blocks | None = None

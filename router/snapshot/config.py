@@ -60,6 +60,7 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     country_code: str = ""  # of an originator whose national numbers are understood
     national_prefix: str = ""
     trusted: bool = False  # its word on callers is believed; callers who withhold their numbers are named to it
+    pass_diversion: bool = False  # its Diversion and History-Info go on to, or come from, peers that have it too
     anonymous: Literal["allow", "refuse"] = "allow"  # callers without a number, or who withhold it
     huntstop: bool = False
     pdd_timeout_seconds: int = 0  # 0: none

@@ -38,7 +38,7 @@ _PEERS: Final = """
            peers.enabled AND companies.enabled AS enabled, endpoint, host::text AS host, tech_prefix, deck_id,
            coalesce(route_class_id, 0) AS route_class_id, max_concurrent, max_cps, max_call_seconds, profit,
            (minimum_margin * 100000000)::bigint AS minimum_margin_e8, ring_seconds, allow_special, account_id, pack_id,
-           country_code, national_prefix, trusted, anonymous,
+           country_code, national_prefix, trusted, pass_diversion, anonymous,
            huntstop, pdd_timeout_seconds, max_setup_seconds, ringback, release_table_id,
            priority, coalesce(hunting_class_id, 0) AS hunting_class_id,
            (minimum_margin_percent * 10000)::int AS minimum_margin_ppm,

@@ -22,6 +22,7 @@ RULES: Final = (
     "UPDATE peers SET trust_lrn = true, verification = 'refuse_failed', attestation = 'pass'"
     " WHERE name = 'sipp-customer-1'",
     "UPDATE peers SET trusted = true, send_routing_number = true WHERE name = 'sipp-vendor-2'",
+    "UPDATE peers SET pass_diversion = true WHERE name IN ('sipp-customer-1', 'sipp-vendor-2')",
     "UPDATE peers SET anonymous = 'refuse', max_call_seconds = 60 WHERE name = 'sipp-customer-4'",
     "UPDATE peers SET max_concurrent = 0",
     "INSERT INTO translations SELECT peer_id, 'in', 'callee', 1, '^\\*31#', '' FROM peers"
@@ -39,6 +40,15 @@ RULES: Final = (
     "INSERT INTO dids SELECT '9992177', peer_id FROM peers WHERE name = 'sipp-vendor-3'",
     "INSERT INTO prices (deck_id, code, price) SELECT deck_id, '999217', 0.03 FROM peers WHERE name = 'sipp-vendor-3'",
 )
+DIVERTED: Final = (  # the third is too long, the sixth is one too many, the last is never passed on
+    'Diversion: "A, ${EPOCH} )(^ 5%" <sip:+4977@x.example>;reason=unconditional;privacy=off\n',
+    "Diversion: <sip:1@x.example>;reason=user-busy , <sip:'|\"&@x.example>\n",
+    f"Diversion: <sip:{'9' * 500}@x.example>\n",
+    *(f"Diversion: <sip:{number}@x.example>\n" for number in (2, 3, 4)),
+    "History-Info: <sip:5@x.example?Reason=SIP%3Bcause%3D302%0D%0A>;index=1, <sip:6@x.example>;index=1.1\n",
+    "X-Account: 7\n",
+)
+PASSED: Final = [" ".join(text.split()) for at, text in enumerate(DIVERTED) if at in (0, 1, 3, 4, 6)]
 ANONYMOUS: Final = '"Anonymous" <sip:anonymous@anonymous.invalid>'
 PLUS_PAI: Final = "P-Asserted-Identity: <sip:+4930777@carrier.example>\n"
 
@@ -51,6 +61,7 @@ class Invite(NamedTuple):
     asserted: str
     privacy: str
     attestation: str
+    diverted: tuple[str, ...] = ()
 
 
 class NumbersLine(Line):
@@ -80,7 +91,8 @@ class NumbersLine(Line):
             return found[1] if found else ""
 
         return Invite(block[11 : block.index("@")], header("From").split(";")[0], header("P-Asserted-Identity"),
-                      header("Privacy"), header("Attestation-Info"))  # fmt: skip
+                      header("Privacy"), header("Attestation-Info"),
+                      tuple(re.findall(r"^(?:Diversion|History-Info|X-Account): .*$", block, re.M)))  # fmt: skip
 
 
 class Seen(NamedTuple):
@@ -114,6 +126,9 @@ CALLS: Final[dict[str, tuple[str, str, str]]] = {  # dialled, scenario, from
         scenarios.caller_refused("030123456;verstat=TN-Validation-Failed", 403),
         RICH,
     ),
+    "diverted": ("999210000021", talks("030123456", "".join(DIVERTED)), RICH),
+    "diverted, not sent": ("999230000022", talks("030123456", "".join(DIVERTED)), RICH),
+    "diverted, not believed": ("999210000023", talks("12125550123", "".join(DIVERTED)), ONE_AT_A_TIME),
     "no number": ("*31#abc", scenarios.caller_refused("030123456", 484), RICH),
 }
 
@@ -245,3 +260,10 @@ def test_asterisk_complained_of_nothing_but_the_vendor_it_cannot_reach(
     assert calls
     complaints = [text for text in line.said("node").splitlines() if "WARNING" in text or "ERROR" in text]
     assert [text for text in complaints if "v-sipp-vendor-4" not in text and "PJSIP_SAFE_MODULE" not in text] == []
+
+
+def test_diversion_is_passed_where_both_sides_have_it(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    assert calls["diverted"].placed.code == 0
+    assert list(line.invite(2, "999210000021").diverted) == PASSED
+    assert line.invite(3, "999230000022").diverted == ()
+    assert line.invite(2, "999210000023").diverted == ()

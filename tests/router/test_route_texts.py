@@ -29,6 +29,7 @@ vendors_own = st.fixed_dictionaries(
         "huntstop": st.booleans(),
         "release_rules": st.sampled_from(["", "-17-s"]),
         "send_routing_number": st.booleans(),
+        "pass_diversion": st.booleans(),
         "max_concurrent": st.sampled_from([0, 3]),
         "max_cps": st.sampled_from([0, 2]),
     }
@@ -71,6 +72,7 @@ def plain_variables(decision: Decision) -> dict[str, str]:
             "CALLER": sent.caller,
             "CALLER_NAME": sent.caller_name,
             "WITHHELD": "1" if sent.withheld else "",
+            "DIVERSION": "1" if vendor.pass_diversion and decision.peer and decision.peer.pass_diversion else "",
             "LIMITS": "&".join(limits),
         }
         found |= {f"ROUTE_{number}_{name}": value for name, value in said.items() if value}
@@ -84,12 +86,14 @@ def plain_variables(decision: Decision) -> dict[str, str]:
     st.lists(st.tuples(vendors_own, entries_own), min_size=1, max_size=9),
     st.lists(st.sampled_from(["44", "4477", "4477009001"]), max_size=2, unique=True),
     st.booleans(),
+    st.booleans(),
 )
 def test_quick_variables_are_the_plain_ones(  # type: ignore[no-untyped-def]
     tmp_path: Path,
     drawn: list[tuple[dict, dict]],
     limited_codes: list[str],
     ported: bool,  # type: ignore[type-arg]
+    diverted: bool,
 ) -> None:
     vendors = [
         peer(2 + number, originator=False, account=Account(900 - number, False, False), **own)
@@ -99,6 +103,7 @@ def test_quick_variables_are_the_plain_ones(  # type: ignore[no-untyped-def]
         RouteEntry(vendor.peer_id, 1, enabled=True, **own) for vendor, (_, own) in zip(vendors, drawn, strict=True)
     )
     customer = with_changes(peer(1, originator=True), profit="allow_losses", pack=PACK, trust_lrn=True)
+    customer = with_changes(customer, pass_diversion=diverted)
     prices = {vendor.deck_id: [("44", 0, 1_000 * vendor.peer_id)] for vendor in vendors}
     world = RawWorld(
         [customer, *vendors], {1: [("44", 0, 10**9)], **prices}, (), classes=[RouteClass(1, "all", entries)],

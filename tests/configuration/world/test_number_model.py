@@ -23,6 +23,7 @@ FAULTS = [
     (originator("national_prefix: 0"), f"{AT}.national_prefix '0'", "needs a country_code"),
     (originator("national_prefix: 01234, country_code: 1"), f"{AT}.national_prefix '01234'", "must be of the form"),
     (originator("trusted: perhaps"), f"{AT}.trusted 'perhaps'", "valid boolean"),
+    (originator("pass_diversion: sometimes"), f"{AT}.pass_diversion 'sometimes'", "valid boolean"),
     (originator("anonymous: block"), f"{AT}.anonymous 'block'", "'allow' or 'refuse'"),
     (PEER.format("terminator", "anonymous: refuse"), f"{AT}.anonymous 'refuse'", "only an originator"),
     (PEER.format("terminator", "country_code: 49"), f"{AT}.country_code '49'", "only an originator"),
@@ -75,6 +76,7 @@ companies:
         tech_prefix: 0044
         country_code: 47
         trusted: true
+        pass_diversion: true
         translations: {callee: [{pattern: '^1', replacement: 2}, {pattern: '^9'}]}
         blocks: [{callee: 44}, {zone: {country: CU, kind: mobile}}, {caller_pool: fraud, until: '2027-01-01'}]
 blocks: [{callee_pool: fraud, reason: known}]
@@ -87,6 +89,7 @@ def test_rules_are_written_once_and_a_list_is_the_whole_list(world_dsn: str, tmp
     path.write_text(RULES)
     assert load(world_dsn, path).changed == 1 + 1 + 2 + 3 + 1  # pool, peer, patterns, blocks
     assert load(world_dsn, path).changed == 0
+    assert rows(world_dsn, "SELECT trusted, pass_diversion FROM peers WHERE name = 'acme'") == [(True, True)]
     assert rows(world_dsn, "SELECT direction, field, position, pattern, replacement FROM translations") == [
         ("in", "callee", 1, "^1", "2"), ("in", "callee", 2, "^9", ""),
     ]  # fmt: skip
