@@ -44,6 +44,10 @@ class AgiRequest(fast_agi.Request):  # type: ignore[misc]
         """As panoramisk's own: the answer as a dict, whatever it is."""
         return parse_agi_result((await self._answer_to(command)).decode(errors="replace"))
 
+    def require_open(self) -> None:
+        """Raise AgiError when the session is gone: nobody waits for an answer."""
+        self._session.require_open()
+
     async def set_variables(self, variables: Sequence[tuple[str, str]]) -> None:
         """Set channel variables in the order given, in as few commands as Asterisk's limits allow."""
         for text in mset_commands(variables):
@@ -150,10 +154,14 @@ class AgiSession(asyncio.Protocol):
         """Let go of a connection that its other side does not close."""
         self._transport.abort()
 
-    def send(self, data: bytes) -> None:
-        """Write. Raises AgiError when the connection is gone."""
+    def require_open(self) -> None:
+        """Raise AgiError when the connection is gone."""
         if self._lost or self._error is not None:
             raise AgiError("closed before the command")
+
+    def send(self, data: bytes) -> None:
+        """Write. Raises AgiError when the connection is gone."""
+        self.require_open()
         self._asked = True
         self._transport.write(data)
 

@@ -21,12 +21,13 @@ from router.full_limits import FullLimits
 from router.holder import SnapshotHolder
 from router.lookups import Lookups
 from router.quality_reader import QualityReader
-from router.routing import Decision, Request, World, decide, lookup_of, seed_of
+from router.routing import Decision, Request, World, decide, look_inbound, lookup_of, seed_of
 from router.settings import RouterSettings
 from router.shed import Shedder
 from router.spool import Spool
 from router.stops import Stops, unbilled_facts
-from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, AGI_SCRIPT
+from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, AGI_SCRIPT, CALL_FACTS, WHO_SCRIPT
+from schemas.facts import encode_facts
 from schemas.ids import IdError, check_call_id, node_of
 from schemas.refusals import Refusal
 from sinks.beat import send_beat
@@ -60,6 +61,7 @@ class Router:
         loop = asyncio.get_running_loop()
         application = AgiApplication(settings, loop)
         application.add_route(AGI_SCRIPT, self.route)
+        application.add_route(WHO_SCRIPT, self.who)
         application.add_route("ping", self.ping)
         shedder = Shedder(
             application.lag,
@@ -132,6 +134,16 @@ class Router:
         """The health check: a whole session, without a call."""
         await request.command("NOOP streamco")
 
+    async def who(self, request: AgiRequest) -> None:
+        """Whose call it was that ended before the answer: its FACTS. Nothing is decided, held, counted or recorded."""
+        _, asked, _ = read_request(request)
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            raise AgiError("no snapshot yet")
+        inbound = look_inbound(snapshot, asked, time.time_ns() // 1_000_000)
+        facts = call_facts(Decision(World(snapshot), asked, inbound, inbound.refusal))
+        await request.set_variables([(CALL_FACTS, encode_facts(facts))])
+
     async def look_up(self, asked: Request) -> Request:
         """What others have to be asked before the decision, within their own time. As a rule it is nobody."""
         snapshot = self._snapshots.current
@@ -149,6 +161,7 @@ class Router:
         """One call: decide, admit, answer by variables, and let the decision be known."""
         call_id, asked, started_at_ms = read_request(request)
         asked = await self.look_up(asked)
+        request.require_open()  # a caller who has gone meanwhile must leave no hold
         snapshot = self._snapshots.current  # after what is waited for: the newest decides
         if snapshot is None:
             # No DECISION is set: the dialplan refuses the call as ROUTER UNAVAILABLE and journals it.

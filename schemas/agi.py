@@ -11,11 +11,15 @@ Nothing else of the header is read but the script's name. The dialplan takes the
 Asterisk writes unencoded: agi_callerid, agi_calleridname, agi_dnid. A number that Asterisk has cut ends in an ellipsis.
 Answer: channel variables in as few EXEC MSet lines as the limits allow; ROUTES is always the last variable set, so
 that a truncated answer has no routes and the call is refused, never half-routed.
+
+agi://ROUTER/who with the first six arguments is asked of a call whose caller had gone before the answer: the router
+sets CALL_FACTS alone, and nothing is decided, held or counted.
 """
 
 from typing import Final
 
 AGI_SCRIPT: Final = "route"
+WHO_SCRIPT: Final = "who"
 AGI_ARGUMENTS: Final = ("call_id", "endpoint", "remote_address", "callee", "caller", "started_at")
 AGI_OPTIONAL_ARGUMENTS: Final = ("caller_name", "asserted", "privacy", "sender", "max_forwards")
 

@@ -21,10 +21,10 @@ decide.py    one after the other
 from router.routing.decide import decide
 from router.routing.draws import seed_of
 from router.routing.explain import candidates, candidates_json
-from router.routing.inbound import lookup_of
+from router.routing.inbound import look_inbound, lookup_of
 from router.routing.model import Decision, Priced, Request, Route, World
 
 __all__ = [
-    "Decision", "Priced", "Request", "Route", "World", "candidates", "candidates_json", "decide", "lookup_of",
-    "seed_of",
+    "Decision", "Priced", "Request", "Route", "World", "candidates", "candidates_json", "decide", "look_inbound",
+    "lookup_of", "seed_of",
 ]  # fmt: skip
