@@ -17,7 +17,7 @@ from schemas.agi import (
     VENDORS_FAULT_CAUSE,
 )
 from schemas.connections import Postgres
-from schemas.journal import _PAIRS
+from schemas.journal_keys import JOURNAL_VERSION, KEYS
 from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Ending, Refusal
 from schemas.release import LOOP_CAUSE, NO_ANSWER, NO_PROGRESS_CAUSE, REDIRECTED_CAUSE
 
@@ -99,10 +99,10 @@ def test_a_value_that_would_break_out_of_its_line_is_refused(text: str) -> None:
 
 def test_the_dialplan_writes_the_journal_as_it_is_read(texts: dict[str, str]) -> None:
     lines = re.findall(r"CELGenUserEvent\((\w+),(.*)\)$", texts["extensions.conf"], re.MULTILINE)
-    assert {kind for kind, _ in lines} == _PAIRS.keys()
+    assert {kind for kind, _ in lines} == KEYS[JOURNAL_VERSION].keys()
     for kind, text in lines:
-        assert text.startswith("v=1|")
-        assert tuple(re.findall(r"\|(\w+)=", text)) == _PAIRS[kind]
+        assert text.startswith(f"v={JOURNAL_VERSION}|")
+        assert tuple(re.findall(r"\|(\w+)=", text)) == KEYS[JOURNAL_VERSION][kind]
 
 
 def test_the_dialplan_asks_the_router_as_it_is_asked(texts: dict[str, str]) -> None:
