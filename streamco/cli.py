@@ -211,6 +211,8 @@ def load(world: Path) -> None:
         result = read(_dsn(), world)
     except WorldError as error:
         _fail(str(error))
+    for note in result.notes:
+        click.echo(click.style("note: ", fg="yellow") + note, err=True)
     click.echo(f"{result.companies} companies, {result.peers} peers in the file; {result.changed} rows changed")
 
 

@@ -6,7 +6,7 @@ them.
 """
 
 import ipaddress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from psycopg import sql
 
@@ -30,8 +30,16 @@ _NAMED: Final = {
 }
 
 
-def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
-    """Write the world. Out: how many rows were inserted or changed, and every error by field. The caller rolls back."""
+class Applied(NamedTuple):
+    """`written`: rows inserted or changed. `errors`, by field: the caller rolls back. `notes`: what should be known."""
+
+    written: int
+    errors: list[str]
+    notes: list[str]
+
+
+def apply(connection: Connection, world: World) -> Applied:
+    """Write the world."""
     tables = Tables(connection)
     tables.written += _put_destinations(connection)
     for name in world.nodes:
@@ -50,7 +58,7 @@ def apply(connection: Connection, world: World) -> tuple[int, list[str]]:
     put_controls(tables, world.termination_controls, world.origination_controls)
     put_pools(tables, world)
     put_number_rules(tables, world)
-    return tables.written, tables.errors
+    return Applied(tables.written, tables.errors, tables.notes)
 
 
 def _put_destinations(connection: Connection) -> int:

@@ -24,21 +24,24 @@ MAX_MESSAGES: Final = 100
 
 @dataclass(frozen=True)
 class LoadResult:
-    """`changed`: rows inserted or changed; 0 where the database was like the file already."""
+    """`changed`: rows inserted or changed; 0 where the database was like the file already.
+    `notes`: what was loaded, and may mean something else than is thought."""
 
     changed: int
     companies: int
     peers: int
+    notes: tuple[str, ...] = ()
 
 
 def load(dsn: str, yaml_path: Path | str) -> LoadResult:
     """Load a world. Raises WorldError with one message per field; nothing is changed then."""
     world = read_world(Path(yaml_path))
     with changing(dsn, whole_world=True) as connection:
-        changed, errors = apply(connection, world)
-        if errors:
-            raise WorldError(errors[:MAX_MESSAGES])
-    return LoadResult(changed, len(world.companies), sum(len(company.peers) for company in world.companies))
+        applied = apply(connection, world)
+        if applied.errors:
+            raise WorldError(applied.errors[:MAX_MESSAGES])
+    peers = sum(len(company.peers) for company in world.companies)
+    return LoadResult(applied.written, len(world.companies), peers, tuple(applied.notes[:MAX_MESSAGES]))
 
 
 def read_world(path: Path) -> World:

@@ -25,7 +25,7 @@ from configuration.world.classes import Entry, ExchangeRate, HuntingClass, Order
 from configuration.world.code_limits import CodeLimit, twice
 from configuration.world.controls import OriginationControl, TerminationControl
 from configuration.world.lookups import DidBlock, Looked, LookupService, MobileNetwork
-from configuration.world.number_model import Blocks, PeerNumbers
+from configuration.world.number_model import AllowOnly, Blocks, PeerNumbers
 from configuration.world.parts import (
     Amount,
     Codecs,
@@ -195,6 +195,7 @@ class World(Part):
     origination_controls: tuple[OriginationControl, ...] = ()
     pools: tuple[Name, ...] = ()
     blocks: Blocks | None = None  # of all calls
+    allow_only: AllowOnly | None = None  # of all calls
 
     @model_validator(mode="after")
     def _once(self, _info: ValidationInfo) -> Self:

@@ -5,13 +5,14 @@ blocks:
   - {callee: 4479, reason: revenue share}
   - {zone: {country: CU}}
   - {callee_pool: fraud numbers, until: '2027-01-01T00:00:00Z'}
-  - {caller: 49, action: allow}
+  - {callee: 44799, action: allow}      # an exception from the first
+allow_only: [caller]                    # of callers nothing passes but what a rule allows
 """
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from configuration.world.parts import Country, Name, Part
 from configuration.world.parts import as_text as text_of
@@ -96,6 +97,17 @@ class Block(Part):
         return next(kind for kind in KINDS if getattr(self, kind) is not None)
 
     @property
+    def prefix(self) -> str | None:
+        """The prefix, of a rule for prefixes."""
+        return self.callee if self.callee is not None else self.caller
+
+    @property
+    def value(self) -> str:
+        """What it is about, for people."""
+        zone = [part for part in (self.zone.country, self.zone.name, self.zone.kind) if part] if self.zone else []
+        return self.prefix if self.prefix is not None else self.pool or " ".join(zone)
+
+    @property
     def pool(self) -> str | None:
         """The pool that it names."""
         return self.callee_pool if self.callee_pool is not None else self.caller_pool
@@ -110,13 +122,21 @@ class Block(Part):
         return self
 
 
+def _once(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(kinds)) != len(kinds):
+        raise ValueError("one of them is there twice")
+    return kinds
+
+
 KINDS = ("callee", "zone", "caller", "callee_pool", "caller_pool")
 Blocks = Annotated[tuple[Block, ...], Field(max_length=MOST_BLOCKS)]
+Kind = Literal["callee", "zone", "caller", "callee_pool", "caller_pool"]
+AllowOnly = Annotated[tuple[Kind, ...], AfterValidator(_once)]
 
 
 class PeerNumbers(Part):
-    """What a peer's model has of numbers. `translations` and `blocks` left out: they stay as they are in the database;
-    given, they are the whole list.
+    """What a peer's model has of numbers. `translations`, `blocks` and `allow_only` left out: they stay as they are in
+    the database; given, they are the whole list.
     """
 
     country_code: CountryCode = ""
@@ -126,6 +146,7 @@ class PeerNumbers(Part):
     anonymous: Literal["allow", "refuse"] = "allow"
     translations: Translations | None = None
     blocks: Blocks | None = None
+    allow_only: AllowOnly | None = None
 
     @model_validator(mode="after")
     def _country(self) -> Self:

@@ -1,10 +1,11 @@
-"""Writes translations and blocks: the whole list of a peer, or of all calls, and only where it differs."""
+"""Writes translations, blocks and allow-lists: all of a peer, or of all calls, and only where they differ."""
 
 from typing import Any, Final
 
 from psycopg import sql
 
-from configuration.world.model import World
+from configuration.world.allow_lists import check_exceptions, put_allow_only
+from configuration.world.model import Peer, World
 from configuration.world.number_model import Block, Translations
 from configuration.world.tables import Tables
 
@@ -31,7 +32,11 @@ def put_pools(tables: Tables, world: World) -> None:
 
 
 def put_number_rules(tables: Tables, world: World) -> None:
-    """Patterns and blocks of all peers that list them, and blocks for all calls where the world does."""
+    """Patterns, blocks and allow-lists of all peers that list them, and those for all calls where the world does.
+
+    Those for all calls come first: a peer's rules may be exceptions from them.
+    """
+    _put_rules(tables, "", None, world)
     for at, company in enumerate(world.companies):
         for index, peer in enumerate(company.peers):
             path = f"companies[{at}].peers[{index}]"
@@ -40,10 +45,15 @@ def put_number_rules(tables: Tables, world: World) -> None:
                 continue
             if peer.translations is not None:
                 _put_translations(tables, f"{path}.translations", peer_id, peer.translations)
-            if peer.blocks is not None:
-                _put_blocks(tables, f"{path}.blocks", peer_id, peer.blocks)
-    if world.blocks is not None:
-        _put_blocks(tables, "blocks", None, world.blocks)
+            _put_rules(tables, f"{path}.", peer_id, peer)
+
+
+def _put_rules(tables: Tables, path: str, peer_id: int | None, given: World | Peer) -> None:
+    changed = given.blocks is not None and _put_blocks(tables, f"{path}blocks", peer_id, given.blocks)
+    if given.allow_only is not None:
+        put_allow_only(tables, f"{path}allow_only", peer_id, given.allow_only)
+    elif given.blocks is not None:
+        check_exceptions(tables, path, peer_id, given.blocks, changed=changed)
 
 
 def _put_translations(tables: Tables, path: str, peer_id: int, wanted: Translations) -> None:
@@ -65,7 +75,8 @@ def _put_translations(tables: Tables, path: str, peer_id: int, wanted: Translati
     tables.written += len(set(rows) ^ set(there))
 
 
-def _put_blocks(tables: Tables, path: str, peer_id: int | None, blocks: tuple[Block, ...]) -> None:
+def _put_blocks(tables: Tables, path: str, peer_id: int | None, blocks: tuple[Block, ...]) -> bool:
+    """Whether they were written: else they were there, or there are errors."""
     rows: list[tuple[Any, ...]] = []
     for index, block in enumerate(blocks):
         pool_id = None
@@ -77,18 +88,18 @@ def _put_blocks(tables: Tables, path: str, peer_id: int | None, blocks: tuple[Bl
         rows.append(_row(block, pool_id))
     there = tables.connection.execute(_BLOCKS, (peer_id,)).fetchall()
     if rows == there or tables.errors:
-        return
+        return False
     tables.run(path, sql.SQL("DELETE FROM blocks WHERE peer_id IS NOT DISTINCT FROM %s"), (peer_id,))
     for index, row in enumerate(rows):
         tables.run(f"{path}[{index}]", _BLOCK, (peer_id, *row))
     tables.written += len(set(rows) ^ set(there))
+    return True
 
 
 def _row(block: Block, pool_id: int | None) -> tuple[Any, ...]:
     zone = block.zone
-    prefix = block.callee if block.callee is not None else block.caller
     where = (zone.country, zone.name, zone.kind) if zone is not None else (None, None, None)
     return (
-        block.kind, block.action, prefix, *where, pool_id, block.reason, block.enabled, block.valid_from,
+        block.kind, block.action, block.prefix, *where, pool_id, block.reason, block.enabled, block.valid_from,
         block.valid_until,
     )  # fmt: skip

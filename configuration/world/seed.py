@@ -78,9 +78,9 @@ def _is_there(connection: Connection, size: str, seed: int) -> bool:
 
 def _fill(connection: Connection, plan: Plan, progress: Callable[[str], None]) -> None:
     progress(f"Making {len(plan.world.companies)} companies")
-    _, errors = apply(connection, plan.world)
-    if errors:
-        raise WorldError(errors)
+    applied = apply(connection, plan.world)
+    if applied.errors:
+        raise WorldError(applied.errors)
     decks = dict(connection.execute("SELECT name, deck_id FROM decks").fetchall())
     prices = 0
     for number, (name, rows) in enumerate(plan.decks(), start=1):

@@ -33,6 +33,7 @@ class Tables:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.errors: list[str] = []
+        self.notes: list[str] = []  # what a user should know of a load that is no error
         self.written = 0
         self._ids: dict[tuple[str, str], int | None] = {}
 

@@ -2,8 +2,10 @@
 
 Every kind of rule (callee prefix, zone, caller prefix, callee pool, caller pool) has its own word, and one no is a no.
 Within a kind the peer's rules come before those for all. Of rules that match, the most specific decides (the longest
-prefix; a named zone, then a kind, then a country), and denial at equal rank. Where none matches but the peer has any
-rule that allows, only what is allowed passes: the rules are an allow-list of that kind.
+prefix; a named zone, then a kind, then a country), and denial at equal rank. So a rule that allows is an exception
+from a less specific one that denies: deny 44, allow 447, and of the numbers under 44 only 447… may be called, beside
+all that are not under 44. Where none matches, the call passes, unless the kind is an allow-list (`allow_only`): then
+only what is allowed passes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,12 +36,15 @@ class Subject(NamedTuple):
 class KindRules:
     """The rules of one peer and kind, so that those that match a call are found without looking at the others."""
 
-    __slots__ = ("_allowing", "_by_destination", "_by_prefix", "_kind", "_lengths", "_pools")
+    __slots__ = ("_allow_only", "_by_destination", "_by_prefix", "_kind", "_lengths", "_pools")
 
-    def __init__(self, kind: Kind, rules: Iterable[BlockRule], pools: Mapping[int, NumberSet]) -> None:
+    def __init__(
+        self, kind: Kind, rules: Iterable[BlockRule], pools: Mapping[int, NumberSet], *, allow_only: bool = False
+    ) -> None:
+        """`allow_only`: what no rule matches may not pass."""
         ordered = sorted(rules, key=lambda rule: (-rule.rank, rule.action != "deny"))
         self._kind: Kind = kind
-        self._allowing = [rule for rule in ordered if rule.action == "allow"]
+        self._allow_only = allow_only
         self._by_prefix: dict[str, list[BlockRule]] = {}
         self._by_destination: dict[int, list[BlockRule]] = {}
         self._pools: list[tuple[BlockRule, NumberSet]] = []
@@ -58,7 +63,7 @@ class KindRules:
         for rule in self._matching(subject):
             if in_force(rule, now_ms):
                 return (True, "") if rule.action == "allow" else (False, describe(rule))
-        if any(in_force(rule, now_ms) for rule in self._allowing):
+        if self._allow_only:
             return False, f"{_WORDS[self._kind]}: not among those allowed"
         return None
 
@@ -81,11 +86,17 @@ class BlockSet:
 
     __slots__ = ("kinds",)
 
-    def __init__(self, rules: Iterable[BlockRule], pools: Mapping[int, NumberSet]) -> None:
-        by_kind: dict[Kind, list[BlockRule]] = {}
+    def __init__(
+        self, rules: Iterable[BlockRule], pools: Mapping[int, NumberSet], allow_only: Iterable[Kind] = ()
+    ) -> None:
+        """`allow_only`: the kinds that are allow-lists; one without rules lets nothing pass."""
+        allow_lists = frozenset(allow_only)
+        by_kind: dict[Kind, list[BlockRule]] = {kind: [] for kind in allow_lists}
         for rule in rules:
             by_kind.setdefault(rule.kind, []).append(rule)
-        self.kinds = {kind: KindRules(kind, found, pools) for kind, found in by_kind.items()}
+        self.kinds = {
+            kind: KindRules(kind, found, pools, allow_only=kind in allow_lists) for kind, found in by_kind.items()
+        }
 
 
 NO_RULES: Final = BlockSet((), {})

@@ -8,7 +8,7 @@ from router.snapshot.lookups import LookupRules
 from router.snapshot.rules import NumberRules
 from schemas.facts import DurationRounding
 
-CONFIG_VERSION: Final = 5
+CONFIG_VERSION: Final = 6
 Rate = tuple[int, int]  # so many units of the comparable currency for so many of another
 PAR: Final[Rate] = (1, 1)
 

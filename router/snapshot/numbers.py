@@ -6,7 +6,7 @@ from pathlib import Path
 
 from router.snapshot.blocks import NO_RULES, BlockSet
 from router.snapshot.pools import NumberSet, load_pools
-from router.snapshot.rules import GLOBAL, BlockRule, Field, NumberRules, Translation
+from router.snapshot.rules import GLOBAL, BlockRule, Field, Kind, NumberRules, Translation
 from tariffs.patterns import Pattern, compile_pattern
 
 
@@ -50,11 +50,16 @@ class Numbers:
         translations: dict[int, list[Translation]] = {}
         for one in rules.translations:
             translations.setdefault(one.peer_id, []).append(one)
-        blocks: dict[int, list[BlockRule]] = {}
+        blocks: dict[int, list[BlockRule]] = {allow_list.peer_id: [] for allow_list in rules.allow_lists}
+        allow_only: dict[int, list[Kind]] = {}
+        for allow_list in rules.allow_lists:
+            allow_only.setdefault(allow_list.peer_id, []).append(allow_list.kind)
         for rule in rules.blocks:
             blocks.setdefault(rule.peer_id, []).append(rule)
         self.patterns = {peer_id: PeerPatterns(found) for peer_id, found in translations.items()}
-        self.blocks = {peer_id: BlockSet(found, pools) for peer_id, found in blocks.items()}
+        self.blocks = {
+            peer_id: BlockSet(found, pools, allow_only.get(peer_id, ())) for peer_id, found in blocks.items()
+        }
         self.for_all = self.blocks.get(GLOBAL, NO_RULES)
         self.ruled = frozenset(self.patterns.keys() | self.blocks.keys())
         self.vendors = self.ruled - originators - {GLOBAL}

@@ -40,6 +40,13 @@ class BlockRule(msgspec.Struct, frozen=True):
     until_ms: int | None = None
 
 
+class AllowList(msgspec.Struct, frozen=True):
+    """A kind in which nothing of a peer's calls (GLOBAL: of all) passes but what a rule allows."""
+
+    peer_id: int
+    kind: Kind
+
+
 class Pool(msgspec.Struct, frozen=True):
     """A pool of numbers, as it was read."""
 
@@ -54,6 +61,7 @@ class NumberRules(msgspec.Struct, frozen=True):
     translations: tuple[Translation, ...] = ()
     blocks: tuple[BlockRule, ...] = ()
     pools: tuple[Pool, ...] = ()
+    allow_lists: tuple[AllowList, ...] = ()
 
 
 _TRANSLATIONS: Final = """
@@ -78,6 +86,7 @@ _BLOCKS: Final = """
     WHERE enabled AND (valid_until IS NULL OR valid_until > to_timestamp(%s / 1000.0))
     ORDER BY block_id
 """
+_ALLOW_LISTS: Final = "SELECT coalesce(peer_id, 0), kind FROM allow_lists ORDER BY 1, 2"
 # Only what some rule names: a pool that nobody uses is not in a router's memory.
 _POOLS: Final = """
     SELECT pool_id, name, version FROM number_pools
@@ -95,4 +104,5 @@ def read_rules(connection: psycopg.Connection[Any], at_ms: int) -> NumberRules:
     with connection.cursor(row_factory=tuple_row) as cursor:
         translations = tuple(Translation(*row) for row in cursor.execute(_TRANSLATIONS))
         pools = tuple(Pool(*row) for row in cursor.execute(_POOLS))
-    return NumberRules(translations, blocks, pools)
+        allow_lists = tuple(AllowList(*row) for row in cursor.execute(_ALLOW_LISTS))
+    return NumberRules(translations, blocks, pools, allow_lists)

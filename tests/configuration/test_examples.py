@@ -1,5 +1,6 @@
 """The example of docs/operations.md, step by step: what a user types there works."""
 
+import time
 from pathlib import Path
 
 import psycopg
@@ -7,6 +8,13 @@ import pytest
 
 from configuration.asterisk.reader import read_peers
 from configuration.world import load, load_deck, pay
+from router.routing import Request, World, decide
+from router.settings import SnapshotSettings
+from router.snapshot import store
+from router.snapshot.build import Builder
+from router.snapshot.manifest import read_pointer
+from schemas.connections import Postgres
+from schemas.refusals import Refusal
 
 pytestmark = pytest.mark.servers
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
@@ -26,3 +34,29 @@ def test_the_example_world_is_a_world_in_which_a_call_is_billed(postgres_dsn: st
         "198.51.100.7",
         5060,
     )
+
+
+def test_the_example_of_everything_routes_the_first_call_of_the_guide(postgres_dsn: str, tmp_path: Path) -> None:
+    """`check-routing --from acme --callee +447700900123`, with the prices that the file's head says to load."""
+    result = load(postgres_dsn, EXAMPLES / "routing.yaml")
+    assert (result.changed > 0, result.notes) == (True, ())
+    assert load(postgres_dsn, EXAMPLES / "routing.yaml").changed == 0
+    for peer, file in {"acme": "acme", "meridian": "voicebridge", "kestrel": "voicebridge"}.items():
+        load_deck(postgres_dsn, peer, EXAMPLES / f"{file}.csv")
+    settings = SnapshotSettings(postgres=Postgres(dsn=postgres_dsn), directory=tmp_path)
+    now_ms = time.time_ns() // 1_000_000
+    with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        Builder(settings, lambda: now_ms).step(connection)
+    world = World(store.load(tmp_path, read_pointer(tmp_path).name))
+
+    def verdict(callee: str) -> tuple[Refusal | None, str, set[str]]:
+        request = Request("c-acme", "192.0.2.10:5060", callee, "")
+        decision = decide(world, request, now_ms, expected_seconds=180)
+        return decision.refusal, decision.inbound.detail, {route.vendor.name for route in decision.routes}
+
+    refusal, detail, vendors = verdict("+447700900123")
+    assert (refusal, detail) == (None, "")
+    assert "kestrel" in vendors
+    assert verdict("+12125550100")[0] is None  # an exception under 4479 closes nothing else
+    assert verdict("+447900123456")[:2] == (Refusal.BLOCKED, "callee prefix 4479")
+    assert verdict("+447990123456")[0] is None

@@ -1,6 +1,6 @@
 """Blocks against a slow oracle that looks at every rule, and by hand for what an operator would ask."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from router.snapshot.blocks import NO_RULES, BlockSet, Subject, blocked_by, describe
 from router.snapshot.pools import contains, key_of
-from router.snapshot.rules import BlockRule
+from router.snapshot.rules import BlockRule, Kind
 
 NOW = 1_000
 POOLS = {1: ("491", "492"), 2: ("441", "49301", "491")}
@@ -16,11 +16,13 @@ ARRAYS = {pool_id: sorted(map(key_of, numbers)) for pool_id, numbers in POOLS.it
 NUMBERS = st.text("149", max_size=5)
 TIMES = st.sampled_from([None, 500, 999, 1_000, 1_001, 2_000])
 ACTIONS = st.sampled_from(["deny", "allow"])
+KINDS: tuple[Kind, ...] = ("callee", "zone", "caller", "callee_pool", "caller_pool")
+ALLOW_ONLY = st.sets(st.sampled_from(KINDS), max_size=2)
 
 
 @st.composite
 def rules(draw: st.DrawFn) -> BlockRule:
-    kind = draw(st.sampled_from(["callee", "zone", "caller", "callee_pool", "caller_pool"]))
+    kind = draw(st.sampled_from(KINDS))
     values = {"action": draw(ACTIONS), "from_ms": draw(TIMES), "until_ms": draw(TIMES)}
     if kind in ("callee", "caller"):
         prefix = draw(NUMBERS)
@@ -39,10 +41,13 @@ def matches(rule: BlockRule, subject: Subject) -> bool:
     return number in POOLS[rule.pool_id] if rule.pool_id else number.startswith(rule.value)
 
 
-def oracle(own: Sequence[BlockRule], everybodys: Sequence[BlockRule], subject: Subject) -> bool:
+Side = tuple[Sequence[BlockRule], Collection[Kind]]  # rules, and which kinds are allow-lists
+
+
+def oracle(own: Side, everybodys: Side, subject: Subject) -> bool:
     """Whether the call is blocked."""
-    for kind in ("callee", "zone", "caller", "callee_pool", "caller_pool"):
-        for side in (own, everybodys):
+    for kind in KINDS:
+        for side, allow_only in (own, everybodys):
             here = [
                 rule
                 for rule in side
@@ -56,50 +61,77 @@ def oracle(own: Sequence[BlockRule], everybodys: Sequence[BlockRule], subject: S
                 if any(rule.rank == most and rule.action == "deny" for rule in hit):
                     return True
                 break  # this side allows it: the other is not asked
-            if any(rule.action == "allow" for rule in here):
+            if kind in allow_only:
                 return True
     return False
 
 
 @given(
-    st.lists(rules(), max_size=8),
-    st.lists(rules(), max_size=8),
+    st.tuples(st.lists(rules(), max_size=8), ALLOW_ONLY),
+    st.tuples(st.lists(rules(), max_size=8), ALLOW_ONLY),
     NUMBERS,
     st.sampled_from(["491", "492", "441", "49301", "999"]) | NUMBERS.filter(bool),
     st.integers(0, 4),
 )
-def test_like_the_oracle(
-    own: list[BlockRule], everybodys: list[BlockRule], caller: str, callee: str, destination_id: int
-) -> None:
+def test_like_the_oracle(own: Side, everybodys: Side, caller: str, callee: str, destination_id: int) -> None:
     subject = Subject(caller, callee, destination_id)
-    detail = blocked_by(BlockSet(own, ARRAYS), BlockSet(everybodys, ARRAYS), subject, NOW)
+    sets = [BlockSet(side, ARRAYS, allow_only) for side, allow_only in (own, everybodys)]
+    detail = blocked_by(*sets, subject, NOW)
     assert bool(detail) == oracle(own, everybodys, subject)
+
+
+@given(st.dictionaries(NUMBERS, ACTIONS, max_size=8), NUMBERS.filter(bool), st.booleans())
+def test_of_prefixes_the_longest_decides(actions: dict[str, str], number: str, allow_only: bool) -> None:
+    """The longest prefix of the number that is there; without one it passes, but for an allow-list."""
+    there = [actions[number[:length]] for length in range(len(number), -1, -1) if number[:length] in actions]
+    expected = there[0] == "deny" if there else allow_only
+    own = BlockSet([callee(prefix, action) for prefix, action in actions.items()], {}, ["callee"] if allow_only else [])
+    assert bool(blocked_by(own, NO_RULES, Subject("", number, 0), NOW)) == expected
+
+
+OTHER = "callee prefix: not among those allowed"
 
 
 def callee(prefix: str, action: str = "deny", **more: object) -> BlockRule:
     return BlockRule(1, "callee", prefix, action, rank=len(prefix), **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("allow_only", [False, True])
 @pytest.mark.parametrize(
-    ("own", "everybodys", "number", "detail"),
+    ("own", "everybodys", "number", "detail", "of_allow_list"),
     [
-        ([], [], "447", ""),
-        ([callee("44")], [], "447", "callee prefix 44"),
-        ([callee("44", reason="fraud")], [], "447", "callee prefix 44: fraud"),
-        ([callee("44"), callee("447", "allow")], [], "4477", ""),
-        ([callee("44"), callee("447", "allow")], [], "4412", "callee prefix 44"),
-        ([callee("44"), callee("447", "allow")], [], "3312", "callee prefix: not among those allowed"),
-        ([callee("44"), callee("44", "allow")], [], "4412", "callee prefix 44"),
-        ([callee("44", "allow")], [callee("447")], "4477", ""),  # the peer's word goes before everybody's
-        ([callee("33")], [callee("447")], "4477", "callee prefix 447"),
-        ([callee("")], [], "4477", "callee prefix (all)"),
-        ([callee("44", until_ms=NOW)], [], "4477", ""), ([callee("44", from_ms=NOW + 1)], [], "4477", ""),
-        ([callee("44", from_ms=NOW, until_ms=NOW + 1)], [], "4477", "callee prefix 44"),
+        ([], [], "447", "", OTHER),
+        ([callee("44")], [], "447", "callee prefix 44", None),
+        ([callee("44", reason="fraud")], [], "447", "callee prefix 44: fraud", None),
+        ([callee("44"), callee("447", "allow")], [], "4477", "", None),
+        ([callee("44"), callee("447", "allow")], [], "4412", "callee prefix 44", None),
+        ([callee("44"), callee("447", "allow")], [], "3312", "", OTHER),  # an exception closes nothing
+        ([callee("447", "allow")], [], "3312", "", OTHER),
+        ([callee("44"), callee("44", "allow")], [], "4412", "callee prefix 44", None),
+        ([callee("44", "allow")], [callee("447")], "4477", "", None),  # the peer's word goes before everybody's
+        ([callee("33")], [callee("447")], "4477", "callee prefix 447", OTHER),
+        ([callee("")], [], "4477", "callee prefix (all)", None),
+        ([callee("44", until_ms=NOW)], [], "4477", "", OTHER),
+        ([callee("44", from_ms=NOW + 1)], [], "4477", "", OTHER),
+        ([callee("44", from_ms=NOW, until_ms=NOW + 1)], [], "4477", "callee prefix 44", None),
+        ([callee("44", "allow", until_ms=NOW)], [], "4477", "", OTHER),  # an allow-list does not end with its rules
     ],
 )  # fmt: skip
-def test_by_hand(own: list[BlockRule], everybodys: list[BlockRule], number: str, detail: str) -> None:
-    subject = Subject("1", number, 1)
-    assert blocked_by(BlockSet(own, {}), BlockSet(everybodys, {}), subject, NOW) == detail
+def test_by_hand(
+    own: list[BlockRule], everybodys: list[BlockRule], number: str, detail: str, of_allow_list: str | None,
+    allow_only: bool,
+) -> None:  # fmt: skip
+    """`of_allow_list`: what is read where the peer's kind is an allow-list; None: the same."""
+    expected = of_allow_list if allow_only and of_allow_list is not None else detail
+    own_set = BlockSet(own, {}, ["callee"] if allow_only else [])
+    assert blocked_by(own_set, BlockSet(everybodys, {}), Subject("1", number, 1), NOW) == expected
+
+
+def test_an_allow_list_for_all_is_opened_by_a_peers_leave() -> None:
+    everybodys = BlockSet([callee("49", "allow")], {}, ["callee"])
+    numbers = {number: blocked_by(BlockSet([callee("44", "allow")], {}), everybodys, Subject("1", number, 1), NOW)
+               for number in ("4477", "4930", "3312")}  # fmt: skip
+    assert numbers == {"4477": "", "4930": "", "3312": OTHER}
 
 
 def test_leave_of_one_kind_is_no_leave_of_another() -> None:

@@ -49,6 +49,7 @@ companies:
         host: 198.51.100.2
         pack: Retail
         tech_prefix: 9
+        allow_only: [caller]
         blocks: [{caller: 4915, action: allow}]
       - name: broken
         role: terminator

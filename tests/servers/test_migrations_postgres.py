@@ -64,6 +64,25 @@ def test_a_changed_file_is_refused(empty: Postgres) -> None:
     assert "b" not in tables(empty)
 
 
+def test_rules_that_were_an_allow_list_stay_one(empty: Postgres) -> None:
+    """Until 0030 any rule that allows, in force, made the rules of its kind an allow-list."""
+    migrations = read_migrations("postgres")
+    migrate_postgres(empty, [one for one in migrations if one.number < 30])
+    with psycopg.connect(empty.dsn.get_secret_value()) as connection:
+        connection.execute("INSERT INTO number_pools (name) VALUES ('friends')")
+        connection.execute("""
+            INSERT INTO blocks (kind, action, prefix, pool_id, enabled, valid_from, valid_until) VALUES
+                ('callee', 'allow', '44', NULL, true, NULL, NULL), ('callee', 'allow', '49', NULL, true, NULL, NULL),
+                ('caller', 'deny', '44', NULL, true, NULL, NULL), ('caller', 'allow', '447', NULL, false, NULL, NULL),
+                ('caller', 'allow', '1', NULL, true, NULL, now() - interval '1 minute'),
+                ('caller', 'allow', '2', NULL, true, now() + interval '1 minute', NULL),
+                ('callee_pool', 'allow', NULL, 1, true, now() - interval '1 day', now() + interval '1 day')""")
+    migrate_postgres(empty, [one for one in migrations if one.number <= 30])
+    with psycopg.connect(empty.dsn.get_secret_value()) as connection:
+        found = connection.execute("SELECT peer_id, kind FROM allow_lists ORDER BY kind").fetchall()
+    assert found == [(None, "callee"), (None, "callee_pool")]
+
+
 def test_percent_signs_are_no_placeholders(empty: Postgres) -> None:
     assert migrate_postgres(empty, [file(1, "CREATE TABLE a AS SELECT '%s %(x)s 5%' AS text")])
 

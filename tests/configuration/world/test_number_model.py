@@ -95,8 +95,9 @@ def test_rules_are_written_once_and_a_list_is_the_whole_list(world_dsn: str, tmp
     ]  # fmt: skip
     query = "SELECT kind, prefix, country, zone_kind, pool_id IS NULL FROM blocks ORDER BY block_id"
     assert rows(world_dsn, query) == [
+        ("callee_pool", None, None, None, False),  # of all calls
         ("callee", "44", None, None, True), ("zone", None, "CU", "mobile", True),
-        ("caller_pool", None, None, None, False), ("callee_pool", None, None, None, False),
+        ("caller_pool", None, None, None, False),
     ]  # fmt: skip
     path.write_text(RULES.replace("{callee: 44}, ", "").replace(", {pattern: '^9'}", ""))
     load(world_dsn, path)
