@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dashboards import formats
-from router.check import Checked
-from router.routing.portability import FAILED
 from schemas.events import Candidate, ExplainedCall, SortKey
 from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Refusal, Verdict
+
+if TYPE_CHECKING:  # `streamco why` shows what is stored: it does without the router's core
+    from router.check import Checked
 
 _TOLD: Final = 3  # routes named in the first line; the others are counted
 
@@ -54,7 +55,7 @@ _LOOKED_UP: Final[Mapping[str, str]] = {
 }
 
 
-def look_up_line(checked: Checked) -> str:
+def look_up_line(checked: "Checked") -> str:
     """What there is to say of the look-up that such a call would ask; nothing where it would ask none."""
     found = checked.looked_up
     if found is None:
@@ -63,15 +64,17 @@ def look_up_line(checked: Checked) -> str:
         instead = f"{found.routing_number} was given in its place" if found.outcome == "given" else "not asked here"
         return f"A call would first ask {found.lookup} about {found.number}: {instead}."
     words = _LOOKED_UP[found.outcome].format(routing_number=found.routing_number)
-    if found.outcome in FAILED:
+    if look_up_failed(checked):
         refused = checked.decision.reason == Refusal.LOOKUP_FAILED
         words += "; this look-up refuses then" if refused else "; so it goes by the number called"
     kept = ", kept from before" if found.cached else f", {found.micros / 1000:.0f} ms"
     return f"{found.lookup} was asked about {found.number}{kept}: {words}."
 
 
-def look_up_failed(checked: Checked) -> bool:
+def look_up_failed(checked: "Checked") -> bool:
     """Whether a look-up was asked in vain."""
+    from router.routing.portability import FAILED
+
     return checked.looked_up is not None and checked.looked_up.outcome in FAILED
 
 

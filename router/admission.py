@@ -15,6 +15,8 @@ from router.overload import Line
 from router.routing import Decision
 from router.routing.limits import call_limits
 from router.settings import RouterSettings
+from router.silent_nodes import STATEMENT as SILENT_NODES
+from router.silent_nodes import Silent
 from router.stops import STATEMENT as STOPPED_PEERS
 from schemas.facts import Facts
 from schemas.ids import node_of
@@ -113,6 +115,12 @@ class Admission:
         async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
             cursor = await connection.execute(STOPPED_PEERS)
             return frozenset(row[0] for row in await cursor.fetchall())
+
+    async def silent_nodes(self) -> Silent:
+        """The nodes that were heard of lately and are not now. Raises as low_disks."""
+        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
+            cursor = await connection.execute(SILENT_NODES)
+            return [(name, seconds) for name, seconds in await cursor.fetchall()]
 
     async def full_limits(self) -> Full:
         """The vendors' limits without room, by node. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""

@@ -24,6 +24,7 @@ from router.quality_reader import QualityReader
 from router.routing import Decision, Request, World, decide, look_inbound, lookup_of, seed_of
 from router.settings import RouterSettings
 from router.shed import Shedder
+from router.silent_nodes import SilentNodes
 from router.spool import Spool
 from router.stops import Stops, unbilled_facts
 from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, AGI_SCRIPT, CALL_FACTS, WHO_SCRIPT
@@ -47,6 +48,7 @@ class Router:
         self._settings = settings
         self._admission = Admission(settings)
         self._disks = Disks(settings, self._admission.low_disks)
+        self._silent = SilentNodes(self._admission.silent_nodes)
         self._full = FullLimits(self._admission.full_limits)
         self._stops = Stops(self._admission.stopped_peers)
         self._lookups = Lookups(settings.lookup_tokens)
@@ -88,6 +90,7 @@ class Router:
                 self._disks.run(),
                 self._full.run(),
                 self._stops.run(),
+                self._silent.run(),
                 self._beat(application, shedder),
             )
         ]
@@ -126,9 +129,13 @@ class Router:
                     f"{application.broken} broken, {self._spool.waiting} decisions wait"
                     + (f", {self._disks.said}" if self._disks.said else "")
                     + (f", {self._snapshots.building}" if self._snapshots.building else ""),
-                    alarm=self._stops.alarm,
+                    degraded=self._degraded(),
                 )
             await asyncio.sleep(BEAT_SECONDS)
+
+    def _degraded(self) -> str:
+        disks = f"{self._disks.said}: new calls are refused" if self._disks.said else ""
+        return "; ".join(text for text in (disks, self._silent.said, self._stops.alarm) if text)
 
     async def ping(self, request: AgiRequest) -> None:
         """The health check: a whole session, without a call."""

@@ -17,18 +17,15 @@ from sinks.metrics import SUFFIX, write_metrics
 log = structlog.get_logger(__name__)
 
 
-def send_beat(path: Path | None, *, ok: bool = True, detail: str = "", alarm: str = "") -> None:
+def send_beat(path: Path | None, *, ok: bool = True, detail: str = "", degraded: str = "") -> None:
     """Write the beat file whole (rename), with the unix time in it, and now and then the process's metrics beside it.
 
-    `alarm`: what is wrong though the process itself is well: `status` shows it, and is not ok.
-
-    Without a path it does nothing.
+    `degraded`: what it cannot do while it does the rest, and what follows from that, for people. To start it again
+    would not help. Not `ok`: it does nothing of use, and is started again. Without a path nothing is done.
     """
     if path is None:
         return
-    beat: dict[str, object] = {"at": time.time(), "pid": os.getpid(), "ok": ok, "detail": detail[:500]}
-    if alarm:
-        beat["alarm"] = alarm[:500]
+    beat = {"at": time.time(), "pid": os.getpid(), "ok": ok, "detail": detail[:500], "degraded": degraded[:500]}
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_text(json.dumps(beat))
@@ -48,7 +45,7 @@ def _overwrite(path: Path, beat: dict[str, object]) -> None:
         room = len(file.read())
         text = json.dumps(beat)
         if len(text) > room:
-            text = json.dumps({**beat, "detail": ""})
+            text = json.dumps({**beat, "detail": "", "degraded": ""})
         if len(text) <= room:
             file.seek(0)
             file.write(text.ljust(room).encode())

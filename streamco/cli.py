@@ -1,4 +1,7 @@
-"""The command `streamco`. An error that a user can mend is a line or a few on stderr and exit code 1, no traceback."""
+"""The command `streamco`. An error that a user can mend is a line or a few on stderr and exit code 1, no traceback.
+
+Imported at the top is what every command needs, and nothing else: `streamco status` must answer at once.
+"""
 
 import json
 import sys
@@ -9,21 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from streamco.audit_cli import audit
-from streamco.controls_cli import controls
-from streamco.dead_letters_cli import dead_letters
-from streamco.embedded.server import ServerError
-from streamco.log_view import show_logs
-from streamco.metrics_cli import metrics
-from streamco.numbers_cli import load_pool, try_translation
-from streamco.routing_cli import api_token, check_routing, why
-from streamco.secret_store import with_secrets
-from streamco.settings import Settings, SettingsError, read_settings
+from streamco.command_table import LAZY
+from streamco.lazy_group import LazyGroup
 
 if TYPE_CHECKING:
+    from streamco.settings import Settings
     from streamco.stack import FirstLogin
 
-_MARKS: Final = {"healthy": "green", "external": "green", "failed": "red", "stopped": "white"}
+_MARKS: Final = {"healthy": "green", "degraded": "yellow", "external": "green", "failed": "red", "stopped": "white"}
 
 
 def main() -> None:
@@ -35,10 +31,18 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (SettingsError, ServerError) as error:
+    except _of_users() as error:  # evaluated only when there is an error
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("interrupted", 130)
+
+
+def _of_users() -> tuple[type[Exception], ...]:
+    """The errors whose text is for the user."""
+    from streamco.embedded.server import ServerError
+    from streamco.settings import SettingsError
+
+    return SettingsError, ServerError
 
 
 def _fail(text: str, code: int = 1) -> NoReturn:
@@ -51,8 +55,17 @@ def _greet(login: "FirstLogin") -> None:
     click.echo(f"first login: {login.login}  password: {login.password}  (shown once)")
 
 
-def _settings() -> Settings:
-    return with_secrets(read_settings())
+def _settings() -> "Settings":
+    from streamco.secret_store import with_secrets
+
+    return with_secrets(_plain_settings())
+
+
+def _plain_settings() -> "Settings":
+    """Without secrets: nothing is made for a command that only looks."""
+    from streamco.settings import read_settings
+
+    return read_settings()
 
 
 def teller() -> Callable[[str], None]:
@@ -61,7 +74,7 @@ def teller() -> Callable[[str], None]:
     return lambda text: click.echo(f"[{time.monotonic() - begun:5.1f} s] {text}")
 
 
-@click.group()
+@click.group(cls=LazyGroup, lazy=LAZY)
 @click.version_option(package_name="streamco")
 def commands() -> None:
     """Streamco: switching, billing and analysis for wholesale VoIP, on one machine.
@@ -70,26 +83,19 @@ def commands() -> None:
     """
 
 
-commands.add_command(audit)
-commands.add_command(controls)
-commands.add_command(dead_letters)
-commands.add_command(metrics)
-commands.add_command(load_pool)
-commands.add_command(try_translation)
-commands.add_command(check_routing)
-commands.add_command(why)
-commands.add_command(api_token)
-
-
 @commands.command()
 def up() -> None:
     """Start everything, and return when all of it is healthy."""
     from streamco import control
+    from streamco.status import faults, read_status
 
     settings = _settings()
     tell = teller()
     control.up(settings, tell, _greet)
-    tell("everything is healthy")
+    wrong = faults(read_status(settings))
+    tell("everything is healthy" if not wrong else "everything runs, and this is wrong (`streamco status` shows it):")
+    for line in wrong:
+        click.echo(click.style(f"  {line}", fg="yellow"))
     click.echo(f"dashboards: http://{settings.dashboards_host}:{settings.dashboards_port}/")
 
 
@@ -98,7 +104,7 @@ def down() -> None:
     """Stop everything that `up` started, in order, and nothing else."""
     from streamco import control
 
-    if not control.down(read_settings(), teller()):
+    if not control.down(_plain_settings(), teller()):
         click.echo("nothing was running")
 
 
@@ -106,9 +112,9 @@ def down() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 def status(as_json: bool) -> None:
     """Show every component. Exit code 0 only when all are healthy."""
-    from streamco import control
+    from streamco.status import read_status
 
-    document = control.read_status(read_settings())
+    document = read_status(_plain_settings())
     if as_json:
         click.echo(json.dumps(document))
     else:
@@ -134,9 +140,10 @@ def _print_status(document: dict[str, Any]) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 def logs(component: str | None, lines: int, follow: bool) -> None:
     """Print the log of a COMPONENT (a name that `status` shows, or supervisor); without one, all of them."""
+    from streamco.log_view import show_logs
     from streamco.places import Places
 
-    directory = Places(read_settings()).logs
+    directory = Places(_plain_settings()).logs
     names = sorted(path.stem for path in directory.glob("*.log"))
     if component is not None and component not in names:
         raise click.BadParameter(f"{component!r}: must be one of {', '.join(names) or '(there is no log yet)'}")

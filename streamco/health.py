@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from streamco.embedded.server import ServerError
 
@@ -14,8 +14,11 @@ BEAT_OLD_SECONDS: Final = 15.0
 _ANSWER_SECONDS: Final = 3.0
 
 
-def check_beat(path: Path, pid: int | None) -> None:
-    """A fresh beat of this very process (any process when `pid` is None), that says it is well."""
+def check_beat(path: Path, pid: int | None) -> str:
+    """A fresh beat of this very process (any process when `pid` is None), that says it is at work.
+
+    Out: what of its work it cannot do (see `send_beat`); empty: nothing.
+    """
     try:
         beat = json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -29,15 +32,7 @@ def check_beat(path: Path, pid: int | None) -> None:
         raise ServerError(f"has done nothing for {age_seconds:.0f} s ({beat.get('detail', '')})")
     if not beat.get("ok", True):
         raise ServerError(beat.get("detail") or "says that it cannot work")
-
-
-def read_alarm(path: Path) -> str:
-    """What a fresh beat reports as wrong, though its process is well; empty: nothing."""
-    try:
-        beat = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return ""
-    return str(beat.get("alarm", "")) if time.time() - beat.get("at", 0) <= BEAT_OLD_SECONDS else ""
+    return str(beat.get("degraded", ""))
 
 
 def check_router(host: str, port: int) -> None:
@@ -70,10 +65,10 @@ def check_page(host: str, port: int, path: str) -> None:
         raise ServerError(f"answers {status} to GET {path}")
 
 
-def beat_detail(path: Path) -> str:
+def beat_detail(path: Path, field: Literal["detail", "degraded"] = "detail") -> str:
     """What the last beat says; empty without one."""
     try:
-        return str(json.loads(path.read_text()).get("detail", ""))
+        return str(json.loads(path.read_text()).get(field, ""))
     except (OSError, ValueError):
         return ""
 

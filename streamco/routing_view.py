@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from dashboards import formats
 from dashboards.routing_words import answer_line, compared, look_up_line, sent, sold_line, why_not
-from router.check import Checked
 from schemas.events import ExplainedCall
+
+if TYPE_CHECKING:
+    from router.check import Checked
 
 _COLUMNS = (
     "route",
@@ -25,7 +28,7 @@ _COLUMNS = (
 _RIGHT = frozenset({"route", "prio", "code", "price", "compared at", "margin"})
 
 
-def checked_lines(checked: Checked) -> Iterator[str]:
+def checked_lines(checked: "Checked") -> Iterator[str]:
     """An answer of check-routing."""
     decision = checked.decision
     yield answer_line(decision)

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 PREFIX: Final = "STREAMCO_"
 # Those are the test suite's: which external servers it is given, where it reports to.
@@ -22,7 +21,7 @@ _NODE: Final = r"^[a-z][a-z0-9]{0,15}$"
 Port = Annotated[int, Field(ge=1025, le=32_767)]
 Secret = Annotated[SecretStr, Field(min_length=8)]
 NodeName = Annotated[str, Field(pattern=_NODE)]
-Nodes = Annotated[tuple[NodeName, ...], NoDecode, Field(max_length=64)]
+Nodes = Annotated[tuple[NodeName, ...], Field(max_length=64)]
 
 
 class SettingsError(Exception):
@@ -35,10 +34,10 @@ def default_home() -> Path:
     return (base if base.is_absolute() else Path.home() / ".local" / "share") / "streamco"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """All of it. Ports are on loopback; those of AMI count up from `ami_port` in the order of `nodes`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     home: Path = Field(default_factory=default_home)
 
@@ -62,7 +61,7 @@ class Settings(BaseSettings):
 
     # Where services listen, and from where a node may ask the router. Loopback unless told otherwise.
     router_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
-    router_peers: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/8", "::1/128")
+    router_peers: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     sip_host: Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]{2,45}$")] = "127.0.0.1"
     asterisk_router: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}:\d+$")] | None = None  # None: ours, here
     dashboards_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
@@ -83,7 +82,7 @@ class Settings(BaseSettings):
     asterisk_nodes: Nodes = ()
     simulated_nodes: Nodes = ()
     ami_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
-    ami_permit: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/255.0.0.0",)
+    ami_permit: tuple[str, ...] = ("127.0.0.0/255.0.0.0",)
     ami_user: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "agent"
 
     # How long a call is taken to be when margins are compared (a minimum or a connect fee weighs more on a short one).
@@ -108,7 +107,7 @@ class Settings(BaseSettings):
     simulator_cps: Annotated[float, Field(gt=0, le=5_000)] = 60.0
     simulator_seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = 1
     simulator_talk_seconds: Annotated[float, Field(ge=1, le=3_600)] = 35.0
-    simulator_incidents: Annotated[tuple[str, ...], NoDecode] = ()
+    simulator_incidents: tuple[str, ...] = ()
     trickle_cps: Annotated[float, Field(ge=0, le=10)] = 0.0  # real SIP calls a second, from SIPp; 0 is none
 
     postgres_password: Secret | None = None

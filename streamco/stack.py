@@ -13,10 +13,10 @@ import psycopg
 from streamco import rooms
 from streamco.embedded.ports import require_free_port
 from streamco.embedded.server import Progress, ServerError
-from streamco.health import check_beat, check_page, check_router
+from streamco.health import beat_detail, check_beat, check_page, check_router
 from streamco.places import Places
 from streamco.settings import Settings, environment_of
-from streamco.supervisor.component import Component, component_of
+from streamco.supervisor.component import Component, HealthCheck, component_of
 from streamco.supervisor.supervisor import Supervisor
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -96,7 +96,7 @@ def routers(settings: Settings, listener: socket.socket | None = None) -> list[C
                 "router",
                 ("router",),
                 address=address,
-                healthy=lambda _pid: check_router(settings.router_host, settings.router_port),
+                healthy=partial(_check_router, settings),
                 needs=("postgres",),
             )
         ]
@@ -108,6 +108,12 @@ def routers(settings: Settings, listener: socket.socket | None = None) -> list[C
         )
         for number, name in rooms.router_names(settings).items()
     ]
+
+
+def _check_router(settings: Settings, _pid: int | None) -> str:
+    """A session, and what the router's own beat says is wrong. (The beat begins with the first snapshot.)"""
+    check_router(settings.router_host, settings.router_port)
+    return beat_detail(Places(settings).beat("router"), "degraded")
 
 
 def processes(settings: Settings, listener: socket.socket | None = None) -> list[Component]:
@@ -161,7 +167,7 @@ def _own(
     *,
     needs: tuple[str, ...],
     address: str | None = None,
-    healthy: Callable[[int | None], None] | None = None,
+    healthy: HealthCheck | None = None,
     serving_pid: Callable[[], int | None] | None = None,
     stop_seconds: float = 20.0,
 ) -> Component:
@@ -265,6 +271,8 @@ class Stack:
         settings, supervisor = self._settings, self.supervisor
         supervisor.open()
         try:
+            if said := supervisor.disk_alarm():
+                self._progress(f"{said}: new calls will be refused until there is room")
             check_ports(settings)
             # Kept as long as this process lives: the routers come and go, their calls' queue stays.
             self._listener = open_listener(settings)

@@ -16,7 +16,6 @@ import psycopg
 import structlog
 from kafka.errors import KafkaError
 
-from router.routing.timetable import TimetableError, parse_timetable
 from schemas.live import LIVE_CALL_DECODER, LiveCall
 from schemas.topics import ACTIVE_CALLS, DECISIONS, RATED_LEGS
 from sinks.beat import send_beat
@@ -42,6 +41,7 @@ from streams.folds.controls import (
 )
 from streams.log_reader import LogReader
 from streams.settings import StreamsSettings
+from tariffs.timetable import TimetableError, parse_timetable
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 2.0  # between two readings of the controls
@@ -217,7 +217,10 @@ def run_control(settings: StreamsSettings, stopping: Callable[[float], Any]) -> 
                 stopping(_RETRY_SECONDS)
         except _AWAY as error:
             log.warning("no control: a server is away", error=repr(error)[:300])
-            send_beat(settings.beat, detail=f"no control: a server is away: {error!r}"[:300])
+            said = f"no control: a server is away: {error!r}"[:300]
+            send_beat(
+                settings.beat, detail=said, degraded=f"{said}: nothing new is held back, what is held ends in time"
+            )
             if controller is not None:
                 controller.close()
             controller = None

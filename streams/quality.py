@@ -172,7 +172,8 @@ def run_quality(settings: StreamsSettings, stopping: Callable[[float], bool]) ->
             send_beat(settings.beat, detail=worker.step())
         except _AWAY as error:
             log.warning("no quality: Kafka is away", error=repr(error)[:300])
-            send_beat(settings.beat, detail=f"no quality: Kafka is away: {error!r}"[:300])
+            said = f"no quality: Kafka is away: {error!r}"[:300]
+            send_beat(settings.beat, detail=said, degraded=f"{said}: routes are ordered by figures that grow old")
             _let_go(worker)
             worker = None
             stopping(_RETRY_SECONDS)

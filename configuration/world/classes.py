@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from configuration.world.parts import Currency, Name, Part, PeerName, TimeZone, Whole, exact
-from router.routing.order import DEFAULT_ORDER, OrderError, parse_order
-from router.routing.timetable import TimetableError, parse_timetable
+from tariffs.order import DEFAULT_ORDER, OrderError, parse_order
+from tariffs.timetable import TimetableError, parse_timetable
 
 _LAST_YEAR = 2100
 

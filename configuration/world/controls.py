@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from configuration.world.parts import Name, Part, PeerName, TimeZone, Whole, as_text, exact
 from configuration.world.tables import Tables
-from router.routing.timetable import TimetableError, parse_timetable
+from tariffs.timetable import TimetableError, parse_timetable
 
 Code = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[0-9]{0,15}$")]
 Threshold = Annotated[Decimal, BeforeValidator(exact), Field(ge=0, max_digits=10, decimal_places=2)]

@@ -84,6 +84,7 @@ class Counters:
         self._wake = threading.Event()
         self._connection: psycopg.Connection[Any] | None = None
         self.health = "PostgreSQL not asked yet"
+        self.away = False
 
     def gone(self, call_id: str) -> None:
         """A call has ended."""
@@ -117,11 +118,11 @@ class Counters:
             if self._connection is None:
                 self._connection = self._connect()
             self._tell(self._connection)
-            self.health = "PostgreSQL is there"
+            self.health, self.away = "PostgreSQL is there", False
             stop.wait(_WAIT_SECONDS)  # so that calls that end together are told together
         except psycopg.Error as error:
             log.warning("PostgreSQL away: counters and holds wait", error=repr(error)[:300])
-            self.health = "PostgreSQL is away"
+            self.health, self.away = "PostgreSQL is away", True
             self._disconnect()
             stop.wait(self._settings.retry_seconds)
             self._wake.set()

@@ -12,6 +12,7 @@ import uvloop
 
 from router.agent.clock import READ_SECONDS, NodeClock
 from router.agent.counters import Counters
+from router.agent.degraded import Parts, degraded_of
 from router.agent.journal_audit import JournalAudit
 from router.agent.limits import Limits
 from router.agent.relay import Relay
@@ -50,6 +51,9 @@ async def _serve(settings: AgentSettings) -> None:
             text for text in (watch.health, counters.health, journal.health, limits.health, counters.disk.said) if text
         ),
         clock=clock.read,
+        degraded=lambda: degraded_of(
+            Parts(watch.away, counters.away, limits.health, counters.disk.said), settings.limits_lease_seconds
+        ),
     )
     journal = JournalAudit(settings, lambda: relay.state, relay.forget)
     watch = Watch(

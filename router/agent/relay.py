@@ -35,7 +35,9 @@ UNSTORED: Final = counter("agent_state_not_stored", "Tries to store the agent's 
 
 
 class Relay:
-    """`health` is told to the supervisor with every beat: words about AMI and PostgreSQL. `clock`: reads the node's."""
+    """`health` and `degraded` are told to the supervisor with every beat: words about AMI and PostgreSQL, and what
+    this agent cannot do for them. `clock`: reads the node's.
+    """
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class Relay:
         sender: Sender,
         health: Callable[[], str] = str,
         clock: Callable[[], Clock] = lambda: UNKNOWN,
+        degraded: Callable[[], str] = str,
     ) -> None:
         """Reads the stored state. Raises AgentError."""
         self._settings = settings
@@ -50,6 +53,7 @@ class Relay:
         self._journal = settings.directory / "journal"
         self._sender = sender
         self._health = health
+        self._degraded = degraded
         self._ringing: deque[LegRinging] = deque(maxlen=_RINGING_LIMIT)
         self._heartbeat: NodeHeartbeat | None = None
         self._restart: Restart | None = None
@@ -213,7 +217,7 @@ class Relay:
         estimated = f", {self.estimated} legs closed by estimate" if self.estimated else ""
         waiting = f"{self.journal_waiting_bytes} bytes wait"
         detail = f"{self.sent_events} events sent, {waiting}{estimated}, {self._health()}"
-        send_beat(self._settings.beat, detail=detail)
+        send_beat(self._settings.beat, detail=detail, degraded=self._degraded())
 
     def _kafka_away(self, error: KafkaAwayError) -> None:
         self._reached = False

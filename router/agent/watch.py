@@ -77,6 +77,7 @@ class Watch:
         self._cuts = Cuts()
         self._cuts_changed = asyncio.Event()
         self.health = "AMI not reached yet"
+        self.away = ""  # why there are no heartbeats; empty: there are, or it has not been tried yet
 
     async def run(self) -> None:
         """Sessions, one after the other, until cancelled."""
@@ -90,7 +91,7 @@ class Watch:
             except (AmiError, AgentError) as error:
                 if str(error) != self.health:
                     log.warning("AMI away: the journal is relayed all the same", error=str(error))
-                self.health = str(error)
+                self.health = self.away = str(error)
             if self._booted.is_set():
                 pause_seconds = settings.ami_retry_seconds
             await asyncio.sleep(pause_seconds)
@@ -108,7 +109,7 @@ class Watch:
             settings.ami_answer_seconds,
         )
         try:
-            self.health = "AMI waits for Asterisk to be booted"
+            self.health = self.away = "AMI waits for Asterisk to be booted"
             await self._until_booted(session)
             started = await self._started(session)
             cutting = asyncio.create_task(self._cut(session))
@@ -116,7 +117,7 @@ class Watch:
             try:
                 while not cutting.done():
                     await self._heartbeat(session, started)
-                    self.health = "AMI is there"
+                    self.health, self.away = "AMI is there", ""
                     await asyncio.wait(either, timeout=settings.heartbeat_seconds)
                 cutting.result()
             finally:

@@ -8,9 +8,9 @@ nor last, so that a new vendor gets calls and with them a sample.
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from router.routing.order import PPM, UNITS, Metric
 from router.snapshot.config import HuntingClass, Peer
 from schemas.quality import Quality
+from tariffs.order import PPM, UNITS, Metric
 
 _MOST_ACD_MS: Final = 3_600_000
 _LOWER_IS_BETTER: Final = frozenset(("pdd", "target"))

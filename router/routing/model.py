@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from router.routing.attestation import Level
 from router.routing.figures import Figure, Rules, Target
-from router.routing.order import Metric
 from router.routing.portability import Dip
 from router.snapshot.comparable import Terms
 from router.snapshot.config import Peer, RouteClass, RouteEntry
@@ -17,6 +16,7 @@ from router.snapshot.prices import NO_COST
 from router.snapshot.store import Snapshot, VendorMatrix
 from schemas.quality import Quality
 from schemas.refusals import Refusal, Verdict
+from tariffs.order import Metric
 
 _NOTHING: Final[Mapping[str, Quality]] = MappingProxyType({})
 

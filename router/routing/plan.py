@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from router.routing.model import Placed, Plan
-from router.routing.timetable import parse_timetable
 from router.snapshot.config import Peer, RouteClass, RouteEntry
 from router.snapshot.store import Snapshot
 from schemas.refusals import Verdict
+from tariffs.timetable import parse_timetable
 
 NEVER_MS: Final = 1 << 62
 _NUMBERS: Final = "numbers"  # in the snapshot's cache

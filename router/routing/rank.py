@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from router.routing import draws
 from router.routing.figures import NOTHING, figure_of, rank_of
-from router.routing.order import UNITS, Metric
 from router.routing.plan import NEVER_MS
 from router.routing.row import Row
 from schemas.quality import Quality
+from tariffs.order import UNITS, Metric
 
 MAX_MEMO: Final = 20_000  # codes of vendors whose rank a strategy keeps
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from router.routing import draws
 from router.routing.figures import Figure, Target, figure_of, rank_of, rounded, rules_of, target_of, vendor_key
 from router.routing.model import Part, Plan, Strategy, Tier, World
-from router.routing.order import DEFAULT_ORDER, UNITS, Metric, parse_order
 from router.routing.plan import plan_of
 from router.snapshot.comparable import exchanged, terms_of
 from router.snapshot.config import PAR, HuntingClass, Peer
 from router.snapshot.prices import NO_VENDOR
 from router.snapshot.store import Snapshot, VendorMatrix
 from schemas.quality import Quality
+from tariffs.order import DEFAULT_ORDER, UNITS, Metric, parse_order
 
 _ALL_VENDORS: Final = frozenset(range(NO_VENDOR + 1))
 _PRIORITIES: Final = frozenset(("peer_priority", "route_priority"))

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 from router.routing.figures import NOTHING, Figure, figure_of
 from router.routing.model import Plan, Strategy
-from router.routing.order import PPM, UNITS, Metric
 from router.routing.rank import code_quality
 from router.routing.row import Row
 from router.snapshot.store import Snapshot
 from schemas.events import SortKey
+from tariffs.order import PPM, UNITS, Metric
 
 _SHOWN = {"asr": "{:.1f} %", "ner": "{:.1f} %", "acd": "{:.1f} s", "pdd": "{:.2f} s"}
 

@@ -115,7 +115,7 @@ class RouteClass(msgspec.Struct, frozen=True, gc=False):
 
 
 class HuntingClass(msgspec.Struct, frozen=True, gc=False):
-    """How routes are ordered: `order_by` as routing.order reads it."""
+    """How routes are ordered: `order_by` as tariffs.order reads it."""
 
     hunting_class_id: int
     name: str

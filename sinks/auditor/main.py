@@ -204,6 +204,7 @@ def run(settings: AuditorSettings) -> None:
         signal.signal(number, lambda *_: stop.set())
     auditor = Auditor(settings)
     detail, locked, next_at, seal_at = "has not run yet", False, 0.0, 0.0
+    degraded = ""
     while not stop.is_set():
         if time.monotonic() >= next_at:
             try:
@@ -212,15 +213,16 @@ def run(settings: AuditorSettings) -> None:
                     detail, next_at = "another auditor works", time.monotonic() + settings.retry_seconds
                 else:
                     made = auditor.run()
-                    detail = _said(made)
+                    detail, degraded = _said(made), ""
                     next_at = 0.0 if made.more else time.monotonic() + settings.every_seconds
             except Exception as error:  # any store's client: no run is better than half a one
                 log.warning("no audit: a store is away", error=repr(error)[:300])
                 detail, locked, next_at = f"no audit: {error!r}"[:300], False, time.monotonic() + settings.retry_seconds
+                degraded = f"{detail}: what is rated, posted and recorded is not compared"
                 auditor.close()
         elif locked and time.monotonic() >= seal_at:  # between two runs, a range at a time
             seal_at = time.monotonic() + (0.0 if _seal(auditor) else _SEAL_SECONDS)
-        send_beat(settings.beat, detail=detail)
+        send_beat(settings.beat, detail=detail, degraded=degraded)
         wake_at = min(next_at, seal_at) if locked else next_at
         stop.wait(min(_BEAT_SECONDS, max(0.05, wake_at - time.monotonic())))
     auditor.close()

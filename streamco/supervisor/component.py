@@ -4,13 +4,17 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from streamco.embedded.server import Progress, Server
 
-State = Literal["healthy", "starting", "restarting", "failed", "stopped", "external"]
-HealthCheck = Callable[[int | None], None]
-"""Gets the pid of the running process (None: external); returns, or raises ServerError with the reason."""
+State = Literal["healthy", "degraded", "starting", "restarting", "failed", "stopped", "external"]
+AT_WORK: Final = frozenset({"healthy", "degraded", "external"})  # others may count on it
+HealthCheck = Callable[[int | None], str | None]
+"""Gets the pid of the running process (None: external); returns, or raises ServerError with the reason.
+
+Out: what it cannot do while it does the rest (degraded, in words); nothing or an empty text: it is well.
+"""
 
 
 def nothing_to_prepare(_: Progress) -> None:

@@ -56,7 +56,7 @@ class Keeper:
     def state(self) -> State:
         """What it is now. A process that has just died is not healthy, though its keeper has not looked yet."""
         state = self._shown[0]
-        return "restarting" if state == "healthy" and self._exit_code() is not None else state
+        return "restarting" if state in ("healthy", "degraded") and self._exit_code() is not None else state
 
     def recent_ends(self, now: float) -> int:
         """How often it has ended within the time that counts. `now`: monotonic seconds."""
@@ -67,7 +67,7 @@ class Keeper:
         component = self.component
         pid = self._pid()
         state, detail, restarts = self._shown
-        if state == "healthy" and pid is None:
+        if state in ("healthy", "degraded") and pid is None and not component.external:
             state, detail = "restarting", "its process has ended"
         return Status(
             name=component.name,
@@ -105,8 +105,8 @@ class Keeper:
     def _watch_external(self) -> None:
         while not self._stop.is_set():
             try:
-                self.component.healthy(None)
-                self._set("external")
+                degraded = self.component.healthy(None)
+                self._set("degraded" if degraded else "external", degraded or "")
             except ServerError as error:
                 self._set("failed", str(error))
             self._stop.wait(self.component.check_seconds)
@@ -159,12 +159,12 @@ class Keeper:
                 reason = f"ended with code {code}"
                 break
             try:
-                component.healthy(self._pid())
+                degraded = component.healthy(self._pid())
                 strikes = 0
                 if healthy_at is None:
                     healthy_at = time.monotonic()
                     self._progress(f"{component.name}: healthy after {healthy_at - started_at:.1f} s")
-                self._set("healthy")
+                self._set("degraded" if degraded else "healthy", degraded or "")
             except ServerError as error:
                 strikes += 1
                 if healthy_at is None and time.monotonic() - started_at > component.start_seconds:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Final
 
 from sinks.metrics import gauge, write_metrics
-from streamco.supervisor.component import Status
+from streamco.supervisor.component import AT_WORK, Status
 from streamco.supervisor.keeper import LOG_LIMIT_BYTES
 from streamco.supervisor.policy import MOST_ENDS
 
-UP: Final = gauge("component_up", "1: healthy, or external and answering; 0: anything else.", ["name"])
+UP: Final = gauge("component_up", "1: at work, degraded or external included; 0: anything else.", ["name"])
+DEGRADED: Final = gauge("component_degraded", "1: at work, but for a part that `streamco status` names.", ["name"])
 RESTARTS: Final = gauge("component_restarts", "Starts after the first, since the supervisor began.", ["name"])
 ENDS: Final = gauge("component_ends", "Ends within the last ten minutes; beyond the bound it stays down.", ["name"])
 ENDS_LIMIT: Final = gauge("component_ends_limit", "Bound of streamco_component_ends.")
@@ -24,7 +25,8 @@ def tell(statuses: Iterable[Status], ends: Mapping[str, int], path: Path) -> Non
     LOG_LIMIT.set(LOG_LIMIT_BYTES)
     ENDS_LIMIT.set(MOST_ENDS)
     for status in statuses:
-        UP.labels(status.name).set(status.state in ("healthy", "external"))
+        UP.labels(status.name).set(status.state in AT_WORK)
+        DEGRADED.labels(status.name).set(status.state == "degraded")
         RESTARTS.labels(status.name).set(status.restarts)
         ENDS.labels(status.name).set(ends.get(status.name, 0))
         if status.log is not None:

@@ -15,10 +15,9 @@ import structlog
 from sinks.disk import DEFAULT_RESERVE_BYTES, Disk, is_full
 from sinks.metrics import SUFFIX
 from streamco.embedded.server import Progress, ServerError
-from streamco.health import read_alarm
 from streamco.pidfile import end_process, living, read_pid, write_pid
 from streamco.places import Places
-from streamco.supervisor.component import Component, State, Status
+from streamco.supervisor.component import AT_WORK, Component, State, Status
 from streamco.supervisor.keeper import Keeper
 from streamco.supervisor.metrics import tell
 
@@ -60,6 +59,11 @@ class Supervisor:
         write_pid(self._places.supervisor_pid, os.getpid())
         end_orphans(self._places, self._progress)
         self._writer.start()
+
+    def disk_alarm(self) -> str:
+        """What is wrong with the disk of the directory, in words; empty while it has room."""
+        self._disk.look()
+        return self._disk.said
 
     def announce(self, components: Sequence[Component]) -> None:
         """What is going to be started: shown as starting from now on, so that nobody takes a part for the whole."""
@@ -121,7 +125,22 @@ class Supervisor:
 
     def _usable(self, name: str) -> bool:
         keeper = self._keepers.get(name)
-        return keeper is not None and keeper.state in ("healthy", "external")
+        return keeper is not None and keeper.state in AT_WORK
+
+    def _write_status_often(self) -> None:
+        while not self._ending.wait(STATUS_SECONDS):
+            self._disk.look()
+            try:
+                self._tell_often()
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                log.error("the status has no room: the disk is full", error=str(error))  # noqa: TRY400
+
+    def _tell_often(self) -> None:
+        self._write_status()
+        ends = {name: keeper.recent_ends(time.monotonic()) for name, keeper in dict(self._keepers).items()}
+        tell(self.statuses(), ends, self._places.run / f"supervisor{SUFFIX}")
 
     def _write_status_often(self) -> None:
         while not self._ending.wait(STATUS_SECONDS):
@@ -146,14 +165,15 @@ class Supervisor:
     def _write_status(self) -> None:
         with self._status_guard:
             part = self._places.status.with_suffix(".part")
-            part.write_text(json.dumps(status_document(self.statuses(), self._alarm())))
+            part.write_text(json.dumps(status_document(self.statuses(), self._disk.said)))
             part.replace(self._places.status)
 
 
 def status_document(statuses: Sequence[Status], alarm: str = "") -> dict[str, Any]:
     """What `streamco status --json` prints: ok when every component is healthy, or runs elsewhere and answers.
 
-    `alarm`: what else is wrong, in words; then it is not ok.
+    One that is degraded is at work, and not ok: `detail` says what it cannot do, and what follows.
+    `alarm`: what else is wrong, in words; then it is not ok either.
     """
     return {
         "ok": bool(statuses) and not alarm and all(status.state in ("healthy", "external") for status in statuses),

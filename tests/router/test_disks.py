@@ -10,6 +10,7 @@ from router.agent.counters import Counters
 from router.agent.settings import AgentSettings
 from router.disks import Disks
 from router.settings import RouterSettings, SnapshotSettings
+from router.silent_nodes import STATEMENT, SilentNodes
 from schemas.connections import Kafka, Postgres
 from schemas.refusals import Refusal
 
@@ -61,6 +62,34 @@ async def test_a_router_without_room_refuses_every_call(tmp_path: Path) -> None:
     await disks.look()
     assert disks.refusal("ast1") is Refusal.ROUTER_DISK_FULL
     assert disks.said.startswith("DISK NEARLY FULL under the router: ")
+
+
+async def test_silent_nodes_are_said_and_postgres_away_changes_nothing() -> None:
+    found: list[list[tuple[str, int]] | Exception] = [[], [("ast2", 31)], psycopg.OperationalError("away"), []]
+
+    async def read() -> list[tuple[str, int]]:
+        now = found.pop(0)
+        if isinstance(now, Exception):
+            raise now
+        return now
+
+    nodes = SilentNodes(read)
+    said = []
+    for _ in range(4):
+        await nodes.look()
+        said.append(nodes.said)
+    silent = "not heard of: ast2 for 31 s: prepaid calls from there are refused"
+    assert said == ["", silent, silent, ""]
+
+
+@pytest.mark.servers
+def test_who_is_silent_by_postgres(postgres: Postgres) -> None:
+    with psycopg.connect(postgres.dsn.get_secret_value()) as connection:
+        connection.execute("""
+            INSERT INTO nodes (name, last_seen_at) VALUES ('never', NULL), ('fresh', now()),
+                ('silent', now() - interval '40 s'), ('gone', now() - interval '2 days')""")
+        ((name, seconds),) = connection.execute(STATEMENT).fetchall()
+    assert (name, 40 <= seconds <= 60) == ("silent", True)
 
 
 @pytest.mark.servers

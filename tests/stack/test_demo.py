@@ -185,12 +185,16 @@ def test_data_survives_and_up_down_status_logs_work(demo: Demo, home: Home) -> N
     started = home.run("up", **nodes)
     assert started.returncode == 0, started.stdout + started.stderr
     assert "first login" not in started.stdout
+    assert "node-agent-ast1: degraded: no AMI (AMI at 127.0.0.1:" in started.stdout
     try:
         second = home.run("up", **nodes)
         assert second.returncode == 1
         assert "in use" in second.stderr
         shown = home.run("status")
-        assert shown.returncode == 0
+        assert shown.returncode == 1  # no Asterisk runs: that is said, with what follows from it
+        degraded = {line.split()[0] for line in shown.stdout.splitlines() if " degraded " in line}
+        # The router itself says it too, of nodes that were heard of and are not now.
+        assert degraded - {"router"} == {"node-agent-sim1", "node-agent-sim2", "node-agent-ast1"}, shown.stdout
         names = [line.split()[0] for line in shown.stdout.splitlines()]
         agents = [f"node-agent-{node}" for node in ("sim1", "sim2", "ast1")]
         streams = ["streams-1", "streams-2", "streams-3", "streams-4", "streams-5"]

@@ -7,19 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from sinks.beat import send_beat
 from streamco import control
+from streamco import status as status_file
 from streamco.embedded.server import ServerError
-from streamco.health import read_alarm
 from streamco.places import Places
 from streamco.settings import Settings, read_settings
-from streamco.supervisor.component import Component
+from streamco.supervisor.component import Component, Status
 from streamco.supervisor.supervisor import Supervisor, end_orphans, status_document
 
 WORK = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('up'); time.sleep(600)"
@@ -76,8 +76,8 @@ def test_started_killed_and_started_again(settings: Settings, supervisor: Superv
     until(lambda: supervisor.statuses()[0].restarts == 1 and supervisor.statuses()[0].state == "healthy")
     second = supervisor.statuses()[0]
     assert second.pid not in (None, first.pid)
-    until(lambda: control.read_status(settings)["ok"])
-    assert control.read_status(settings)["components"][0]["pid"] == second.pid
+    until(lambda: status_file.read_status(settings)["ok"])
+    assert status_file.read_status(settings)["components"][0]["pid"] == second.pid
     metrics = Places(settings).run / "supervisor.prom"
     told = {'streamco_component_restarts{name="one"} 1.0', 'streamco_component_up{name="one"} 1.0'}
     until(lambda: metrics.exists() and told <= set(metrics.read_text().splitlines()), seconds=30)
@@ -123,7 +123,7 @@ def test_closing_ends_all_of_it(settings: Settings, tmp_path: Path) -> None:
     pids = [status.pid for status in supervisor.statuses()]
     supervisor.close()
     assert not any(pid is not None and psutil.pid_exists(pid) for pid in pids)
-    document = control.read_status(settings)
+    document = status_file.read_status(settings)
     assert not document["ok"]
     assert [one["state"] for one in document["components"]] == ["stopped", "stopped"]
 
@@ -151,7 +151,7 @@ def test_what_a_killed_supervisor_left_is_ended_and_nothing_else(settings: Setti
     process.kill()
     process.wait()
     process.stdout.close()
-    document = control.read_status(settings)
+    document = status_file.read_status(settings)
     assert (document["ok"], document["components"][0]["state"]) == (False, "failed")
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     Places(settings).pid("stranger").write_text(json.dumps({"pid": stranger.pid, "started_at": 1.0}))
@@ -181,23 +181,43 @@ def test_external_components_are_asked_and_never_started(supervisor: Supervisor)
     assert (status.pid, status.detail) == (None, "gone")
 
 
+def test_one_that_lacks_a_part_is_degraded_at_work_and_not_ok(
+    settings: Settings, supervisor: Supervisor, tmp_path: Path
+) -> None:
+    """Others that need it are started, and it is not started again."""
+    lacks = ["no AMI (refused): no heartbeats"]
+    one = worker(tmp_path, "one")
+
+    def healthy(pid: int | None) -> str:
+        one.healthy(pid)
+        return lacks[0]
+
+    supervisor.start([replace(one, healthy=healthy), worker(tmp_path, "two", needs=("one",))])
+    document = status_file.read_status(settings)
+    assert [(part["state"], part["detail"], part["restarts"]) for part in document["components"]] == [
+        ("degraded", lacks[0], 0), ("healthy", "", 0),
+    ]  # fmt: skip
+    assert not document["ok"]
+    assert status_file.faults(document) == [f"one: degraded: {lacks[0]}"]
+    lacks[0] = ""
+    until(lambda: status_file.read_status(settings)["ok"])
+    lacks[0] = "again"
+    until(lambda: supervisor.statuses()[0].state == "degraded")
+    killed = supervisor.statuses()[0].pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: supervisor.statuses()[0].restarts == 1 and supervisor.statuses()[0].state == "degraded")
+
+
+def test_faults_are_the_alarm_and_what_is_not_simply_at_work() -> None:
+    parts = [Status("a", "healthy", 1, None, 0, None), Status("b", "external", None, None, 0, None),
+             Status("c", "failed", None, None, 3, None, "why")]  # fmt: skip
+    assert status_file.faults(status_document(parts, "DISK NEARLY FULL")) == ["DISK NEARLY FULL", "c: failed: why"]
+    assert status_file.faults(status_document(parts[:2])) == []
+
+
 def test_nothing_at_all_is_not_ok() -> None:
     assert not status_document([])["ok"]
-
-
-def test_what_a_process_reports_as_wrong_is_an_alarm(
-    supervisor: Supervisor, settings: Settings, tmp_path: Path
-) -> None:
-    supervisor.start([worker(tmp_path, "one")])
-    beat = Places(settings).beat("one")
-    send_beat(beat, alarm="NEW CALLS REFUSED")
-    until(lambda: control.read_status(settings).get("alarm", "") == "NEW CALLS REFUSED")
-    document = control.read_status(settings)
-    assert ([one["state"] for one in document["components"]], document["ok"]) == (["healthy"], False)
-    send_beat(beat)
-    until(lambda: control.read_status(settings)["ok"])
-    beat.write_text(json.dumps({"at": 1.0, "alarm": "of a process that is long gone"}))
-    assert read_alarm(beat) == ""
 
 
 def test_a_home_whose_disk_is_nearly_full_is_an_alarm(settings: Settings, tmp_path: Path) -> None:
@@ -205,9 +225,11 @@ def test_a_home_whose_disk_is_nearly_full_is_an_alarm(settings: Settings, tmp_pa
     supervisor.open()
     try:
         supervisor.start([worker(tmp_path, "one")])
-        until(lambda: control.read_status(settings).get("alarm", "") != "")
-        document = control.read_status(settings)
+        until(lambda: status_file.read_status(settings).get("alarm", "") != "")
+        document = status_file.read_status(settings)
         assert document["alarm"].startswith("DISK NEARLY FULL under the home: ")
+        assert status_file.faults(document) == [document["alarm"]]
+        assert supervisor.disk_alarm() == document["alarm"]
         assert [one["state"] for one in document["components"]] == ["healthy"]
         assert not document["ok"]
         metrics = Places(settings).run / "supervisor.prom"

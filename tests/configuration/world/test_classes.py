@@ -7,11 +7,11 @@ import psycopg
 import pytest
 
 from configuration.world import WorldError, load
-from router.routing.order import parse_order
-from router.routing.timetable import parse_timetable
 from router.snapshot.config import Config
 from router.snapshot.rates import next_rate_ms, rates_at
 from router.snapshot.reader import read_config
+from tariffs.order import parse_order
+from tariffs.timetable import parse_timetable
 
 pytestmark = pytest.mark.servers
 

@@ -10,10 +10,10 @@ from snapshots import EXPECTED_SECONDS, NOW_MS, RawWorld, make_snapshot, peer, w
 
 from router.routing import Decision, Request, World, candidates, decide, seed_of
 from router.routing.limit_keys import code_key, peer_key, route_key, stopped_key
-from router.routing.order import MAX_ORDER, Metric, OrderError, parse_order
 from router.snapshot.config import CodeLimit, HuntingClass, Peer, RouteClass, RouteEntry
 from schemas.quality import Quality
 from schemas.refusals import Refusal
+from tariffs.order import MAX_ORDER, Metric, OrderError, parse_order
 
 ASKED = Request("c-c1", "127.0.1.1:5060", "447700900123", "12125550123")
 PRICES = {11: 1_000_000, 12: 1_040_000, 13: 1_060_000, 14: 1_200_000}

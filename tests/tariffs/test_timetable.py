@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.routing.timetable import Timetable, TimetableError, parse_timetable
+from tariffs.timetable import Timetable, TimetableError, parse_timetable
 
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "Africa/Casablanca"]
