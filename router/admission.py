@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, Final
 
 import psycopg
 import structlog
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from router.answer import Answer
@@ -37,6 +39,9 @@ from tariffs.rating import affordable_seconds
 log = structlog.get_logger(__name__)
 WAITING: Final = Bounded("router_admissions_waiting", "Calls that wait for a connection to PostgreSQL.")
 AWAY: Final = counter("router_admissions_without_database", "Calls that were decided without PostgreSQL, by policy.")
+_CONNECT_SECONDS: Final = 10
+# The pause between a pool's attempts doubles up to here; then it begins anew at the next question, each second.
+_RECONNECT_SECONDS: Final = 5.0
 _REFUSAL_OF = {
     Outcome.NO_BALANCE: Refusal.NO_BALANCE,
     Outcome.LIMIT: Refusal.LIMIT,
@@ -72,24 +77,28 @@ class Admission:
         """Opens nothing yet: see open()."""
         self._settings = settings
         self.line = Line(settings.most_wait_seconds)
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
+        # A hold that PostgreSQL forgets in a crash costs at most what its call would overspend: not worth a disk
+        # flush before every call. Its leg is billed all the same. (docs/operations.md has the bound.)
+        # What nobody waits for any more PostgreSQL itself ends.
+        conninfo = make_conninfo(
             settings.snapshot.postgres.dsn.get_secret_value(),
-            min_size=settings.admission_connections + 1,
-            max_size=settings.admission_connections + 1,  # one beside the lines, for what is asked now and then
+            options=f"-c synchronous_commit=off -c statement_timeout={int(settings.admission_seconds * 1000)}",
+            application_name="router",
+            connect_timeout=_CONNECT_SECONDS,
+        )
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
+            conninfo,
+            min_size=1,  # beside the lines, for what is asked now and then
+            max_size=1,
             max_waiting=settings.max_sessions,
             timeout=settings.admission_seconds,
+            reconnect_timeout=_RECONNECT_SECONDS,
             open=False,
-            # A hold that PostgreSQL forgets in a crash costs at most what its call would overspend: not worth a disk
-            # flush before every call. Its leg is billed all the same. (docs/operations.md has the bound.)
-            # What nobody waits for any more PostgreSQL itself ends.
-            kwargs={
-                "autocommit": True,
-                "options": f"-c synchronous_commit=off -c statement_timeout={int(settings.admission_seconds * 1000)}",
-                "application_name": "router",
-            },
+            kwargs={"autocommit": True},
             name="admission",
         )
-        self._lines = Lines(self._pool, ADMIT, settings.admission_connections, settings.max_sessions)
+        connect = partial(psycopg.AsyncConnection.connect, conninfo, autocommit=True)
+        self._lines = Lines(connect, ADMIT, settings.admission_connections, settings.max_sessions)
         WAITING.watch(settings.max_sessions, lambda: self._lines.waiting)
 
     async def open(self) -> None:

@@ -1,24 +1,32 @@
 """One statement, asked as quickly as PostgreSQL answers it: some connections, each with one question at a time.
 
-The pool makes the connections and replaces those that break; a question itself goes by libpq, prepared, and its answer
-comes by the event loop's own watch of the socket. Through a cursor of psycopg and a turn of the pool for each call the
-same took the router's process twice as long, and that is all there is of it beside the decision (docs/performance.md).
+A question goes by libpq, prepared, and its answer comes by the event loop's own watch of the socket. Through a cursor
+of psycopg and a turn of a pool for each call the same took the router's process twice as long, and that is all there is
+of it beside the decision (docs/performance.md).
+
+Each line makes its own connection, and another one whenever that ends, for whatever reason, for ever. To set one up has
+a time of its own, longer than that of a question: on a machine so busy that it takes longer than a question may, a line
+that gave up by then would begin anew again and again. And the pause between two attempts does not grow: a pool's
+doubles up to minutes, and its connects wait 130 s for a server that takes them and says nothing, so that a line could
+stay away long after PostgreSQL was back.
 """
 
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import psycopg
 import structlog
 from psycopg import errors, pq
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 log = structlog.get_logger(__name__)
 Row = tuple[str | None, ...]
 Asked = tuple[list[bytes], "asyncio.Future[Row]"]
+Connect = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
+SET_UP_SECONDS: Final = 10.0
 _NAME: Final = b"asked"
 _ENDS: Final = (b"FATAL", b"PANIC")
 _AGAIN_SECONDS: Final = 0.2
@@ -100,7 +108,7 @@ class _Line:
         answer, result, self.answer = self.answer, self._result, None
         if not answer.done():
             _give(answer, result)
-        if result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) in _ENDS:
+        if result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) in _ENDS or pgconn.status != pq.ConnStatus.OK:
             self._lose(psycopg.OperationalError("PostgreSQL ends the connection"))
         elif self.ready:
             self._lines.free(self)
@@ -117,9 +125,19 @@ class _Line:
 class Lines:
     """`ask` from anywhere in the event loop; `run` keeps the connections."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], statement: str, count: int, most_waiting: int) -> None:
-        """`statement` has $1…; `count` connections of the pool are kept. Beyond `most_waiting` nobody waits."""
-        self._pool = pool
+    def __init__(
+        self,
+        connect: Connect,
+        statement: str,
+        count: int,
+        most_waiting: int,
+        set_up_seconds: float = SET_UP_SECONDS,
+    ) -> None:
+        """`connect` makes a connection in autocommit; `count` are kept. `statement` has $1…. Beyond `most_waiting`
+        nobody waits. An attempt that has not connected and prepared it within `set_up_seconds` is given up.
+        """
+        self._connect = connect
+        self._set_up_seconds = set_up_seconds
         self._statement = statement.encode()
         self._count = count
         self._most_waiting = most_waiting
@@ -177,17 +195,29 @@ class Lines:
     async def _keep_one(self, most_seconds: float) -> None:
         while True:
             try:
-                async with self._pool.connection() as connection:
-                    await self._use(connection, most_seconds)
-            except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
+                await self._one_life(most_seconds)
+            except (psycopg.Error, TimeoutError, OSError) as error:
                 log.info("a line to PostgreSQL ends", error=repr(error)[:200])
+            except Exception:  # whatever it is: this task is all that brings the line back
+                log.exception("a line to PostgreSQL ends")
             await asyncio.sleep(_AGAIN_SECONDS)
             self._drop_late()
 
-    async def _use(self, connection: psycopg.AsyncConnection[Any], most_seconds: float) -> None:
+    async def _one_life(self, most_seconds: float) -> None:
+        async with asyncio.timeout(self._set_up_seconds) as set_up:
+            connection = await self._connect()
+            try:
+                await self._use(connection, most_seconds, set_up)
+            finally:
+                await connection.close()
+
+    async def _use(
+        self, connection: psycopg.AsyncConnection[Any], most_seconds: float, set_up: asyncio.Timeout
+    ) -> None:
         line = _Line(self, connection.pgconn)
         try:
-            await asyncio.wait_for(line.prepare(self._statement), most_seconds)
+            await line.prepare(self._statement)
+            set_up.reschedule(None)
             line.ready = True
             self.free(line)
             self._first.set()
@@ -203,7 +233,6 @@ class Lines:
                 line.answer.set_exception(psycopg.OperationalError("the connection is given up"))
             if not line.lost.done():
                 line.lost.set_result(None)
-            await connection.close()  # it has a statement that others do not expect, or it is broken
 
     def _drop_late(self) -> None:
         while self._waiting and self._waiting[0][1].done():
@@ -213,7 +242,10 @@ class Lines:
 def _give(answer: "asyncio.Future[Row]", result: pq.abc.PGresult) -> None:
     if result.status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
         found = [result.get_value(0, column) for column in range(result.nfields)] if result.ntuples else []
-        answer.set_result(tuple([None if value is None else value.decode() for value in found]))
+        try:
+            answer.set_result(tuple([None if value is None else value.decode() for value in found]))
+        except UnicodeDecodeError as error:
+            answer.set_exception(psycopg.DataError(f"the answer is not UTF-8: {error}"))
         return
     state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"XX000").decode()
     said = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")

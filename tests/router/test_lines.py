@@ -1,15 +1,20 @@
 """Many questions over few connections of a real PostgreSQL: each gets its own answer, whatever breaks."""
 
 import asyncio
+import random
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import PoolTimeout
+from tcp_proxy import TcpProxy
 
-from router.lines import Lines
+from router.lines import Connect, Lines
 
 pytestmark = pytest.mark.servers
 MOST_SECONDS = 1.0
@@ -20,21 +25,36 @@ MakeLines = Callable[..., AbstractAsyncContextManager[Lines]]
 @pytest.fixture
 def make_lines(postgres_dsn: str) -> MakeLines:
     @asynccontextmanager
-    async def make(count: int = 2, most_waiting: int = 1_000, statement: str = STATEMENT) -> AsyncIterator[Lines]:
-        pool = AsyncConnectionPool[psycopg.AsyncConnection[Any]](
-            postgres_dsn, min_size=count, max_size=count, open=False, timeout=MOST_SECONDS,
-            kwargs={"autocommit": True},
-        )  # fmt: skip
-        await pool.open(wait=False)
-        lines = Lines(pool, statement, count, most_waiting)
-        lines.start(MOST_SECONDS)
+    async def make(
+        count: int = 2,
+        most_waiting: int = 1_000,
+        statement: str = STATEMENT,
+        connect: Connect | None = None,
+        most_seconds: float = MOST_SECONDS,
+        set_up_seconds: float = 10.0,
+    ) -> AsyncIterator[Lines]:
+        lines = Lines(connect or to(postgres_dsn), statement, count, most_waiting, set_up_seconds)
+        lines.start(most_seconds)
         try:
             yield lines
         finally:
             await lines.stop()
-            await pool.close()
 
     return make
+
+
+def to(dsn: str) -> Connect:
+    return partial(psycopg.AsyncConnection.connect, dsn, autocommit=True)
+
+
+async def both(lines: Lines, seconds: float = 20.0) -> set[str]:
+    """The process ids of both lines, as soon as both answer."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answers = await asyncio.gather(*(ask(lines, "both", 0.05) for _ in range(8)), return_exceptions=True)
+            pids = {str(answer[1]) for answer in answers if not isinstance(answer, BaseException)}
+            if len(pids) == 2:
+                return pids
 
 
 async def ask(lines: Lines, text: str, sleep: float = 0.0, seconds: float = 20.0) -> tuple[str | None, ...]:
@@ -98,9 +118,7 @@ async def test_a_connection_that_ends_costs_its_own_question_at_most(make_lines:
         await asyncio.sleep(0.3)  # its end is noticed while nobody asks
         for number in range(10):
             assert (await ask(lines, str(number)))[1] != idle[1]
-        pids: set[str] = set()
-        while len(pids) < 2:  # until the other is back
-            pids = {str(answer[1]) for answer in await asyncio.gather(*(ask(lines, "both", 0.05) for _ in range(8)))}
+        pids = await both(lines)
         busy = [asyncio.create_task(ask(lines, "busy", 0.5)) for _ in range(2)]
         await asyncio.sleep(0.1)
         for pid in pids:
@@ -125,3 +143,80 @@ async def test_one_waits_for_the_first_line_no_longer_than_may(make_lines: MakeL
         assert (await ask(lines, "at once", seconds=5.0))[0] == "at once"
     async with make_lines(count=1, statement="SELECT no_such_function($1::int)") as lines:
         await lines.ready(0.1)
+
+
+async def test_a_server_that_takes_connections_and_says_nothing_costs_their_set_up_alone(
+    make_lines: MakeLines, postgres_dsn: str
+) -> None:
+    """A pool's connect would wait 130 s for it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        mute = make_conninfo(postgres_dsn, host="127.0.0.1", port=str(silent.getsockname()[1]))
+        tries = 0
+
+        async def connect() -> psycopg.AsyncConnection[Any]:
+            nonlocal tries
+            tries += 1
+            return await to(mute if tries <= 4 else postgres_dsn)()
+
+        async with make_lines(connect=connect, set_up_seconds=1.0) as lines:
+            assert len(await both(lines)) == 2
+        assert tries >= 6
+
+
+async def test_the_pause_between_attempts_does_not_grow(make_lines: MakeLines, postgres_dsn: str) -> None:
+    """A pool's doubles: after twenty refusals it would be minutes. And what nobody expects ends no line for good."""
+    errors = [psycopg.OperationalError("too many clients"), OSError("no"), ValueError("?"), RuntimeError("!")] * 5
+
+    async def connect() -> psycopg.AsyncConnection[Any]:
+        if errors:
+            raise errors.pop()
+        return await to(postgres_dsn)()
+
+    async with make_lines(connect=connect) as lines:
+        assert len(await both(lines)) == 2
+    assert not errors
+
+
+async def test_a_set_up_that_takes_longer_than_a_question_may_is_not_begun_again(
+    make_lines: MakeLines, postgres_dsn: str
+) -> None:
+    """On a machine so busy it would be begun again for ever, and the line would never be back."""
+    told = conninfo_to_dict(postgres_dsn)
+    with TcpProxy((str(told["host"]), int(str(told["port"])))) as proxy:
+        slow = make_conninfo(postgres_dsn, host=proxy.address[0], port=str(proxy.address[1]))
+        proxy.delay("down", 0.4)
+        async with make_lines(count=1, connect=to(slow), most_seconds=0.2) as lines:
+            await lines.ready(10.0)
+            proxy.delay("down", 0.0)
+            assert lines._first.is_set()
+            assert (await ask(lines, "there", seconds=5.0))[0] == "there"
+
+
+async def test_an_answer_that_is_no_text_costs_its_own_question(make_lines: MakeLines, postgres_dsn: str) -> None:
+    latin = make_conninfo(postgres_dsn, options="-c client_encoding=latin1")
+    async with make_lines(count=1, connect=to(latin), statement="SELECT repeat(chr($1::int), 1)") as lines:
+        with pytest.raises(psycopg.DataError, match="not UTF-8"):
+            await lines.ask(["228"], 5.0)
+        assert await lines.ask(["65"], 5.0) == ("A",)
+
+
+async def test_whatever_is_cancelled_and_killed_both_lines_come_back(make_lines: MakeLines, postgres_dsn: str) -> None:
+    chance = random.Random(7)
+    async with (
+        make_lines(count=2) as lines,
+        await psycopg.AsyncConnection.connect(postgres_dsn, autocommit=True) as other,
+    ):
+        for _ in range(8):
+            asked = [
+                asyncio.create_task(ask(lines, str(number), chance.choice([0.0, 0.02]), chance.choice([0.01, 5.0])))
+                for number in range(20)
+            ]
+            for task in chance.sample(asked, 8):
+                await asyncio.sleep(0)
+                task.cancel()
+            for pid in chance.sample(sorted(await both(lines)), chance.randint(0, 2)):
+                await other.execute("SELECT pg_terminate_backend(%s::int)", (pid,))
+            for number, found in enumerate(await asyncio.gather(*asked, return_exceptions=True)):
+                assert isinstance(found, BaseException) or found[0] == str(number)
+        assert len(await both(lines)) == 2
+        assert lines.waiting == 0
