@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from ended_early import ended_early
 from hypothesis import HealthCheck, settings
 from kafka.admin import KafkaAdminClient
 from ports import split_free_ports
@@ -246,14 +247,14 @@ def make_line(
 @pytest.fixture(scope="session")
 def real_line(make_line: MakeLine) -> Iterator[Line]:
     """Asterisk, router and vendors at work."""
-    with make_line("asterisk", Line) as line:
+    with ended_early("real_line", make_line("asterisk", Line)) as line:
         yield line
 
 
 @pytest.fixture(scope="session")
 def own_line(make_line: MakeLine) -> Iterator[Line]:
     """A second line, for tests that change its world or end its node."""
-    with make_line("own", Line) as line:
+    with ended_early("own_line", make_line("own", Line)) as line:
         yield line
 
 

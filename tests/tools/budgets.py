@@ -4,6 +4,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -58,6 +59,12 @@ class Budgets:
 def file_of(test: str) -> str:
     """The file of a node id."""
     return test.partition("::")[0]
+
+
+@cache
+def budgets_of_the_suite() -> Budgets:
+    """Those of tests/budgets.toml, read once."""
+    return read_budgets(FILE.read_text())
 
 
 def read_budgets(text: str) -> Budgets:

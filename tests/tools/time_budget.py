@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from budgets import FILE, Budgets, Phase, file_of, over_budget, own_seconds, read_budgets, time_table
+from budgets import Budgets, Phase, budgets_of_the_suite, file_of, over_budget, own_seconds, time_table
 from xdist.scheduler import LoadScopeScheduling
 
 SLOWEST: Final = 10
@@ -50,7 +50,7 @@ class TimeBudget:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.budgets = read_budgets(FILE.read_text())
+        self.budgets = budgets_of_the_suite()
         self.phases: list[Phase] = []
         self.slowness = 1.0
         self._began = time.monotonic()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ended_early import ended_early
 from fault_line import FaultLine, FaultServers
 
 from streamco.embedded.temporary import TemporaryServers
@@ -13,7 +14,7 @@ from streamco.embedded.temporary import TemporaryServers
 @pytest.fixture(scope="session")
 def fault_servers() -> Iterator[FaultServers]:
     """PostgreSQL, Kafka and ClickHouse that a test may kill."""
-    with TemporaryServers() as servers:
+    with ended_early("fault_servers", TemporaryServers()) as servers:
         yield FaultServers(servers)
 
 
