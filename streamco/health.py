@@ -51,6 +51,13 @@ def check_router(host: str, port: int) -> None:
         raise ServerError(f"does not answer: {error}") from error
 
 
+def router_degraded(beat: Path) -> str:
+    """What a router that answers cannot do, by its beat, which begins with its first snapshot."""
+    if not beat.exists():
+        return "no snapshot of the configuration yet: calls are refused (ROUTER UNAVAILABLE)"
+    return beat_detail(beat, "degraded")
+
+
 def check_page(host: str, port: int, path: str) -> None:
     """A page answers 200."""
     connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)

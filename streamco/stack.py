@@ -13,7 +13,7 @@ import psycopg
 from streamco import rooms
 from streamco.embedded.ports import require_free_port
 from streamco.embedded.server import Progress, ServerError
-from streamco.health import beat_detail, check_beat, check_page, check_router
+from streamco.health import check_beat, check_page, check_router, router_degraded
 from streamco.places import Places
 from streamco.settings import Settings, environment_of
 from streamco.supervisor.component import Component, HealthCheck, component_of
@@ -111,9 +111,9 @@ def routers(settings: Settings, listener: socket.socket | None = None) -> list[C
 
 
 def _check_router(settings: Settings, _pid: int | None) -> str:
-    """A session, and what the router's own beat says is wrong. (The beat begins with the first snapshot.)"""
+    """A session, and what the router's own beat says is wrong."""
     check_router(settings.router_host, settings.router_port)
-    return beat_detail(Places(settings).beat("router"), "degraded")
+    return router_degraded(Places(settings).beat("router"))
 
 
 def processes(settings: Settings, listener: socket.socket | None = None) -> list[Component]:
