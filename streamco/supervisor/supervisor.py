@@ -142,26 +142,6 @@ class Supervisor:
         ends = {name: keeper.recent_ends(time.monotonic()) for name, keeper in dict(self._keepers).items()}
         tell(self.statuses(), ends, self._places.run / f"supervisor{SUFFIX}")
 
-    def _write_status_often(self) -> None:
-        while not self._ending.wait(STATUS_SECONDS):
-            self._disk.look()
-            try:
-                self._tell_often()
-            except OSError as error:
-                if not is_full(error):
-                    raise
-                log.error("the status has no room: the disk is full", error=str(error))  # noqa: TRY400
-
-    def _tell_often(self) -> None:
-        self._write_status()
-        ends = {name: keeper.recent_ends(time.monotonic()) for name, keeper in dict(self._keepers).items()}
-        tell(self.statuses(), ends, self._places.run / f"supervisor{SUFFIX}")
-
-    def _alarm(self) -> str:
-        """What is wrong beside components: the disk, and what processes of ours report; of routers all say the same."""
-        told = [read_alarm(self._places.beat(status.name)) for status in self.statuses()]
-        return ", ".join(dict.fromkeys(text for text in (self._disk.said, *told) if text))
-
     def _write_status(self) -> None:
         with self._status_guard:
             part = self._places.status.with_suffix(".part")
