@@ -23,6 +23,7 @@ WHY: Final[Mapping[str, str]] = {
     Verdict.NO_PROFIT: "costs more than the profit rule allows",
     Verdict.OWN_COMPANY: "the caller's own company",
     Verdict.BLOCKED_BY_CONTROL: "held back by a controller, until it releases it",
+    Verdict.UNREACHABLE: "skipped, as it does not answer",
     Verdict.LIMIT: "its limit of calls is reached",
     Verdict.BLOCKED: "one of its rules blocks the call",
     Verdict.BAD_TRANSLATION: "its patterns make no number of this one",
@@ -41,6 +42,7 @@ REFUSED: Final[Mapping[str, str]] = {
     Refusal.NOT_BILLABLE: "the originator's deck has no price for this number",
     Refusal.NO_PROFITABLE_ROUTE: "every vendor costs more than the profit rule allows",
     Refusal.LIMIT: "a limit of calls is reached",
+    Refusal.VENDORS_UNREACHABLE: "no vendor that may be tried answers",
     Refusal.LOOKUP_FAILED: "the look-up of the number failed, and this look-up refuses then",
 }
 

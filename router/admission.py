@@ -14,6 +14,8 @@ from router.answer import Answer
 from router.full_limits import STATEMENT, Full, full_of
 from router.lines import Lines
 from router.overload import Line
+from router.reach import Try
+from router.reachability import SKIP_MS
 from router.routing import Decision
 from router.routing.limits import call_limits
 from router.settings import RouterSettings
@@ -34,6 +36,7 @@ from sinks.holds import (
     terms_of,
 )
 from sinks.metrics import Bounded, counter
+from sinks.reachability import SKIPPED, TRY, Skipped
 from tariffs.rating import affordable_seconds
 
 log = structlog.get_logger(__name__)
@@ -136,6 +139,18 @@ class Admission:
         async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
             cursor = await connection.execute(STATEMENT)
             return full_of(await cursor.fetchall())
+
+    async def skipped_vendors(self) -> list[Skipped]:
+        """The vendors that do not answer, by node. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
+        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
+            cursor = await connection.execute(SKIPPED)
+            return [Skipped(*row) for row in await cursor.fetchall()]
+
+    async def take_try(self, wanted: Try) -> bool:
+        """Whether the try of a vendor is ours. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
+        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
+            cursor = await connection.execute(TRY, {**wanted._asdict(), "skip_ms": SKIP_MS})
+            return cursor.rowcount == 1
 
     async def ask(self, decision: Decision, facts: Facts, call_id: str, started_at_ms: int) -> Answer:
         """The answer to a routed call: admitted with its longest length, or refused. Never raises for the database."""

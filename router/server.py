@@ -21,10 +21,12 @@ from router.full_limits import FullLimits
 from router.holder import SnapshotHolder
 from router.lookups import Lookups
 from router.quality_reader import QualityReader
+from router.reach import Reach
 from router.routing import Decision, Request, World, decide, look_inbound, lookup_of, seed_of
 from router.settings import RouterSettings
 from router.shed import Shedder
 from router.silent_nodes import SilentNodes
+from router.snapshot.store import Snapshot
 from router.spool import Spool
 from router.stops import Stops, unbilled_facts
 from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, AGI_SCRIPT, CALL_FACTS, WHO_SCRIPT
@@ -51,6 +53,7 @@ class Router:
         self._silent = SilentNodes(self._admission.silent_nodes)
         self._full = FullLimits(self._admission.full_limits)
         self._stops = Stops(self._admission.stopped_peers)
+        self._reach = Reach(self._admission.skipped_vendors, self._admission.take_try)
         self._lookups = Lookups(settings.lookup_tokens)
         self._snapshots = SnapshotHolder(settings.snapshot)
         self._quality = QualityReader(settings.kafka)
@@ -91,6 +94,7 @@ class Router:
                 self._full.run(),
                 self._stops.run(),
                 self._silent.run(),
+                self._reach.run(),
                 self._beat(application, shedder),
             )
         ]
@@ -160,6 +164,25 @@ class Router:
         lookup, number = wanted
         return asked._replace(dip=await self._lookups.ask(lookup, snapshot.config.lookups.mobile_networks, number))
 
+    async def _decide_tries(self, snapshot: Snapshot, asked: Request, node: str) -> Decision:
+        """The decision; a vendor whose skip is over is in it only if this call is the one that tries it."""
+        taken: frozenset[int] = frozenset()
+        stopped = self._stops.keys
+        while True:
+            full = self._full.of(node) | stopped
+            world = World(snapshot, self._quality.current, full, self._reach.unreachable(node))
+            if taken:
+                world = world._replace(unreachable={k: v for k, v in world.unreachable.items() if k not in taken})
+            decision = self._decide(world, asked)
+            if decision.refusal is Refusal.LIMIT:
+                # Which are full was known a second ago: before nothing is tried, Asterisk has the word.
+                decision = self._decide(world._replace(full=stopped), asked)
+            wanted = self._reach.due(node, (r.vendor.peer_id for r in decision.routes if r.vendor.peer_id not in taken))
+            if wanted is None:
+                return decision
+            if await self._reach.take(wanted):
+                taken |= {wanted.peer_id}
+
     def _decide(self, world: World, asked: Request) -> Decision:
         now_ms, seconds = time.time_ns() // 1_000_000, self._settings.snapshot.expected_call_seconds
         return decide(world, asked, now_ms, expected_seconds=seconds)
@@ -174,11 +197,7 @@ class Router:
             # No DECISION is set: the dialplan refuses the call as ROUTER UNAVAILABLE and journals it.
             raise AgiError("no snapshot yet")
         before_ns = time.perf_counter_ns()
-        stopped, quality = self._stops.keys, self._quality.current
-        decision = self._decide(World(snapshot, quality, self._full.of(node_of(call_id)) | stopped), asked)
-        if decision.refusal is Refusal.LIMIT:
-            # Which are full was known a second ago: before nothing is tried, Asterisk has the word.
-            decision = self._decide(World(snapshot, quality, stopped), asked)
+        decision = await self._decide_tries(snapshot, asked, node_of(call_id))
         micros = (time.perf_counter_ns() - before_ns) // 1000
         facts = call_facts(decision)
         refusal = decision.refusal or self._disks.refusal(node_of(call_id))

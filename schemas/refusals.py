@@ -28,6 +28,7 @@ class Refusal(StrEnum):
     ROUTER_DISK_FULL = "ROUTER DISK FULL"
     LOOKUP_FAILED = "LOOKUP FAILED"  # and its originator asked not to route then
     DEAD_LETTERS = "DEAD LETTERS"  # of its originator too many are open: its calls would not be billed
+    VENDORS_UNREACHABLE = "VENDORS UNREACHABLE"  # every vendor that may be tried is skipped, as it does not answer
 
 
 class Ending(StrEnum):
@@ -63,6 +64,7 @@ REFUSAL_CAUSE: Final[dict[Refusal, int]] = {
     Refusal.ROUTER_DISK_FULL: 34,
     Refusal.LOOKUP_FAILED: 34,
     Refusal.DEAD_LETTERS: 34,
+    Refusal.VENDORS_UNREACHABLE: 34,
 }
 
 
@@ -85,6 +87,7 @@ class Verdict(StrEnum):
     OUTSIDE_TIMETABLE = "OUTSIDE TIMETABLE"  # of the class or of the entry
     BLOCKED_BY_CONTROL = "BLOCKED BY CONTROL"  # a controller found its quality too bad
     DEAD_LETTERS = "DEAD LETTERS"  # of it too many are open: its legs would not be billed
+    UNREACHABLE = "UNREACHABLE"  # skipped: it does not answer INVITEs, or the OPTIONS that it wants to be probed by
 
 
 # What the caller hears for a cause: Asterisk 22's own table, as the dialplan uses it (tested on the real one). What is

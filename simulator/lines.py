@@ -83,12 +83,19 @@ def leg_result(call: Call, leg: Leg, at_ms: int, *, status: str, cause: int, sip
         "ansms": "" if answered_at_ms is None else str(at_ms - answered_at_ms),
         "status": status,
         "cause": str(cause),
-        "sip": quote(status_line(200) if answered_at_ms is not None else sip),
+        "sip": quote(status_line(200) if answered_at_ms is not None else sip or _provisional(leg)),
         "src": side,
         "sid": f"{call.call_id}-{leg.number}%40127.0.0.1" if leg.plan.has_channel else "",
         "facts": leg.facts,
     }
     return Line("LEG_RESULT", at_ms, values)
+
+
+def _provisional(leg: Leg) -> str:
+    """What a vendor has said that was not refused: one that lives says 100 at once."""
+    plan = leg.plan
+    lives = any(sign_ms is not None for sign_ms in (plan.ring_ms, plan.progress_ms, plan.final_ms))
+    return status_line(100) if lives else ""
 
 
 def call_end(

@@ -12,7 +12,7 @@ CAUSE_OF_SIP: Final[dict[int, int]] = {
 _CAUSE_OF_CLASS: Final = {3: REDIRECTED_CAUSE, 4: 127, 5: 34, 6: 127}
 
 REASON_PHRASES: Final[dict[int, str]] = {
-    200: "OK", 302: "Moved Temporarily", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout",
+    100: "Trying", 200: "OK", 302: "Moved Temporarily", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout",
     480: "Temporarily Unavailable", 484: "Address Incomplete", 486: "Busy Here", 487: "Request Terminated",
     488: "Not Acceptable Here",
     500: "Server Internal Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Server Time-out",

@@ -8,8 +8,8 @@ from configuration.asterisk.render import SipPeer
 
 # Of several originators at one address (told apart by tech prefix, by the router) PJSIP needs only one.
 _PEERS: Final = """
-    SELECT name, role, endpoint, address, port, codecs, trusted FROM (
-        SELECT name, role, endpoint, port, codecs, trusted, peer_id, abbrev(host) AS address,
+    SELECT name, role, endpoint, address, port, codecs, trusted, probe FROM (
+        SELECT name, role, endpoint, port, codecs, trusted, probe, peer_id, abbrev(host) AS address,
                row_number() OVER (PARTITION BY role, CASE role WHEN 'originator' THEN host END,
                    CASE role WHEN 'terminator' THEN peer_id END ORDER BY enabled DESC, peer_id) AS number
         FROM peers

@@ -11,6 +11,10 @@ from typing import Final, Literal
 from configuration.settings import NodeSettings
 
 _NAME: Final = re.compile(r"@([A-Z_]+)@")
+# Each probed vendor is asked so often, and more seldom where the node would send more than the second per second.
+PROBE_SECONDS: Final = 10
+PROBES_PER_SECOND: Final = 20
+_FIRST_PROBES_SECONDS: Final = 2
 _SAFE: Final = re.compile(r"[\x21-\x3a\x3c-\x7e]*")  # printable ASCII without space and `;`, which begins a comment
 
 
@@ -29,6 +33,7 @@ class SipPeer:
     port: int
     codecs: str
     trusted: bool = False
+    probe: bool = False  # whether OPTIONS are sent to a terminator
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def render(settings: NodeSettings, peers: Sequence[SipPeer], places: Places, epo
         "SIP_PORT": str(settings.sip_port),
         "RTP_FIRST": str(settings.rtp_port_first),
         "RTP_LAST": str(settings.rtp_port_last),
-        "PEERS": "\n".join(map(_peer, peers)),
+        **_of_peers(peers),
     }
     for name, value in values.items():
         if name not in ("PEERS", "AMI_PERMIT", "AMI_SECRET") and _SAFE.fullmatch(value) is None:
@@ -77,7 +82,7 @@ def pjsip_file(settings: NodeSettings, peers: Sequence[SipPeer]) -> str:
     values = {
         "SIP_HOST": settings.sip_host,
         "SIP_PORT": str(settings.sip_port),
-        "PEERS": "\n".join(map(_peer, peers)),
+        **_of_peers(peers),
     }
     return _fill(_shipped()["pjsip.conf"], values)
 
@@ -92,7 +97,18 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
     return _NAME.sub(lambda found: values[found[1]], text)
 
 
-def _peer(peer: SipPeer) -> str:
+def _of_peers(peers: Sequence[SipPeer]) -> dict[str, str]:
+    """The peers' own part of pjsip.conf, and over how many seconds the first probes are spread by chance."""
+    probed = sum(peer.probe for peer in peers)
+    least_seconds = -(-probed // PROBES_PER_SECOND)
+    every_seconds = max(PROBE_SECONDS, least_seconds)
+    return {
+        "PEERS": "\n".join(_peer(peer, every_seconds) for peer in peers),
+        "FIRST_PROBES_SECONDS": str(max(_FIRST_PROBES_SECONDS, least_seconds)),
+    }
+
+
+def _peer(peer: SipPeer, probe_seconds: int) -> str:
     for field in (peer.endpoint, peer.host, peer.codecs):
         if _SAFE.fullmatch(field) is None:
             raise RenderError(f"peer {peer.name}: {field!r}: must be printable ASCII without spaces and semicolons")
@@ -105,5 +121,6 @@ def _peer(peer: SipPeer) -> str:
     templates = "terminator,trusted" if peer.trusted else "terminator"
     return (
         f"[{peer.endpoint}]({templates})\nallow={peer.codecs}\naors={peer.endpoint}\n\n"
-        f"[{peer.endpoint}]\ntype=aor\ncontact=sip:{host}:{peer.port}\nqualify_frequency=10\nqualify_timeout=3.0\n"
+        f"[{peer.endpoint}]\ntype=aor\ncontact=sip:{host}:{peer.port}\n"
+        f"qualify_frequency={probe_seconds if peer.probe else 0}\nqualify_timeout=3.0\n"
     )

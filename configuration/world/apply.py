@@ -133,7 +133,7 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
         deck_id = tables.put(f"{path}.deck", "decks", {"name": peer.deck})
     same = ("name", "role", "enabled", "endpoint", "port", "tech_prefix", "max_concurrent", "max_cps")
     more = ("max_call_seconds", "profit", "minimum_margin", "ring_seconds", "allow_special", "codecs")
-    hunt = ("huntstop", "pdd_timeout_seconds", "max_setup_seconds", "ringback")
+    hunt = ("huntstop", "pdd_timeout_seconds", "max_setup_seconds", "ringback", "probe")
     ordered = ("priority", "minimum_margin_percent", "target_metric", "target_value")
     numbers = ("country_code", "national_prefix", "trusted", "pass_diversion", "anonymous")
     fields = same + more + hunt + ordered + numbers + LOOKED

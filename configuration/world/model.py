@@ -47,6 +47,7 @@ from configuration.world.release_model import ReleaseTable
 
 __all__ = ["Account", "Company", "Entry", "Pack", "Part", "Peer", "RouteClass", "World"]
 _MAX_TWICE = 100
+DEFAULT_PDD_SECONDS = 10  # a vendor that is dead or slow costs a hunt no more, unless it is given more
 _PEER_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
@@ -126,7 +127,8 @@ class Peer(Ordered, PeerNumbers, Looked):
     allow_special: bool = False
     release_table: Name | None = None
     huntstop: bool = False
-    pdd_timeout_seconds: Annotated[Whole, Field(ge=0, le=300)] = 0
+    pdd_timeout_seconds: Annotated[Whole, Field(ge=0, le=300)] = 0  # DEFAULT_PDD_SECONDS of a terminator
+    probe: bool = False
     max_setup_seconds: Annotated[Whole, Field(ge=2, le=600)] = 120
     ringback: Literal["pass", "generate"] = "pass"
     codecs: Codecs = "alaw,ulaw"
@@ -140,7 +142,8 @@ class Peer(Ordered, PeerNumbers, Looked):
         if _PEER_NAME.fullmatch(name) is None:  # one fault is one message: the name's
             return value
         letter = "c" if value.get("role") == "originator" else "v"
-        return {"endpoint": f"{letter}-{name}", "deck": name, **value}
+        of_role = {"pdd_timeout_seconds": DEFAULT_PDD_SECONDS} if value.get("role") == "terminator" else {}
+        return {"endpoint": f"{letter}-{name}", "deck": name, **of_role, **value}
 
     @model_validator(mode="after")
     def _roles(self) -> Self:
@@ -152,7 +155,10 @@ class Peer(Ordered, PeerNumbers, Looked):
             raise ValueError(f"{field} {getattr(self, field)!r}: a peer that is terminator has none")
         if self.role == "terminator" and "/" in self.host:
             raise ValueError(f"host {self.host!r}: a terminator is one address")
-        other = {"terminator": ("huntstop", "pdd_timeout_seconds"), "originator": ("max_setup_seconds", "ringback")}
+        other = {
+            "terminator": ("huntstop", "pdd_timeout_seconds", "probe"),
+            "originator": ("max_setup_seconds", "ringback"),
+        }
         for role, fields in other.items():
             for field in fields:
                 if role != self.role and getattr(self, field) != type(self).model_fields[field].default:

@@ -83,6 +83,7 @@ def _vendor(number: int) -> Company:
         host=f"127.0.0.{20 + number}",
         pack=PACKS[number == 2].name,
         nodes=(NODE,),
+        probe=True,
         ring_seconds=_UNREACHABLE_RING_SECONDS if number == _UNREACHABLE else 60,
     )
     return Company(name=f"SIPp Vendor {number}", accounts=(account,), peers=(peer,))

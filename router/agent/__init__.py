@@ -18,6 +18,10 @@
     journal_ends   looks for calls' ends in the journal, for the sweep of holds
     shares         pure: the node's shares of vendors' limits, between Asterisk's variables and PostgreSQL's rows
     limits         AMI and PostgreSQL: keeps those shares, a round a second
+    invites        pure: what became of INVITEs, and so how each vendor stands
+    invites_tail   follows the journal for them
+    probes         AMI: which vendors answer OPTIONS
+    reach          PostgreSQL: which vendors this node reaches
     counters       PostgreSQL: counters and holds as the calls really are
     main           starts all of it
 

@@ -106,6 +106,16 @@ def read_event(node: str, headers: Headers, now_ms: int) -> LegRinging | CallAns
     )
 
 
+def responder_of(node: str, headers: Headers) -> str:
+    """The endpoint of a vendor whose channel has begun to ring, or is answered: it has sent a response. Else empty."""
+    if str(headers.get("event", "")).lower() != "newstate" or headers.get("channelstate") not in (_RINGING, _UP):
+        return ""
+    channel = channel_of(node, headers)
+    if channel is None or channel.leg == 0:
+        return ""
+    return str(headers.get("channel", "")).removeprefix("PJSIP/").rpartition("-")[0]
+
+
 def fold_status(
     node: str, channels: Iterable[Headers], last: Seen | None, answers: Mapping[str, int], monotonic_ms: int
 ) -> Seen:

@@ -15,6 +15,8 @@ from router.agent.counters import Counters
 from router.agent.degraded import Parts, degraded_of
 from router.agent.journal_audit import JournalAudit
 from router.agent.limits import Limits
+from router.agent.probes import Probes
+from router.agent.reach import Reach
 from router.agent.relay import Relay
 from router.agent.sender import KafkaSender
 from router.agent.settings import AgentSettings
@@ -44,11 +46,13 @@ async def _serve(settings: AgentSettings) -> None:
     agent_id = agent_id_of(settings)
     counters = Counters(settings, agent_id)
     clock = NodeClock(settings.directory)
+    reach = Reach(settings)
     relay = Relay(
         settings,
         KafkaSender(settings.kafka, settings.send_seconds),
-        health=lambda: ", ".join(
-            text for text in (watch.health, counters.health, journal.health, limits.health, counters.disk.said) if text
+        health=lambda: (
+            ", ".join(text for part in (watch, counters, journal, limits, reach, probes) if (text := part.health))
+            + (f", {counters.disk.said}" if counters.disk.said else "")
         ),
         clock=clock.read,
         degraded=lambda: degraded_of(
@@ -65,9 +69,11 @@ async def _serve(settings: AgentSettings) -> None:
         begin=relay.begin,
         known_start=lambda: relay.known_start,
         clock_said=clock.asterisk_says,
+        responded=reach.responded,
     )
     counters.on_closed = relay.close
     limits = Limits(settings, agent_id)
+    probes = Probes(settings, reach)
     stop = threading.Event()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -78,12 +84,11 @@ async def _serve(settings: AgentSettings) -> None:
         asyncio.create_task(asyncio.to_thread(relay.run, stop)),
         asyncio.create_task(asyncio.to_thread(counters.run, stop)),
         asyncio.create_task(asyncio.to_thread(journal.run, stop)),
+        asyncio.create_task(asyncio.to_thread(reach.run, stop)),
     ]
     waits = [
-        asyncio.create_task(watch.run()),
-        asyncio.create_task(limits.run()),
-        asyncio.create_task(_read_clock(clock)),
-        asyncio.create_task(stopped.wait()),
+        asyncio.create_task(work)
+        for work in (watch.run(), limits.run(), probes.run(), _read_clock(clock), stopped.wait())
     ]
     await asyncio.wait([*threads, *waits], return_when=asyncio.FIRST_COMPLETED)
     stop.set()

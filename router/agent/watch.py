@@ -22,6 +22,7 @@ from router.agent.ami_events import (
     Seen,
     fold_status,
     read_event,
+    responder_of,
     stamp_ms,
     status_channels,
 )
@@ -45,7 +46,7 @@ LISTED: Final = Bounded("agent_calls_listed", "Calls that the last heartbeat lis
 class Watch:
     """`put` takes events for Kafka, `begin` a new start of Asterisk; `journal` gives (offset, bytes that wait),
     `known_start` the (epoch, start) that was told of last; `clock_said` takes Asterisk's wall time, and the monotonic
-    times of the answer and of the question.
+    times of the answer and of the question; `responded` the endpoint of a vendor that rings or has answered.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Watch:
         journal: Callable[[], tuple[int, int]],
         known_start: Callable[[], tuple[int, str]],
         clock_said: Callable[[int, int, int], None] = lambda *_: None,
+        responded: Callable[[str], None] = lambda _endpoint: None,
     ) -> None:
         self._settings = settings
         self._counters = counters
@@ -68,6 +70,7 @@ class Watch:
         self._begin = begin
         self._known_start = known_start
         self._clock_said = clock_said
+        self._responded = responded
         self._kept: LastHeartbeat | None = None
         self._listed = 0
         LISTED.watch(MAX_HEARTBEAT_CALLS, lambda: self._listed)
@@ -138,6 +141,8 @@ class Watch:
         if str(headers.get("event", "")).lower() == "fullybooted":
             self._booted.set()
             return
+        if endpoint := responder_of(self._settings.node, headers):
+            self._responded(endpoint)
         event = read_event(self._settings.node, headers, _now_ms())
         if isinstance(event, LegRinging):
             self._put(event)

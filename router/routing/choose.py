@@ -116,7 +116,10 @@ def _why_none(row: Row, most_cost_e8: int) -> Refusal:
     good = [number for number in priced if row.cost_e8(number) <= most_cost_e8]
     if not good:
         return Refusal.NO_PROFITABLE_ROUTE
-    return Refusal.LIMIT if any(isinstance(row.sent(number), Sent) for number in good) else Refusal.NO_ROUTE
+    sendable = [number for number in good if isinstance(row.sent(number), Sent)]
+    if sendable and all(map(row.why_unreachable, sendable)):
+        return Refusal.VENDORS_UNREACHABLE
+    return Refusal.LIMIT if sendable else Refusal.NO_ROUTE
 
 
 def _most_cost_e8(peer: Peer, strategy: Strategy, income_e8: int) -> int:

@@ -140,6 +140,8 @@ def _why_passed_over(row: Row, decision: Decision, number: int) -> tuple[Verdict
     sent = row.sent(number)
     if not isinstance(sent, Sent):
         return sent.verdict, sent.detail
+    if why := row.why_unreachable(number):
+        return Verdict.UNREACHABLE, why
     if not decision.world.full or not row.is_full(number):
         return Verdict.SURPLUS, ""
     if row.is_stopped(number):

@@ -25,12 +25,14 @@ class World(NamedTuple):
     """What a decision is made from. Each part is frozen, and read once at the start.
 
     `quality` by Quality.key, of whatever age: the core compares `at_ms` with now. `full` holds the keys of the limits
-    that have no room now on the node that asks: advice, the exact word is Asterisk's.
+    that have no room now on the node that asks: advice, the exact word is Asterisk's. `unreachable` holds
+    vendors that do not answer that node, by peer id, with how that is known.
     """
 
     snapshot: Snapshot
     quality: Mapping[str, Quality] = _NOTHING
     full: frozenset[str] = frozenset()
+    unreachable: Mapping[int, str] = MappingProxyType({})
 
 
 class Request(NamedTuple):

@@ -35,7 +35,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     @property
     def has_rules(self) -> bool:
         """Whether any vendor that has a price may have to be passed over all the same."""
-        return bool(self.world.full or self.usual is None or self.world.snapshot.numbers.vendors)
+        world = self.world
+        return bool(world.full or world.unreachable or self.usual is None or world.snapshot.numbers.vendors)
 
     def sent(self, number: int) -> Sent | NotSent:
         """What a vendor is sent of the call, or why it is not sent."""
@@ -48,8 +49,15 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         return made
 
     def is_passed_over(self, number: int) -> bool:
-        """Whether a vendor has no room, or is not sent this call."""
-        return bool(self.world.full and self.is_full(number)) or not isinstance(self.sent(number), Sent)
+        """Whether a vendor has no room, does not answer, or is not sent this call."""
+        world = self.world
+        if (world.full and self.is_full(number)) or (world.unreachable and self.why_unreachable(number)):
+            return True
+        return not isinstance(self.sent(number), Sent)
+
+    def why_unreachable(self, number: int) -> str:
+        """How it is known that a vendor does not answer; empty: it may."""
+        return self.world.unreachable.get(self.strategy.plan.placed[number].entry.peer_id, "")
 
     def affordable(self, most_cost_e8: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """The numbers of the vendors that may be tried and cost no more, and what they cost."""

@@ -37,7 +37,7 @@ EXPECTED_SECONDS: Final = 180
 _CASE_FIELDS: Final = frozenset(
     {
         "shows", "from", "address", "identified", "callee", "caller", "at", "routes", "refused", "not_taken", "others",
-        "sold", "sold_code", "billed_as", "codes", "prices", "costs", "margins", "quality", "full",
+        "sold", "sold_code", "billed_as", "codes", "prices", "costs", "margins", "quality", "full", "unreachable",
         "held", "held_until", "dip", "sender", "max_forwards", "routing_number", "attestation",
         "asserted", "privacy", "billed_caller", "because", "sent", "sent_caller", "why_not",
     }
@@ -145,7 +145,9 @@ class TableWorld:
         row = case.row
         at_ms = read_at(row.get("at", self.file.at))
         snapshot = self._held(self.snapshot(at_ms), row)
-        world = World(snapshot, self._quality(snapshot, row, at_ms), self._full(snapshot, row))
+        ids = {peer.name: peer.peer_id for peer in snapshot.config.peers}
+        unreachable = {ids[name]: why for name, why in row.get("unreachable", {}).items()}
+        world = World(snapshot, self._quality(snapshot, row, at_ms), self._full(snapshot, row), unreachable)
         return decide(world, self._request(snapshot, row), at_ms, expected_seconds=self.file.expected_seconds)
 
     @staticmethod

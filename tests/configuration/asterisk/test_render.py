@@ -1,12 +1,21 @@
 """The files of a node as texts: complete, filled in, and closed to what could break out of its line."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from configuration.asterisk.render import Places, RenderError, SipPeer, pjsip_file, render
+from configuration.asterisk.render import (
+    PROBE_SECONDS,
+    PROBES_PER_SECOND,
+    Places,
+    RenderError,
+    SipPeer,
+    pjsip_file,
+    render,
+)
 from configuration.settings import NodeSettings
 from schemas.agi import (
     AGI_ARGUMENTS,
@@ -81,6 +90,26 @@ def test_a_trusted_vendor_is_told_who_calls_and_another_is_not() -> None:
     assert "[v-beta](terminator)\n" in text
     assert "[v-near](terminator,trusted)\n" in text
     assert "\n[trusted](!)\nsend_pai=yes\ntrust_id_outbound=yes\n" in text
+
+
+def probes(text: str) -> tuple[list[int], int]:
+    """How often each vendor is sent OPTIONS (0: never), and over how many seconds the first ones are spread."""
+    (spread,) = re.findall(r"^max_initial_qualify_time=(\d+)$", text, re.MULTILINE)
+    return [int(one) for one in re.findall(r"^qualify_frequency=(\d+)$", text, re.MULTILINE)], int(spread)
+
+
+def test_a_vendor_is_sent_options_only_if_it_wants_them() -> None:
+    probed = dataclasses.replace(TERMINATOR, name="gamma", endpoint="v-gamma", probe=True)
+    assert probes(pjsip_file(settings(), [TERMINATOR, probed])) == ([0, PROBE_SECONDS], 2)
+
+
+@pytest.mark.parametrize("count", [200, 201, 999])
+def test_a_node_sends_no_more_probes_than_its_cap(count: int) -> None:
+    vendors = [dataclasses.replace(TERMINATOR, name=f"v{at}", endpoint=f"v-v{at}", probe=True) for at in range(count)]
+    every, spread = probes(pjsip_file(settings(), [*vendors, TERMINATOR]))
+    assert len(every) == count + 1
+    assert sum(1 / seconds for seconds in every if seconds) <= PROBES_PER_SECOND
+    assert count / spread <= PROBES_PER_SECOND
 
 
 def test_an_ipv6_vendor_is_written_as_a_uri_wants_it() -> None:

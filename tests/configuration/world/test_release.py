@@ -7,6 +7,7 @@ import pytest
 
 from configuration.world import WorldError, load
 from configuration.world.load import parse_world
+from configuration.world.model import DEFAULT_PDD_SECONDS
 from router.snapshot.reader import read_config
 
 TABLES = """
@@ -56,7 +57,8 @@ def test_what_is_loaded_reaches_the_router(world_dsn: str, tmp_path: Path) -> No
     acme, vendor, other = peers["acme"], peers["vendor-a"], peers["vendor-b"]
     assert (acme.release_rules, acme.max_setup_seconds, acme.ringback) == ("-34-s-np-c42", 45, "generate")
     assert (vendor.release_rules, vendor.huntstop, vendor.pdd_timeout_seconds) == ("-17-c-na-s-404-s1", True, 7)
-    assert (other.release_rules, other.huntstop, other.pdd_timeout_seconds) == ("", False, 0)
+    assert (other.release_rules, other.huntstop, other.pdd_timeout_seconds) == ("", False, DEFAULT_PDD_SECONDS)
+    assert acme.pdd_timeout_seconds == 0
     assert (other.max_setup_seconds, other.ringback) == (120, "pass")
 
 
