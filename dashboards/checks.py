@@ -11,6 +11,7 @@ from router.check import (
     SnapshotAwayError,
     check,
     read_full,
+    read_reached,
 )
 from router.routing import World
 from schemas.quality import Quality
@@ -37,6 +38,7 @@ class Checks:
         found = self._snapshots.at(question.at_ms, now_ms)
         figures = self._quality() if question.at_ms is None else {}
         full, limits = read_full(self._settings.live.postgres, question)
+        reached = read_reached(self._settings.live.postgres, question)
         dip = self._look_ups.ask(found.snapshot, question)
         return check(
             World(found.snapshot, figures, full),
@@ -46,6 +48,7 @@ class Checks:
             source=found.source,
             quality="unknown" if question.at_ms is not None else "read" if figures else "away",
             limits=limits,
+            reached=reached,
             dip=dip,
         )
 

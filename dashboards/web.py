@@ -25,6 +25,7 @@ from dashboards.names import NameStore
 from dashboards.pages import audit, call, calls, check, controls, trial, wall
 from dashboards.pages.shared import Sources
 from dashboards.queries import Queries
+from dashboards.reachability import ReachStore
 from dashboards.settings import DashboardsSettings
 from dashboards.trials import Trials
 from router.quality_reader import QualityReader
@@ -69,11 +70,20 @@ class Web:
             AuditStore(postgres),
             clock,
             ControlStore(postgres),
+            ReachStore(postgres),
             checks,
             Trials(postgres),
         )
         self.server, limiter = _flask(settings, clock)
-        add_api(self.server, limiter, checks, queries, self.sources.trials, settings.api_requests_per_minute)
+        add_api(
+            self.server,
+            limiter,
+            checks,
+            queries,
+            self.sources.trials,
+            self.sources.reach,
+            settings.api_requests_per_minute,
+        )
         self.dash = _dash(self.server, self.sources)
         policy = _policy(self.dash)
 

@@ -32,6 +32,11 @@ LAZY: Final = {
         "metrics",
         "Print the metrics of all processes in Prometheus' text format, with the label `component`.",
     ),
+    "reachability": LazyCommand(
+        "streamco.reach_cli",
+        "reachability",
+        "Show which vendors do not answer, on which node, since when, and when they are tried again.",
+    ),
     "try-translation": LazyCommand(
         "streamco.numbers_cli",
         "try_translation",

@@ -21,7 +21,9 @@ _QUALITY_SECONDS: Final = 5.0
 @click.option("--callee", required=True, help="The number as the originator dials it; its tech prefix may be left out.")
 @click.option("--caller", default="", help="The caller's number.")
 @click.option("--at", default="", help="A date or time, UTC unless it says otherwise. Without it: now.")
-@click.option("--node", default="", help="The node that asks: limits that are full there count.")
+@click.option(
+    "--node", default="", help="The node that asks: limits that are full there, and vendors silent there, count."
+)
 @click.option("--routing-number", default="", help="As if a look-up had found this routing number; none is asked.")
 @click.option("--caller-name", default="", help="The caller's display name, of From.")
 @click.option("--asserted", default="", help="The header P-Asserted-Identity; believed of a trusted originator.")
@@ -53,7 +55,7 @@ def check_routing(as_json: bool, **asked: Any) -> None:
 
 def _checked(question: "Question") -> "Checked":
     """The answer, from this machine's own snapshots. Raises QuestionError, SnapshotAwayError."""
-    from router.check import LookUps, MomentSnapshots, check, read_full, read_quality
+    from router.check import LookUps, MomentSnapshots, check, read_full, read_quality, read_reached
     from router.routing import World
     from streamco import rooms
 
@@ -63,6 +65,7 @@ def _checked(question: "Question") -> "Checked":
     found = MomentSnapshots(settings).at(question.at_ms, now_ms)
     figures = read_quality(rooms.kafka(told), _QUALITY_SECONDS) if question.at_ms is None else None
     full, limits = read_full(settings.live.postgres, question)
+    reached = read_reached(settings.live.postgres, question)
     look_ups = LookUps(settings.lookup_tokens)
     try:
         dip = look_ups.ask(found.snapshot, question)
@@ -76,6 +79,7 @@ def _checked(question: "Question") -> "Checked":
         source=found.source,
         quality="unknown" if question.at_ms is not None else "away" if figures is None else "read",
         limits=limits,
+        reached=reached,
         dip=dip,
     )
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dashboards import formats
+from dashboards.reach_words import reach_line
 from dashboards.routing_words import answer_line, compared, look_up_line, sent, sold_line, why_not
 from schemas.events import ExplainedCall
 
@@ -44,6 +45,8 @@ def checked_lines(checked: "Checked") -> Iterator[str]:
     yield f"snapshot {_SOURCES[checked.source]}, taken {moment(checked.snapshot_taken_at_ms)}"
     yield f"quality  {_QUALITY[checked.quality]}"
     yield f"limits   {_LIMITS[checked.limits]}"
+    yield f"vendors  {_REACH[checked.reach]}"
+    yield from (f"         {reach_line(one)}" for one in checked.vendors if one.state != "reachable")
     if line := look_up_line(checked):
         yield f"look-up  {line}"
     yield "money    not asked: the balance decides at admission"
@@ -68,6 +71,13 @@ _LIMITS = {
     "read": "those that are full on that node just now",
     "away": "not known: PostgreSQL does not answer",
     "unknown": "taken to have room: they are of a node, and of now",
+}
+
+
+_REACH = {
+    "read": "those that do not answer that node just now are skipped",
+    "away": "not known: PostgreSQL does not answer",
+    "unknown": "taken to answer: whether they do is of a node, and of now",
 }
 
 

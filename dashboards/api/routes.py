@@ -13,10 +13,12 @@ from spectree.model_adapter import get_msgspec_model_adapter
 from spectree.models import SecureType
 
 from dashboards.api.problems import MIMETYPE, Fault, Problem, problem
+from dashboards.api.reach import reach_view
 from dashboards.api.trials import trial_view
 from dashboards.checks import Checks
 from dashboards.decisions import read_decision
 from dashboards.queries import Queries, SourceAwayError
+from dashboards.reachability import ReachStore
 from dashboards.trials import Trials
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
 from router.check.question import MOST_SEED
@@ -48,7 +50,7 @@ class CheckQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, msgspec.Meta(max_length=64, description="An ISO date or time, UTC without an offset. Left out: now.")
     ] = ""
     node: Annotated[
-        str, msgspec.Meta(max_length=16, description="The node that would ask: limits that are full there count.")
+        str, msgspec.Meta(max_length=16, description="The node that would ask: what is full or silent there counts.")
     ] = ""
     routing_number: Annotated[
         str, msgspec.Meta(max_length=15, description="As if a look-up had found this routing number; none is asked.")
@@ -65,7 +67,13 @@ class CheckQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def add_api(
-    server: flask.Flask, limiter: Limiter, checks: Checks, queries: Queries, trials: Trials, per_minute: int
+    server: flask.Flask,
+    limiter: Limiter,
+    checks: Checks,
+    queries: Queries,
+    trials: Trials,
+    reach: ReachStore,
+    per_minute: int,
 ) -> None:
     """Put the API's paths on the server, behind its door (dashboards/auth.py)."""
     api = SpecTree(
@@ -87,6 +95,7 @@ def add_api(
     for rule, method, view in (
         ("check-routing", "GET", _check_view(api, checks)),
         ("decisions/<call_id>", "GET", _decision_view(api, queries)),
+        ("reachability", "GET", reach_view(api, reach, _responses)),
         ("try-translation", "POST", trial_view(api, trials)),
     ):
         limited = limiter.limit(limit, key_func=_who)(limiter.limit(limit)(view))

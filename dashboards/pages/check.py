@@ -11,9 +11,11 @@ from dashboards.pages.decision import candidates_grid
 from dashboards.pages.hunt import moment
 from dashboards.pages.shared import Sources, Word, marked
 from dashboards.pages.trial_question import link as trial_link
+from dashboards.reach_words import reach_line
 from dashboards.routing_words import answer_line, look_up_failed, look_up_line, sold_line
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment, read_seed
 from router.routing import seed_of
+from router.vendor_reach import SKIPPED
 from schemas.events import ExplainedCall
 from schemas.refusals import Refusal, Verdict
 
@@ -62,6 +64,12 @@ _LIMITS: Final = {
     "read": "Limits that are full on that node count.",
     "away": "Which limits are full is not known just now.",
     "unknown": "All limits are taken to have room.",
+}
+
+_REACH: Final = {
+    "read": "Vendors that do not answer that node are skipped.",
+    "away": "Which vendors answer is not known just now.",
+    "unknown": "All vendors are taken to answer.",
 }
 
 
@@ -214,6 +222,7 @@ def body(checked: Checked) -> Sequence[Any]:
     if checked.identified != checked.peer:
         found = checked.identified or "nobody"
         words.append(Word("amber", f"This address and number are those of {found}, not of {checked.peer}."))
+    words += [Word("amber", reach_line(one)) for one in checked.vendors if one.state in SKIPPED][:_MOST_LINKS]
     if looked_up := look_up_line(checked):
         words.append(Word("amber" if look_up_failed(checked) else "few", looked_up))
     steps = " → ".join(f"{step.number} ({step.what})" for step in checked.steps)
@@ -237,6 +246,7 @@ def body(checked: Checked) -> Sequence[Any]:
                     f"{_SOURCES[checked.source]}.",
                     _QUALITY[checked.quality],
                     _LIMITS[checked.limits],
+                    _REACH[checked.reach],
                     "The balance was not asked.",
                 )
                 if part

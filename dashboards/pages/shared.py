@@ -15,6 +15,7 @@ from dashboards.controls import ControlStore
 from dashboards.live import LiveStore, LiveView
 from dashboards.names import NameStore
 from dashboards.queries import Queries
+from dashboards.reachability import ReachStore
 from dashboards.trials import Trials
 
 AMBER_LAG_MS: Final = 5_000
@@ -33,6 +34,7 @@ class Sources:
     audits: AuditStore
     clock: Callable[[], datetime]
     controls: ControlStore
+    reach: ReachStore
     checks: Checks
     trials: Trials
 

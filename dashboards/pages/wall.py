@@ -11,7 +11,7 @@ from dash import Dash, Input, Output, dcc, html, no_update
 from dashboards import formats
 from dashboards.figures import MIN_SAMPLE, Figure, Kind, Sums, by_name, lost_calls, read_sums, state_of, total
 from dashboards.live import LiveView
-from dashboards.pages import controls
+from dashboards.pages import controls, reach_word
 from dashboards.pages.audit import disk_words, wall_word
 from dashboards.pages.judgement import summary
 from dashboards.pages.shared import (
@@ -140,8 +140,8 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
         words = summary(named, now, before)
         if audited is not None:  # money before quality; that it has not run yet comes last
             words = [audited, *words] if audited.state == "red" else [*words, audited]
-        held = controls.wall_word(sources.controls.state())
-        words = [*disk_words(audits), *([held] if held else []), *words]
+        more = (controls.wall_word(sources.controls.state()), reach_word.wall_word(sources.reach.state()))
+        words = [*disk_words(audits), *(word for word in more if word), *words]
         cards = figure_cards(now, before, attempts, minutes, view, now_ms)
         lines = [rows(named[dimension], dimension, now) for dimension in DIMENSIONS]
         text = "ended in the window, against the same an hour ago"

@@ -6,6 +6,7 @@
     build_once.py  that builder's process
     quality.py     the quality of vendors, as of now
     limits.py      the limits without room on a node, as of now
+    reach.py       the vendors that do not answer a node, as of now
     look_up.py     the look-up that a call would ask, really asked if that is wanted
     trial.py       patterns of numbers, tried before they are saved. Pure
     saved.py       those that are saved
@@ -19,6 +20,7 @@ from router.check.limits import read_full
 from router.check.look_up import LookUps
 from router.check.quality import read_quality
 from router.check.question import Question, QuestionError, read_moment, read_seed
+from router.check.reach import Reached, read_reached
 from router.check.saved import connect_to_read, read_names, read_saved
 from router.check.snapshots import CheckSettings, MomentSnapshots, SnapshotAwayError
 from router.check.trial import RuleError, SavedRules, TrialError, TrialQuestion, TrialRule, Tried, try_rules
@@ -31,6 +33,7 @@ __all__ = [
     "MomentSnapshots",
     "Question",
     "QuestionError",
+    "Reached",
     "RuleError",
     "SavedRules",
     "SnapshotAwayError",
@@ -44,6 +47,7 @@ __all__ = [
     "read_moment",
     "read_names",
     "read_quality",
+    "read_reached",
     "read_saved",
     "read_seed",
     "try_rules",

@@ -7,9 +7,11 @@ import msgspec
 from router.answer import Answer, Attempt, explained_call
 from router.check.limits import Known
 from router.check.question import Question, asked_peer, request_of
+from router.check.reach import NOT_KNOWN, Reached
 from router.routing import Decision, Request, World, decide, lookup_of
 from router.routing.portability import Dip, Outcome
 from router.snapshot.store import Snapshot
+from router.vendor_reach import VendorReach
 from schemas.events import ExplainedCall
 from schemas.refusals import Refusal
 
@@ -48,8 +50,9 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     prices of that moment and everything else as it is configured now. `identified`: the originator that the address
     and the number really lead to, which is not the one asked where another fits better. `quality`: `read`, as the
     routers know it now; `away`, it could not be read; `unknown`, of another moment than now nobody knows it. Without it
-    every vendor is neutral. `limits`, those without room on the node asked of, in the same words. `looked_up` is empty
-    where this call would ask no look-up.
+    every vendor is neutral. `limits`, those without room on the node asked of, in the same words, and `reach`, the
+    vendors that do not answer it; `vendors` is what is known of the candidates, of all nodes where none is asked of.
+    `looked_up` is empty where this call would ask no look-up.
     """
 
     peer: str
@@ -62,6 +65,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     looked_up: LookedUp | None
     steps: tuple[NumberStep, ...]
     decision: ExplainedCall
+    reach: Known = "unknown"
+    vendors: tuple[VendorReach, ...] = ()
 
 
 def check(
@@ -73,9 +78,11 @@ def check(
     source: Source,
     quality: Known,
     limits: Known,
+    reached: Reached = NOT_KNOWN,
     dip: Dip | None = None,
 ) -> Checked:
     """The answer at `now_ms`, by the very core that routes calls. Raises QuestionError. `dip` is of the look-up."""
+    world = world._replace(unreachable=reached.unreachable)
     peer = asked_peer(world.snapshot, question)
     request = request_of(peer, question)
     request = request._replace(dip=dip) if dip is not None else request
@@ -84,6 +91,7 @@ def check(
         decision = decide(world._replace(full=frozenset()), decision.request, now_ms, expected_seconds=expected_seconds)
     longest_ms = decision.peer.max_call_seconds * 1000 if decision.peer and decision.refusal is None else 0
     event = explained_call(Answer(decision, decision.refusal, longest_ms, 0), Attempt(_NO_CALL, now_ms, now_ms, 0))
+    considered = {one.vendor for one in event.candidates}
     return Checked(
         peer=peer.name,
         identified=decision.peer.name if decision.peer else "",
@@ -91,6 +99,8 @@ def check(
         source=source,
         quality=quality,
         limits=limits,
+        reach=reached.known,
+        vendors=tuple(one for one in reached.vendors if one.vendor in considered),
         looked_up=looked_up(world.snapshot, request, dip),
         snapshot_taken_at_ms=world.snapshot.config.taken_at_ms,
         steps=number_steps(question, decision),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,7 @@ def test_a_node_sends_no_more_probes_than_its_cap(count: int) -> None:
     vendors = [dataclasses.replace(TERMINATOR, name=f"v{at}", endpoint=f"v-v{at}", probe=True) for at in range(count)]
     every, spread = probes(pjsip_file(settings(), [*vendors, TERMINATOR]))
     assert len(every) == count + 1
-    assert sum(1 / seconds for seconds in every if seconds) <= PROBES_PER_SECOND
+    assert sum(Fraction(1, seconds) for seconds in every if seconds) <= PROBES_PER_SECOND
     assert count / spread <= PROBES_PER_SECOND
 
 

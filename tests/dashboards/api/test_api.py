@@ -16,6 +16,7 @@ from dashboards import users
 from dashboards.api_tokens import end_token, make_token
 from schemas.connections import ClickHouse, Postgres
 from schemas.events import ExplainedCall, decode_event
+from sinks.reachability import Report, report
 
 pytestmark = pytest.mark.servers
 CALL = "ast1-1795609861-1795609900.1"
@@ -199,17 +200,17 @@ def test_one_may_not_ask_more_often_than_allowed(postgres: Postgres, tmp_path: P
 def test_the_document_describes_what_is_there(api: Api) -> None:
     document = json.loads(api.get("openapi.json").text)
     assert document["openapi"].startswith("3.")
-    paths = {"/api/v1/check-routing", "/api/v1/decisions/{call_id}", "/api/v1/try-translation"}
-    assert set(document["paths"]) == paths
+    names = ("check-routing", "decisions/{call_id}", "reachability", "try-translation")
+    assert set(document["paths"]) == {f"/api/v1/{name}" for name in names}
     asked = document["paths"]["/api/v1/check-routing"]["get"]
-    names = {one["name"]: one["required"] for one in asked["parameters"]}
+    needed = {one["name"]: one["required"] for one in asked["parameters"]}
     optional = ("caller", "at", "node", "routing_number", "caller_name", "asserted", "privacy", "seed", "look_up")
-    assert names == {"from": True, "callee": True} | dict.fromkeys(optional, False)
+    assert needed == {"from": True, "callee": True} | dict.fromkeys(optional, False)
     assert {"200", "401", "403", "422", "429", "503"} <= set(asked["responses"])
     schemas = document["components"]["schemas"]
     assert set(schemas["Checked"]["properties"]) == {
         "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "quality", "limits", "looked_up", "steps",
-        "decision",
+        "decision", "reach", "vendors",
     }  # fmt: skip
     assert {"ExplainedCall", "Candidate", "Problem"} <= set(schemas)
     references = set(_references(document))
@@ -239,3 +240,20 @@ def test_a_stored_decision_comes_whole(postgres: Postgres, clickhouse: ClickHous
     assert answer.status_code == 200, answer.text
     assert decode_event(answer.data) == call.decision
     problem(api.get("decisions/sim1-1795000000-1795000000.999"), 404)
+
+
+def test_which_vendors_answer(api: Api) -> None:
+    assert json.loads(api.get("reachability").text) == {"vendors": []}
+    with psycopg.connect(api.dsn) as connection:
+        connection.execute(
+            "INSERT INTO nodes (name, last_seen_at) VALUES ('ast1', now())"
+            " ON CONFLICT (name) DO UPDATE SET last_seen_at = now()"
+        )
+        row = connection.execute("SELECT peer_id FROM peers WHERE name = 'vendor-a'").fetchone()
+        assert row is not None
+        report(connection, "ast1", [Report(row[0], 3, 0, None, 20_000)])
+    api.web.sources.reach._read_at = float("-inf")  # it is kept for three seconds
+    (one,) = json.loads(api.get("reachability").text)["vendors"]
+    assert (one["vendor"], one["node"], one["state"], one["probe"]) == ("vendor-a", "ast1", "skipped", None)
+    (one,) = json.loads(api.check(node="ast1").text)["vendors"]
+    assert one["state"] == "skipped"

@@ -8,11 +8,21 @@ import pytest
 from check_world import load_check_world
 from pydantic import SecretStr
 
-from router.check import CheckSettings, MomentSnapshots, Question, SnapshotAwayError, check, read_full
+from router.check import (
+    Checked,
+    CheckSettings,
+    MomentSnapshots,
+    Question,
+    SnapshotAwayError,
+    check,
+    read_full,
+    read_reached,
+)
 from router.routing import World
 from router.settings import SnapshotSettings
 from router.snapshot.build import Builder
 from schemas.connections import Postgres
+from sinks.reachability import Report, report, report_probes
 
 pytestmark = pytest.mark.servers
 AWAY = Postgres(dsn=SecretStr("postgresql://127.0.0.1:9/none"))
@@ -97,3 +107,48 @@ def test_a_full_limit_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Pat
     assert verdicts("") == ("unknown", free)
     assert verdicts("ast1", now_ms()) == ("unknown", free)
     assert read_full(AWAY, Question("acme", "442071234567", node="ast1")) == (frozenset(), "away")
+
+
+def test_a_vendor_that_does_not_answer_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Path) -> None:
+    told = settings(loaded, tmp_path)
+    publish(loaded, told)
+    found = MomentSnapshots(told).at(None, now_ms())
+    ids = {peer.name: peer.peer_id for peer in found.snapshot.config.peers}
+    with psycopg.connect(loaded.dsn.get_secret_value()) as connection:
+        connection.execute(
+            "INSERT INTO nodes (name, last_seen_at) VALUES ('ast1', now()), ('ast2', now())"
+            " ON CONFLICT (name) DO UPDATE SET last_seen_at = now()"
+        )
+        report(connection, "ast1", [Report(ids["vendor-a"], 3, 0, None, 20_000)])
+        report(connection, "ast1", [Report(ids["vendor-c"], 3, 0, None, -1)])  # its skip is over
+        report_probes(connection, "ast1", [(ids["vendor-b"], "unreachable")])
+
+    def answer(node: str, at_ms: int | None = None, postgres: Postgres = loaded) -> Checked:
+        question = Question("acme", "442071234567", at_ms=at_ms, node=node)
+        return check(
+            World(found.snapshot), question, now_ms(), expected_seconds=180, source=found.source, quality="unknown",
+            limits="unknown", reached=read_reached(postgres, question),
+        )  # fmt: skip
+
+    def verdicts(checked: Checked) -> dict[str, tuple[str, str]]:
+        return {one.vendor: (one.verdict, one.detail) for one in checked.decision.candidates}
+
+    free = {f"vendor-{one}": ("TAKEN", "") for one in "abc"}
+    here = answer("ast1")
+    assert verdicts(here) == {
+        "vendor-a": ("UNREACHABLE", "the last 3 INVITEs to it had no SIP response"),
+        "vendor-b": ("UNREACHABLE", "its OPTIONS probes are not answered"),
+        "vendor-c": ("TAKEN", ""),
+    }
+    assert here.reach == "read"
+    assert {(one.vendor, one.state) for one in here.vendors} == {
+        ("vendor-a", "skipped"), ("vendor-b", "unreachable"), ("vendor-c", "due"),
+    }  # fmt: skip
+    assert all(one.age_seconds is not None and one.age_seconds < 60 for one in here.vendors)
+    for other, known, shown in (
+        (answer("ast2"), "read", 0),
+        (answer(""), "unknown", 3),
+        (answer("ast1", now_ms()), "unknown", 0),
+        (answer("ast1", postgres=AWAY), "away", 0),
+    ):
+        assert (verdicts(other), other.reach, len(other.vendors)) == (free, known, shown)
