@@ -51,12 +51,12 @@ _OF_NODE: Final = """
     FROM vendor_reachability WHERE node = %s LIMIT %s
 """
 _VENDORS: Final = "SELECT peer_id, endpoint, probe FROM peers WHERE role = 'terminator' ORDER BY peer_id LIMIT %s"
-# For the routers: vendors that are not simply called.
+# For the routers: vendors that are not simply called. What probes have shown counts only of a vendor that is probed.
 SKIPPED: Final = """
     SELECT node, peer_id, silent_invites, (extract(epoch FROM skip_until - clock_timestamp()) * 1000)::bigint,
-           skip_until, coalesce(vendor_reachability.probe = 'unreachable', false)
-    FROM vendor_reachability JOIN nodes ON nodes.name = node
-    WHERE (skip_until IS NOT NULL OR vendor_reachability.probe = 'unreachable')
+           skip_until, coalesce(peers.probe AND vendor_reachability.probe = 'unreachable', false)
+    FROM vendor_reachability JOIN peers USING (peer_id) JOIN nodes ON nodes.name = node
+    WHERE (skip_until IS NOT NULL OR peers.probe AND vendor_reachability.probe = 'unreachable')
       AND nodes.last_seen_at > clock_timestamp() - interval '15 seconds'
     LIMIT 10000
 """
@@ -67,13 +67,14 @@ TRY: Final = """
 """
 _LIST: Final = """
     SELECT node, peers.name, vendor_reachability.peer_id, silent_invites, last_silent_at, last_response_at, skip_until,
-           vendor_reachability.probe, probe_since, probed_at, clock_timestamp(),
+           CASE WHEN peers.probe THEN vendor_reachability.probe END, probe_since, probed_at, clock_timestamp(),
            coalesce(nodes.last_seen_at > clock_timestamp() - interval '15 seconds', false)
     FROM vendor_reachability JOIN peers USING (peer_id) LEFT JOIN nodes ON nodes.name = node
     WHERE (%(node)s = '' OR node = %(node)s)
       AND (NOT %(only_bad)s OR skip_until IS NOT NULL OR silent_invites > 0
-           OR vendor_reachability.probe = 'unreachable')
-    ORDER BY (skip_until IS NULL AND vendor_reachability.probe IS DISTINCT FROM 'unreachable'), peers.name, node
+           OR peers.probe AND vendor_reachability.probe = 'unreachable')
+    ORDER BY (skip_until IS NULL AND (NOT peers.probe OR vendor_reachability.probe IS DISTINCT FROM 'unreachable')),
+             peers.name, node
     LIMIT %(most)s
 """
 

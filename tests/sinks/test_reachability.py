@@ -85,7 +85,24 @@ def test_a_skip_is_not_tried_before_its_time(connection: psycopg.Connection[Any]
     assert connection.execute(TRY.encode(), values).rowcount == 0
 
 
+def probe(connection: psycopg.Connection[Any], vendor: int, wanted: bool) -> None:
+    connection.execute("UPDATE peers SET probe = %s WHERE peer_id = %s", (wanted, vendor))
+
+
+def test_what_probes_have_shown_does_not_count_of_a_vendor_that_is_not_probed_any_more(
+    connection: psycopg.Connection[Any], vendor: int
+) -> None:
+    """Its agent may have been away when the setting was changed."""
+    probe(connection, vendor, True)
+    report_probes(connection, "ast1", [(vendor, "unreachable")])
+    assert len(skipped(connection)) == 1
+    probe(connection, vendor, False)
+    assert (skipped(connection), states(connection)) == ([], [("ast1", "unknown")])
+    assert list_reachability(connection, 10, only_bad=True) == []
+
+
 def test_probes_and_their_age(connection: psycopg.Connection[Any], vendor: int) -> None:
+    probe(connection, vendor, True)
     report_probes(connection, "ast1", [(vendor, "unreachable")])
     assert [(one.peer_id, one.skip_ms, one.probed) for one in skipped(connection)] == [(vendor, None, True)]
     (first,) = list_reachability(connection, 10, node="ast1", only_bad=True)

@@ -42,6 +42,7 @@ def test_vendors_by_node_with_the_age_of_what_is_known(
     assert (one["node"], one["vendor"], one["state"], one["silent_invites"]) == ("ast1", "danube", "skipped", 3)
     assert 64 < one["age_seconds"] < 100
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
+        connection.execute("UPDATE peers SET probe = true WHERE peer_id = 11")
         report_probes(connection, "ast2", [(11, "unreachable")])
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

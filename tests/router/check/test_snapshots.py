@@ -121,6 +121,7 @@ def test_a_vendor_that_does_not_answer_counts_on_its_node_and_now(loaded: Postgr
         )
         report(connection, "ast1", [Report(ids["vendor-a"], 3, 0, None, 20_000)])
         report(connection, "ast1", [Report(ids["vendor-c"], 3, 0, None, -1)])  # its skip is over
+        connection.execute("UPDATE peers SET probe = true WHERE name = 'vendor-b'")
         report_probes(connection, "ast1", [(ids["vendor-b"], "unreachable")])
 
     def answer(node: str, at_ms: int | None = None, postgres: Postgres = loaded) -> Checked:
