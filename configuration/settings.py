@@ -24,6 +24,7 @@ class NodeSettings(Frozen):
     `router`: host:port of the FastAGI router. `ami_permit`: the networks from which the agent may come.
     `sip_host`, `sip_port`: where SIP listens (UDP); RTP takes ports from `rtp_port_first` to
     `rtp_port_last`, four for each call at a time: without a free one Asterisk answers 488, and the call never was.
+    `hep_port`: where the agent takes copies of SIP messages, on loopback; 0: none are sent.
     `cache`: where Asterisk is fetched to when the machine has none.
     """
 
@@ -40,6 +41,7 @@ class NodeSettings(Frozen):
     sip_port: Port = 15060
     rtp_port_first: Port = 20000
     rtp_port_last: Port = 29999
+    hep_port: Annotated[int, Field(ge=0, le=32_767)] = 0
     cache: Path
     beat: Path | None = None
 

@@ -82,6 +82,7 @@ class Web:
             queries,
             self.sources.trials,
             self.sources.reach,
+            postgres,
             settings.api_requests_per_minute,
         )
         self.dash = _dash(self.server, self.sources)

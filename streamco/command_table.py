@@ -22,6 +22,11 @@ LAZY: Final = {
         "dead_letters",
         "What could not be processed: kept whole, with its reason and where it came from.",
     ),
+    "edge-refusals": LazyCommand(
+        "streamco.refusals_cli",
+        "edge_refusals",
+        "Show SIP requests that were refused before any call began: who sent them, and with what they were refused.",
+    ),
     "load-pool": LazyCommand(
         "streamco.numbers_cli",
         "load_pool",

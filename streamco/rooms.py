@@ -139,6 +139,8 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
         ami_port=settings.ami_port_of(node),
         ami_user=settings.ami_user,
         ami_secret=_secret(settings.ami_secret, "ami_secret"),
+        hep_port=settings.hep_port_of(node),
+        sip_port=settings.sip_port,
         beat=places.beat(f"node-agent-{node}"),
         disk_reserve_bytes=settings.disk_reserve_megabytes << 20,
         rotate_bytes=settings.journal_megabytes << 20,
@@ -256,6 +258,7 @@ def asterisk(settings: Settings, node: str) -> "NodeSettings":
         sip_port=settings.sip_port,
         rtp_port_first=settings.rtp_port_first,
         rtp_port_last=settings.rtp_port_last,
+        hep_port=settings.hep_port_of(node),
         cache=user_cache_directory(),
         beat=places.beat(f"asterisk-{node}"),
     )

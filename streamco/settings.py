@@ -35,7 +35,7 @@ def default_home() -> Path:
 
 
 class Settings(BaseModel):
-    """All of it. Ports are on loopback; those of AMI count up from `ami_port` in the order of `nodes`."""
+    """All of it. Ports are on loopback; those of AMI and HEP count up from their first in the order of `nodes`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -56,6 +56,7 @@ class Settings(BaseModel):
     dashboards_port: Port = 18050
     ami_port: Port = 15038
     sip_port: Port = 15060
+    hep_port: Port = 15090
     rtp_port_first: Port = 20000
     rtp_port_last: Port = 29999
 
@@ -157,6 +158,8 @@ class Settings(BaseModel):
             raise ValueError(f"{PREFIX}SIMULATED_NODES {min(both)!r}: must not be in {PREFIX}ASTERISK_NODES too")
         if self.ami_port + len(self.nodes) - 1 > 32_767:
             raise ValueError(f"{PREFIX}AMI_PORT {self.ami_port}: must leave room below 32768 for every node")
+        if self.hep_port + len(self.nodes) - 1 > 32_767:
+            raise ValueError(f"{PREFIX}HEP_PORT {self.hep_port}: must leave room below 32768 for every node")
         for name, workers in (("BILLING_WORKERS", self.billing_workers), ("CDRS_WORKERS", self.cdrs_workers)):
             if workers > self.kafka_partitions:
                 raise ValueError(
@@ -177,6 +180,10 @@ class Settings(BaseModel):
     def ami_port_of(self, node: str) -> int:
         """The AMI port of a node on this machine."""
         return self.ami_port + self.nodes.index(node)
+
+    def hep_port_of(self, node: str) -> int:
+        """Where a node's agent takes copies of SIP messages; 0 of a simulated node, which sends none."""
+        return 0 if node in self.simulated_nodes else self.hep_port + self.nodes.index(node)
 
     def ports(self) -> dict[str, int]:
         """The loopback ports that we listen on, by the setting that says so."""

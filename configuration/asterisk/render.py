@@ -67,6 +67,8 @@ def render(settings: NodeSettings, peers: Sequence[SipPeer], places: Places, epo
         "SIP_PORT": str(settings.sip_port),
         "RTP_FIRST": str(settings.rtp_port_first),
         "RTP_LAST": str(settings.rtp_port_last),
+        "HEP_ENABLED": "yes" if settings.hep_port else "no",
+        "HEP_PORT": str(settings.hep_port),
         **_of_peers(peers),
     }
     for name, value in values.items():

@@ -12,6 +12,7 @@ from spectree import Response, SecurityScheme, SecuritySchemeData, SpecTree
 from spectree.model_adapter import get_msgspec_model_adapter
 from spectree.models import SecureType
 
+from dashboards.api.edge_refusals import edge_refusals_view
 from dashboards.api.problems import MIMETYPE, Fault, Problem, problem
 from dashboards.api.reach import reach_view
 from dashboards.api.trials import trial_view
@@ -22,6 +23,7 @@ from dashboards.reachability import ReachStore
 from dashboards.trials import Trials
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
 from router.check.question import MOST_SEED
+from schemas.connections import Postgres
 from schemas.events import ExplainedCall
 from schemas.ids import CALL_ID_PATTERN
 
@@ -73,6 +75,7 @@ def add_api(
     queries: Queries,
     trials: Trials,
     reach: ReachStore,
+    postgres: Postgres,
     per_minute: int,
 ) -> None:
     """Put the API's paths on the server, behind its door (dashboards/auth.py)."""
@@ -96,6 +99,7 @@ def add_api(
         ("check-routing", "GET", _check_view(api, checks)),
         ("decisions/<call_id>", "GET", _decision_view(api, queries)),
         ("reachability", "GET", reach_view(api, reach, _responses)),
+        ("edge-refusals", "GET", edge_refusals_view(api, postgres, _responses)),
         ("try-translation", "POST", trial_view(api, trials)),
     ):
         limited = limiter.limit(limit, key_func=_who)(limiter.limit(limit)(view))

@@ -22,6 +22,9 @@
     invites_tail   follows the journal for them
     probes         AMI: which vendors answer OPTIONS
     reach          PostgreSQL: which vendors this node reaches
+    hep            pure: Asterisk's copies of SIP messages
+    refused        pure: which of them are refusals before the dialplan, and how many of them are recorded
+    refusals       takes the copies, and records them in PostgreSQL
     counters       PostgreSQL: counters and holds as the calls really are
     main           starts all of it
 

@@ -17,6 +17,7 @@ from router.agent.journal_audit import JournalAudit
 from router.agent.limits import Limits
 from router.agent.probes import Probes
 from router.agent.reach import Reach
+from router.agent.refusals import EdgeRefusals
 from router.agent.relay import Relay
 from router.agent.sender import KafkaSender
 from router.agent.settings import AgentSettings
@@ -46,14 +47,11 @@ async def _serve(settings: AgentSettings) -> None:
     agent_id = agent_id_of(settings)
     counters = Counters(settings, agent_id)
     clock = NodeClock(settings.directory)
-    reach = Reach(settings)
+    reach, refusals = Reach(settings), EdgeRefusals(settings)
     relay = Relay(
         settings,
         KafkaSender(settings.kafka, settings.send_seconds),
-        health=lambda: (
-            ", ".join(text for part in (watch, counters, journal, limits, reach, probes) if (text := part.health))
-            + (f", {counters.disk.said}" if counters.disk.said else "")
-        ),
+        health=lambda: ", ".join(filter(None, (*(part.health for part in parts), counters.disk.said))),
         clock=clock.read,
         degraded=lambda: degraded_of(
             Parts(watch.away, counters.away, limits.health, counters.disk.said), settings.limits_lease_seconds
@@ -74,6 +72,7 @@ async def _serve(settings: AgentSettings) -> None:
     counters.on_closed = relay.close
     limits = Limits(settings, agent_id)
     probes = Probes(settings, reach)
+    parts = (watch, counters, journal, limits, reach, probes, refusals)
     stop = threading.Event()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -85,6 +84,7 @@ async def _serve(settings: AgentSettings) -> None:
         asyncio.create_task(asyncio.to_thread(counters.run, stop)),
         asyncio.create_task(asyncio.to_thread(journal.run, stop)),
         asyncio.create_task(asyncio.to_thread(reach.run, stop)),
+        asyncio.create_task(asyncio.to_thread(refusals.run, stop)),
     ]
     waits = [
         asyncio.create_task(work)

@@ -22,6 +22,7 @@ class AgentSettings(Frozen):
     the end of the money is known before it comes, also where one status is late; `hold_seconds`: of talk that is held
     at once for a call without a hold. `sweep_seconds`: between two sweeps; `gone_seconds`: how long a call must not
     have been listed before its hold may be swept.
+    `hep_port`: where copies of the node's SIP messages are taken, on loopback; 0: they are not. `sip_port`: the node's.
     `probes_seconds`: between two looks at which vendors answer OPTIONS.
     `limits_seconds`: between two rounds that renew the node's shares of limits; what is asked in one has
     `limits_answer_seconds`; shares hold for `limits_lease_seconds`, and are others' when nobody has heard of the node
@@ -59,5 +60,7 @@ class AgentSettings(Frozen):
     limits_answer_seconds: Annotated[float, Field(gt=0, le=5)] = 2.0
     limits_lease_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
     limits_silent_seconds: Annotated[float, Field(gt=0, le=60)] = 9.0
+    hep_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    sip_port: Annotated[int, Field(ge=1, le=65_535)] = 15060
     probes_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
     gone_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0

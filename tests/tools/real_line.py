@@ -74,6 +74,7 @@ class Line:
     router_port: int = field(default_factory=free_port)
     sip_port: int = field(default_factory=free_port)
     ami_port: int = field(default_factory=free_port)
+    hep_port: int = field(default_factory=free_port)  # where an agent of a test may take copies of SIP messages
     rtp_port: int = field(default_factory=asterisk_media_port)
     node_prelude: str = ""  # Python that the launcher runs before all else
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
@@ -177,6 +178,7 @@ class Line:
             "ami_port": self.ami_port,
             "ami_secret": "right-secret",
             "sip_port": self.sip_port,
+            "hep_port": self.hep_port,
             "rtp_port_first": self.rtp_port,
             "rtp_port_last": self.rtp_port + 199,
             "cache": str(self.cache),

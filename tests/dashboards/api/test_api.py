@@ -1,6 +1,7 @@
 """The REST API on a real PostgreSQL: who gets in, what is answered, every error a problem with its field."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 from api_client import NOW, PASSWORD, Api, problem
 from check_world import load_check_world
 from made_traffic import Try, insert, make_call
+from refused_rows import refused_row
 
 from dashboards import users
 from dashboards.api_tokens import end_token, make_token
 from schemas.connections import ClickHouse, Postgres
 from schemas.events import ExplainedCall, decode_event
+from sinks.edge_refusals import write
 from sinks.reachability import Report, report
 
 pytestmark = pytest.mark.servers
@@ -200,7 +203,7 @@ def test_one_may_not_ask_more_often_than_allowed(postgres: Postgres, tmp_path: P
 def test_the_document_describes_what_is_there(api: Api) -> None:
     document = json.loads(api.get("openapi.json").text)
     assert document["openapi"].startswith("3.")
-    names = ("check-routing", "decisions/{call_id}", "reachability", "try-translation")
+    names = ("check-routing", "decisions/{call_id}", "edge-refusals", "reachability", "try-translation")
     assert set(document["paths"]) == {f"/api/v1/{name}" for name in names}
     asked = document["paths"]["/api/v1/check-routing"]["get"]
     needed = {one["name"]: one["required"] for one in asked["parameters"]}
@@ -257,3 +260,14 @@ def test_which_vendors_answer(api: Api) -> None:
     assert (one["vendor"], one["node"], one["state"], one["probe"]) == ("vendor-a", "ast1", "skipped", None)
     (one,) = json.loads(api.check(node="ast1").text)["vendors"]
     assert one["state"] == "skipped"
+
+
+def test_what_was_refused_before_the_dialplan(api: Api) -> None:
+    with psycopg.connect(api.dsn) as connection:
+        write(connection, "ast1", [refused_row("203.0.113.9", at_ms=int(time.time() * 1000))])
+    (one,) = json.loads(api.get("edge-refusals", address="203.0.113.0/24").text)["refusals"]
+    assert (one["address"], one["sip_code"], one["peer"], one["not_recorded"]) == ("203.0.113.9", 488, None, 3)
+    assert json.loads(api.get("edge-refusals", address="203.0.113.8").text) == {"refusals": []}
+    assert json.loads(api.get("edge-refusals", node="ast2").text) == {"refusals": []}
+    assert problem(api.get("edge-refusals", address="nonsense"), 422)["errors"][0]["field"] == "address"
+    assert problem(api.get("edge-refusals", hours="0"), 422)["errors"][0]["field"] == "hours"
