@@ -17,12 +17,15 @@ class _Host(NamedTuple):
 
 
 def identify(snapshot: Snapshot, remote_address: str, dialled: str) -> tuple[Peer | None, Refusal | None]:
-    """The originator that sends from this address, with the longest tech prefix that `dialled` begins with.
+    """The originator whose call this is, or why there is none.
 
-    Or why there is none. A disabled one is named beside its refusal, so that this is counted to it.
-    `remote_address` is `ip` or `ip:port`. Asterisk's own endpoint is no argument: it knows one endpoint by an address
-    and no tech prefixes, so of several originators at one address it may name any. Nobody fits: UNAUTHORISED. Only
-    disabled ones fit: DISABLED.
+    Of all originators whose address and tech prefix fit, disabled ones included: the longest prefix, then the longest
+    network. If that one is disabled the call is refused, DISABLED, and it is named beside the refusal, so that this is
+    counted to it. Never does the next one take the call: it would pay for another customer's. Only an enabled one at
+    the very same network with the very same prefix has taken the disabled one's place. Nobody fits: UNAUTHORISED.
+
+    `remote_address` is `ip` or `ip:port`. Asterisk's own endpoint is no argument: it knows one endpoint by a network
+    and no tech prefixes, so of several originators at one network it may name any.
     """
     host = _host(remote_address)
     if host is None:
@@ -37,10 +40,10 @@ def identify(snapshot: Snapshot, remote_address: str, dialled: str) -> tuple[Pee
     found: list[tuple[int, Peer]] = [(address.max_prefixlen, peer) for peer in here]
     found += [(network.prefixlen, peer) for network, peer in snapshot.by_network if address in network]
     fitting = [(length, peer) for length, peer in found if dialled.startswith(peer.tech_prefix)]
-    enabled = [(length, peer) for length, peer in fitting if peer.enabled]
-    if not enabled:
-        return (fitting[0][1], Refusal.DISABLED) if fitting else (None, Refusal.UNAUTHORISED)
-    return max(enabled, key=lambda one: (len(one[1].tech_prefix), one[0]))[1], None
+    if not fitting:
+        return None, Refusal.UNAUTHORISED
+    _, peer = max(fitting, key=lambda one: (len(one[1].tech_prefix), one[0], one[1].enabled))
+    return peer, None if peer.enabled else Refusal.DISABLED
 
 
 @lru_cache(maxsize=65_536)

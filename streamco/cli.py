@@ -215,7 +215,10 @@ def seed(size: str, number: int) -> None:
 @commands.command()
 @click.argument("world", type=click.Path(path_type=Path))
 def load(world: Path) -> None:
-    """Load companies, peers, packs and route classes from WORLD.yaml. Twice is as good as once."""
+    """Load companies, peers, packs and route classes from WORLD.yaml. Twice is as good as once.
+
+    What may be a mistake is loaded, and is a warning on stderr.
+    """
     from configuration.world import WorldError
     from configuration.world import load as read
 
@@ -223,8 +226,8 @@ def load(world: Path) -> None:
         result = read(_dsn(), world)
     except WorldError as error:
         _fail(str(error))
-    for note in result.notes:
-        click.echo(click.style("note: ", fg="yellow") + note, err=True)
+    for warning in result.warnings:
+        click.echo(click.style("warning: ", fg="yellow") + warning, err=True)
     click.echo(f"{result.companies} companies, {result.peers} peers in the file; {result.changed} rows changed")
 
 

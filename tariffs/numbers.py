@@ -37,14 +37,14 @@ def normalise(
     dialled: str, tech_prefix: str = "", patterns: Sequence[Pattern] = (), country: Country = _NO_COUNTRY
 ) -> str:
     """E.164 digits without plus of a dialled text. Raises NumberError."""
+    if not dialled.startswith(tech_prefix):
+        raise NumberError(f"dialled number {dialled[:40]!r}: must begin with the tech prefix {tech_prefix}")
+    number = dialled[len(tech_prefix) :]
     # Patterns may make a number of what is none; without them it must look like one from the start.
-    if not patterns and _DIALLED.fullmatch(dialled) is None:
-        raise NumberError(f"dialled number {dialled[:40]!r}: must be 3 to 20 digits, with an optional plus before them")
-    number = dialled
-    if tech_prefix:
-        if not number.startswith(tech_prefix):
-            raise NumberError(f"dialled number {dialled[:40]!r}: must begin with the tech prefix {tech_prefix}")
-        number = number[len(tech_prefix) :]
+    if not patterns and (_NUMBER if tech_prefix else _DIALLED).fullmatch(number) is None:
+        least, behind = (1, " behind the tech prefix") if tech_prefix else (LEAST_DIGITS, "")
+        rule = f"must be {least} to 20 digits, with an optional plus before them"
+        raise NumberError(f"dialled number {dialled[:40]!r}: {rule}{behind}")
     if patterns:
         try:
             number = apply(patterns, number)

@@ -6,11 +6,12 @@ import psycopg
 
 from configuration.asterisk.render import SipPeer
 
-# Of several originators at one address (told apart by tech prefix, by the router) PJSIP needs only one.
+# Originators at one network (told apart by tech prefix, by the router) are one for PJSIP: an enabled one of them, and
+# what its endpoint has they have all (originators_that_differ).
 _PEERS: Final = """
     SELECT name, role, endpoint, address, port, codecs, trusted, probe FROM (
-        SELECT name, role, endpoint, port, codecs, trusted, probe, peer_id, abbrev(host) AS address,
-               row_number() OVER (PARTITION BY role, CASE role WHEN 'originator' THEN host END,
+        SELECT name, role, endpoint, port, codecs, trusted, probe, peer_id, abbrev(network(host)::inet) AS address,
+               row_number() OVER (PARTITION BY role, CASE role WHEN 'originator' THEN network(host) END,
                    CASE role WHEN 'terminator' THEN peer_id END ORDER BY enabled DESC, peer_id) AS number
         FROM peers
         WHERE NOT EXISTS (SELECT 1 FROM peer_nodes WHERE peer_nodes.peer_id = peers.peer_id)

@@ -117,7 +117,7 @@ def _peer(peer: SipPeer, probe_seconds: int) -> str:
     if peer.role == "originator":
         return (
             f"[{peer.endpoint}](originator)\nallow={peer.codecs}\n\n"
-            f"[{peer.endpoint}-addresses]\ntype=identify\nendpoint={peer.endpoint}\nmatch={peer.host}\n"
+            f"[{_identify_id(peer)}]\ntype=identify\nendpoint={peer.endpoint}\nmatch={peer.host}\n"
         )
     host = f"[{peer.host}]" if ipaddress.ip_address(peer.host).version == 6 else peer.host
     templates = "terminator,trusted" if peer.trusted else "terminator"
@@ -126,3 +126,12 @@ def _peer(peer: SipPeer, probe_seconds: int) -> str:
         f"[{peer.endpoint}]\ntype=aor\ncontact=sip:{host}:{peer.port}\n"
         f"qualify_frequency={probe_seconds if peer.probe else 0}\nqualify_timeout=3.0\n"
     )
+
+
+def _identify_id(peer: SipPeer) -> str:
+    """Asterisk takes the first `identify` that matches, in the order of their ids: so the longest network is first.
+
+    It begins with how many bits of the address are free: 000 for one address, 032 for all of IPv4.
+    """
+    network = ipaddress.ip_network(peer.host)
+    return f"{network.max_prefixlen - network.prefixlen:03d}-{peer.endpoint}"

@@ -18,6 +18,7 @@ from configuration.world.database import Connection
 from configuration.world.lookups import LOOKED, put_dids, put_lookups
 from configuration.world.model import Account, Company, Peer, World
 from configuration.world.number_rules import put_number_rules, put_pools
+from configuration.world.originators import differing, originators_of
 from configuration.world.release import put_release_table
 from configuration.world.tables import Tables
 
@@ -58,6 +59,7 @@ def apply(connection: Connection, world: World) -> Applied:
     put_controls(tables, world.termination_controls, world.origination_controls)
     put_pools(tables, world)
     put_number_rules(tables, world)
+    tables.errors += differing(connection, originators_of(world))
     return Applied(tables.written, tables.errors, tables.notes)
 
 

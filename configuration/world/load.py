@@ -17,6 +17,7 @@ from configuration.world.apply import apply
 from configuration.world.database import changing
 from configuration.world.errors import WorldError
 from configuration.world.model import World
+from configuration.world.originators import originators_of, warnings
 
 MAX_FILE_BYTES: Final = 8_000_000
 MAX_MESSAGES: Final = 100
@@ -25,12 +26,14 @@ MAX_MESSAGES: Final = 100
 @dataclass(frozen=True)
 class LoadResult:
     """`changed`: rows inserted or changed; 0 where the database was like the file already.
-    `notes`: what was loaded, and may mean something else than is thought."""
+
+    `warnings`: what was loaded, and may be a mistake or mean something else than is thought, one message per field.
+    """
 
     changed: int
     companies: int
     peers: int
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def load(dsn: str, yaml_path: Path | str) -> LoadResult:
@@ -40,8 +43,9 @@ def load(dsn: str, yaml_path: Path | str) -> LoadResult:
         applied = apply(connection, world)
         if applied.errors:
             raise WorldError(applied.errors[:MAX_MESSAGES])
+        warned = [*applied.notes, *warnings(connection, originators_of(world))][:MAX_MESSAGES]
     peers = sum(len(company.peers) for company in world.companies)
-    return LoadResult(applied.written, len(world.companies), peers, tuple(applied.notes[:MAX_MESSAGES]))
+    return LoadResult(applied.written, len(world.companies), peers, tuple(warned))
 
 
 def read_world(path: Path) -> World:

@@ -31,7 +31,6 @@ from configuration.world.parts import (
     Codecs,
     Country,
     Currency,
-    Digits,
     Endpoint,
     Host,
     Margin,
@@ -40,6 +39,7 @@ from configuration.world.parts import (
     Notation,
     Part,
     PeerName,
+    TechPrefix,
     TimeZone,
     Whole,
 )
@@ -112,7 +112,7 @@ class Peer(Ordered, PeerNumbers, Looked):
     enabled: bool = True
     endpoint: Endpoint = ""
     port: Annotated[Whole, Field(ge=1, le=65_535)] = 5060
-    tech_prefix: Digits = ""
+    tech_prefix: TechPrefix = ""
     account: Name | None = None
     deck: Name = ""
     route_class: Name | None = None

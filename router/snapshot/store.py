@@ -122,7 +122,7 @@ def load(directory: Path, name: str, *, checked: bool = False) -> Snapshot:
     """
     manifest = read_manifest(directory, name)
     config = read_config_of(directory, name)
-    by_address, by_network = _by_host(config)
+    by_address, by_network = by_host(config.peers)
     arrays = {file: map_arrays(directory / ARRAYS / file, checked=checked) for file in manifest.files()}
     codes = arrays[manifest.codes.file]
     index = CodeIndex(**{key: codes[key] for key in _INDEX}, first=codes["first"])
@@ -160,10 +160,11 @@ def _classes(config: Config) -> dict[int, RouteClass]:
     return found
 
 
-def _by_host(config: Config) -> tuple[dict[str, tuple[Peer, ...]], tuple[tuple[Network, Peer], ...]]:
+def by_host(peers: Sequence[Peer]) -> tuple[dict[str, tuple[Peer, ...]], tuple[tuple[Network, Peer], ...]]:
+    """The originators among these peers: those of one address each by its text, and the others with their networks."""
     by_address: dict[str, tuple[Peer, ...]] = {}
     by_network = []
-    for peer in config.peers:
+    for peer in peers:
         if not peer.originator:
             continue
         network = ipaddress.ip_network(peer.host, strict=False)

@@ -1,7 +1,9 @@
 """What vendors are shown of callers and numbers, by a real Asterisk: translation on both sides, trust, privacy, blocks.
 
 A line of its own, whose world has: customer 1 trusted, in Germany, with patterns of his own; customer 3 not trusted;
-customer 4 who may not call anonymously; vendor 2 trusted, with patterns; vendor 3 neither.
+customer 4 who may not call anonymously; vendor 2 trusted, with patterns; vendor 3 neither; vendor 1 with a tech prefix
+of signs. Around customers 3 and 4 lies another one's network, whose endpoint is the first by name, and in it an address
+of a disabled one; another disabled one has a longer tech prefix of signs.
 """
 
 import re
@@ -39,6 +41,15 @@ RULES: Final = (
     # Vendor 2 would carry it for less, by the route class.
     "INSERT INTO dids SELECT '9992177', peer_id FROM peers WHERE name = 'sipp-vendor-3'",
     "INSERT INTO prices (deck_id, code, price) SELECT deck_id, '999217', 0.03 FROM peers WHERE name = 'sipp-vendor-3'",
+    "UPDATE peers SET tech_prefix = '7*#' WHERE name = 'sipp-vendor-1'",
+    "INSERT INTO peers (company_id, name, role, endpoint, host, account_id, pack_id, deck_id, route_class_id, codecs,"
+    " tech_prefix, enabled)"
+    " SELECT company_id, added.name, role, 'c-' || added.name, added.host::inet, account_id, pack_id, deck_id,"
+    " route_class_id, added.codecs, added.prefix, added.enabled"
+    " FROM peers, (VALUES ('a-wide', '127.0.0.12/30', 'ulaw', '', true),"
+    " ('a-signs', '127.0.0.12/30', 'ulaw', '9#', true), ('b-closed', '127.0.0.15', 'alaw', '', false),"
+    " ('b-star', '127.0.0.12/30', 'gsm', '9#*', false))"
+    " AS added (name, host, codecs, prefix, enabled) WHERE peers.name = 'sipp-customer-1'",
 )
 DIVERTED: Final = (  # the third is too long, the sixth is one too many, the last is never passed on
     'Diversion: "A, ${EPOCH} )(^ 5%" <sip:+4977@x.example>;reason=unconditional;privacy=off\n',
@@ -50,6 +61,7 @@ DIVERTED: Final = (  # the third is too long, the sixth is one too many, the las
 )
 PASSED: Final = [" ".join(text.split()) for at, text in enumerate(DIVERTED) if at in (0, 1, 3, 4, 6)]
 ANONYMOUS: Final = '"Anonymous" <sip:anonymous@anonymous.invalid>'
+WIDE, CLOSED = "127.0.0.14", "127.0.0.15"
 PLUS_PAI: Final = "P-Asserted-Identity: <sip:+4930777@carrier.example>\n"
 
 
@@ -129,6 +141,10 @@ CALLS: Final[dict[str, tuple[str, str, str]]] = {  # dialled, scenario, from
     "diverted": ("999210000021", talks("030123456", "".join(DIVERTED)), RICH),
     "diverted, not sent": ("999230000022", talks("030123456", "".join(DIVERTED)), RICH),
     "diverted, not believed": ("999210000023", talks("12125550123", "".join(DIVERTED)), ONE_AT_A_TIME),
+    "wide": ("999210000015", talks("12125550123"), WIDE),
+    "signs": ("9#999220000016", talks("12125550123"), WIDE),
+    "closed": ("999210000017", scenarios.caller_refused("12125550123", 403), CLOSED),
+    "closed prefix": ("9#*999210000018", scenarios.caller_refused("12125550123", 403), WIDE),
     "no number": ("*31#abc", scenarios.caller_refused("030123456", 484), RICH),
 }
 
@@ -252,6 +268,56 @@ def test_what_was_verified_is_vouched_for_on_the_vendors_leg(line: NumbersLine, 
 def test_a_vendor_whose_rule_blocks_is_passed_over(line: NumbersLine, calls: dict[str, Seen]) -> None:
     assert len(calls["blocked at the vendor"].call.legs) == 1
     assert line.invite(2, "999239000011").called == "+999239000011"
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint", "answer"),
+    [
+        ("not trusted", "c-sipp-customer-3", "8 0"),
+        ("anonymous refused", "c-sipp-customer-4", ""),
+        ("wide", "c-a-wide", "0"),
+        ("signs", "c-a-wide", "0"),  # as a-signs: which of them it is the router says
+        ("closed", "c-b-closed", ""),
+        ("closed prefix", "c-a-wide", ""),
+    ],
+)
+def test_asterisks_endpoint_and_its_codecs_are_those_of_the_longest_network(
+    calls: dict[str, Seen], name: str, endpoint: str, answer: str
+) -> None:
+    placed, call = calls[name]
+    assert call.ended.endpoint == endpoint
+    whole = (placed.directory / f"{placed.name}.whole").read_text(errors="replace")
+    answers = re.findall(r"^SIP/2\.0 200 OK.*?^m=audio \d+ RTP/AVP ([\d ]+?)\r?$", whole, re.M | re.S)
+    assert answers[:1] == ([answer] if answer else [])
+
+
+def test_a_disabled_originators_call_is_refused_and_is_not_the_networks(
+    line: NumbersLine, calls: dict[str, Seen]
+) -> None:
+    with psycopg.connect(line.dsn) as connection:
+        peers = dict(connection.execute("SELECT name, peer_id FROM peers").fetchall())
+    whose = {name: calls[name].call.ended for name in ("wide", "signs", "closed", "closed prefix")}
+    found = {name: (ended.facts and ended.facts.customer_peer_id, ended.reason) for name, ended in whose.items()}
+    assert found == {
+        "wide": (peers["a-wide"], ""),
+        "signs": (peers["a-signs"], ""),
+        "closed": (peers["b-closed"], "DISABLED"),
+        "closed prefix": (peers["b-star"], "DISABLED"),
+    }
+
+
+def test_a_tech_prefix_of_signs_is_taken_off_and_put_before(line: NumbersLine, calls: dict[str, Seen]) -> None:
+    ended = calls["signs"].call.ended
+    assert (ended.callee_dialled, ended.facts and ended.facts.callee) == ("9#999220000016", "999220000016")
+    heard = (line.directory / "vendor-1.heard").read_text(errors="replace")
+    assert "INVITE sip:7*%23999220000016@" in heard
+    assert [leg.facts.callee for leg in calls["signs"].call.legs] == ["999220000016"]
+
+
+def test_a_hash_that_is_not_encoded_is_one_all_the_same(line: NumbersLine) -> None:
+    placed = line.call("raw-hash", "9#999220000019", talks("12125550123"), WIDE).wait()
+    assert placed.code == 0, placed.received
+    assert line.calls_of([placed.address])[placed.address].ended.callee_dialled == "9#999220000019"
 
 
 def test_asterisk_complained_of_nothing_but_the_vendor_it_cannot_reach(

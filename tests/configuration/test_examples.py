@@ -39,7 +39,7 @@ def test_the_example_world_is_a_world_in_which_a_call_is_billed(postgres_dsn: st
 def test_the_example_of_everything_routes_the_first_call_of_the_guide(postgres_dsn: str, tmp_path: Path) -> None:
     """`check-routing --from acme --callee +447700900123`, with the prices that the file's head says to load."""
     result = load(postgres_dsn, EXAMPLES / "routing.yaml")
-    assert (result.changed > 0, result.notes) == (True, ())
+    assert (result.changed > 0, result.warnings) == (True, ())
     assert load(postgres_dsn, EXAMPLES / "routing.yaml").changed == 0
     for peer, file in {"acme": "acme", "meridian": "voicebridge", "kestrel": "voicebridge"}.items():
         load_deck(postgres_dsn, peer, EXAMPLES / f"{file}.csv")

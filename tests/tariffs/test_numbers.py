@@ -13,6 +13,8 @@ from tariffs.numbers import NumberError, caller_number, normalise
         ("447700900123", "", "447700900123"),
         ("+447700900123", "", "447700900123"), ("00447700900123", "", "447700900123"),
         ("9001447700900123", "9001", "447700900123"), ("900100447700900123", "9001", "447700900123"),
+        ("99#447700900123", "99#", "447700900123"), ("*31*+447700900123", "*31*", "447700900123"),
+        ("12345678447700900123456", "12345678", "447700900123456"),
         ("112", "", "112"), ("123456789012345", "", "123456789012345"),
     ],
 )  # fmt: skip
@@ -30,6 +32,12 @@ def test_numbers_by_hand(dialled: str, tech_prefix: str, number: str) -> None:
 def test_what_is_no_number_is_refused(dialled: str) -> None:
     with pytest.raises(NumberError):
         normalise(dialled)
+
+
+@pytest.mark.parametrize("dialled", ["99#", "99#44", "99#4477#", "99#99#4477009", "99#++4477", "99#" + "4" * 21])
+def test_what_is_no_number_behind_a_tech_prefix_is_refused(dialled: str) -> None:
+    with pytest.raises(NumberError):
+        normalise(dialled, "99#")
 
 
 def test_a_missing_tech_prefix_is_refused() -> None:

@@ -1,11 +1,15 @@
 """The files of a node as texts: complete, filled in, and closed to what could break out of its line."""
 
 import dataclasses
+import ipaddress
 import re
 from fractions import Fraction
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from configuration.asterisk.render import (
@@ -78,10 +82,33 @@ def test_no_text_of_the_wire_is_left_where_asterisk_writes_it_unencoded_when_the
 def test_peers_are_endpoints_by_their_role(texts: dict[str, str]) -> None:
     text = texts["pjsip.conf"]
     assert "[c-alpha](originator)\nallow=alaw,ulaw\n" in text
-    assert "type=identify\nendpoint=c-alpha\nmatch=10.0.0.0/24\n" in text
+    assert "[008-c-alpha]\ntype=identify\nendpoint=c-alpha\nmatch=10.0.0.0/24\n" in text
     assert "[v-beta](terminator)\nallow=g729\naors=v-beta\n" in text
     assert "contact=sip:192.0.2.7:5080\n" in text
     assert pjsip_file(settings(), [ORIGINATOR, TERMINATOR]) == text
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(("10.0.0.5", "10.0.0.6", "2001:db8::5")), st.integers(0, 128)), unique=True),
+    st.randoms(use_true_random=False),
+)
+def test_the_first_identify_in_the_order_of_their_ids_has_the_longest_network(
+    hosts: list[tuple[str, int]], chance: Random
+) -> None:
+    lengths = [(host, min(bits, ipaddress.ip_address(host).max_prefixlen)) for host, bits in hosts]
+    networks = {ipaddress.ip_network(f"{host}/{length}", strict=False) for host, length in lengths}
+    names = [f"c-{number}" for number in range(len(networks))]
+    chance.shuffle(names)
+    peers = [
+        SipPeer(name, "originator", name, str(network), 5060, "alaw")
+        for name, network in zip(names, networks, strict=True)
+    ]
+    text = pjsip_file(settings(), peers)
+    found = sorted(re.findall(r"^\[(\S+)\]\ntype=identify\nendpoint=(c-\d+)\nmatch=(.*)$", text, re.MULTILINE))
+    assert len(found) == len(networks)
+    for address in map(ipaddress.ip_address, ("10.0.0.5", "10.0.0.6", "10.0.1.1", "2001:db8::5", "2001:db8::9")):
+        matching = [network for _, _, match in found if address in (network := ipaddress.ip_network(match))]
+        assert matching[:1] == sorted(matching, key=lambda one: -one.prefixlen)[:1]
 
 
 def test_a_trusted_vendor_is_told_who_calls_and_another_is_not() -> None:

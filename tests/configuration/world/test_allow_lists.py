@@ -79,10 +79,10 @@ def test_allow_lists_are_written_once_kept_and_ended(world_dsn: str, tmp_path: P
     country = 1  # the file's company has none
     assert load_text(world_dsn, tmp_path, text).changed == 2 + 1 + 1 + country
     again = load_text(world_dsn, tmp_path, text)
-    assert (again.changed, again.notes) == (0, ())
+    assert (again.changed, again.warnings) == (0, ())
     assert lists(world_dsn) == [(None, "caller"), ("acme", "callee"), ("acme", "zone")]
     kept = load_text(world_dsn, tmp_path, PEER.format("blocks: [{callee: 47, action: allow}]"))
-    assert (kept.notes, lists(world_dsn)) == ((), [(None, "caller"), ("acme", "callee"), ("acme", "zone")])
+    assert (kept.warnings, lists(world_dsn)) == ((), [(None, "caller"), ("acme", "callee"), ("acme", "zone")])
     ended = load_text(world_dsn, tmp_path, PEER.format("allow_only: [zone]") + "\nallow_only: []")
     assert (ended.changed, lists(world_dsn)) == (2, [("acme", "zone")])
 
@@ -98,18 +98,18 @@ def test_a_file_of_before_is_never_quietly_wider(world_dsn: str, tmp_path: Path)
     with pytest.raises(WorldError, match=r"^blocks\[0\]\.zone 'CU mobile': it is allowed, and no rule denies it"):
         load_text(world_dsn, tmp_path, "blocks: [{zone: {country: CU, kind: mobile}, action: allow}]")
     text = PEER.format("blocks: [{callee: 44}, {callee: 447, action: allow}]")
-    (note,) = load_text(world_dsn, tmp_path, text).notes
+    (note,) = load_text(world_dsn, tmp_path, text).warnings
     assert note.startswith("companies[0].peers[0].blocks: rules of kind callee that allow are exceptions")
-    assert load_text(world_dsn, tmp_path, text).notes == ()  # it is known by then
+    assert load_text(world_dsn, tmp_path, text).warnings == ()  # it is known by then
     meant = PEER.format("allow_only: [], blocks: [{callee: 4}, {callee: 447, action: allow}]")
-    assert load_text(world_dsn, tmp_path, meant).notes == ()
+    assert load_text(world_dsn, tmp_path, meant).warnings == ()
 
 
 @pytest.mark.servers
 def test_an_originators_leave_may_be_an_exception_from_a_rule_for_all(world_dsn: str, tmp_path: Path) -> None:
     allowed = "blocks: [{callee: 8821, action: allow}]"
     result = load_text(world_dsn, tmp_path, PEER.format(allowed) + "\nblocks: [{callee: 882}]")
-    assert len(result.notes) == 1
+    assert len(result.warnings) == 1
     vendor = (  # who is not concerned by rules for all calls
         "companies: [{name: Vendors, peers: [{name: vendor-a, role: terminator, host: 198.51.100.1, pack: Wholesale,"
         f" account: Vendor USD, {allowed}}}]}}]"
