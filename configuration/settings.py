@@ -1,14 +1,38 @@
 """The settings of the configuration room: the database that holds what it configures, and the node that it runs."""
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from schemas.connections import Frozen, Postgres
 
 Port = Annotated[int, Field(ge=1025, le=32_767)]
 Host = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")]
+
+
+def _address_of(version: int, text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as error:
+        raise ValueError(f"must be an IPv{version} address") from error
+    if address.version != version:
+        raise ValueError(f"must be an IPv{version} address, is IPv{address.version}")
+    return str(address)
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(text))
+    except ValueError as error:
+        raise ValueError(f"must be an IPv4 address or network: {error}") from error
+
+
+IPv4 = Annotated[str, AfterValidator(lambda text: _address_of(4, text))]
+NoOrIPv4 = Annotated[str, AfterValidator(lambda text: text and _address_of(4, text))]
+NoOrIPv6 = Annotated[str, AfterValidator(lambda text: text and _address_of(6, text))]
+IPv4Networks = tuple[Annotated[str, AfterValidator(_network)], ...]
 NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 
 
@@ -22,8 +46,10 @@ class NodeSettings(Frozen):
     """One Asterisk. `directory` is the node's: etc, journal, epoch, run.
 
     `router`: host:port of the FastAGI router. `ami_permit`: the networks from which the agent may come.
-    `sip_host`, `sip_port`: where SIP listens (UDP); RTP takes ports from `rtp_port_first` to
-    `rtp_port_last`, four for each call at a time: without a free one Asterisk answers 488, and the call never was.
+    `sip_host`, `sip_port`: where SIP listens (UDP), with `sip_host_ipv6` also there; RTP takes ports from
+    `rtp_port_first` to `rtp_port_last`, four for each call at a time: without a free one Asterisk answers 488, and the
+    call never was. Behind a NAT: peers outside `local_networks` are told the external addresses, in SIP's headers and
+    in SDP. The node's own address is local, too: without that Asterisk leaves its SDP as it is.
     `hep_port`: where the agent takes copies of SIP messages, on loopback; 0: none are sent.
     `cache`: where Asterisk is fetched to when the machine has none.
     """
@@ -37,13 +63,24 @@ class NodeSettings(Frozen):
     ami_user: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "agent"
     ami_secret: SecretStr
     ami_permit: tuple[str, ...] = ("127.0.0.0/255.0.0.0",)
-    sip_host: Host = "127.0.0.1"
+    sip_host: IPv4 = "127.0.0.1"
+    sip_host_ipv6: NoOrIPv6 = ""
     sip_port: Port = 15060
+    external_signaling_address: NoOrIPv4 = ""
+    external_media_address: NoOrIPv4 = ""
+    local_networks: IPv4Networks = ()
     rtp_port_first: Port = 20000
     rtp_port_last: Port = 29999
     hep_port: Annotated[int, Field(ge=0, le=32_767)] = 0
     cache: Path
     beat: Path | None = None
+
+    @model_validator(mode="after")
+    def _networks_are_local_to_something(self) -> Self:
+        if bool(self.local_networks) != bool(self.external_signaling_address or self.external_media_address):
+            networks = ",".join(self.local_networks)
+            raise ValueError(f"local_networks {networks!r}: must be there with an external address, and only then")
+        return self
 
 
 class TrickleSettings(Frozen):

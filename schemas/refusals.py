@@ -38,11 +38,16 @@ class Ending(StrEnum):
     LONGEST_CALL = "LONGEST CALL"
     SETUP_TIME_OVER = "SETUP TIME OVER"  # nobody had answered within the customer's longest set-up
     NODE_DIED = "NODE DIED"  # before any line of the call was written: closed by estimate, not answered
+    MEDIA_TIMEOUT = "MEDIA TIMEOUT"  # one side of an answered call had sent no RTP for its rtp_timeout
 
 
 # What the node agent hangs a call up with when its money ends: "normal, unspecified". By it the dialplan knows the cut
 # from any other end of ours, as nothing else of ours ends an answered call so; whoever is told it sees an ordinary end.
 CUT_CAUSE: Final = 31
+
+
+# What Asterisk hangs up a channel with that has sent no RTP for its rtp_timeout: "requested channel unavailable".
+MEDIA_TIMEOUT_CAUSE: Final = 44
 
 
 REFUSAL_CAUSE: Final[dict[Refusal, int]] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from configuration.asterisk.reader import read_peers
+from configuration.asterisk.reader import read_peers, report_transports
 from configuration.asterisk.render import Places as AsteriskPlaces
 from configuration.asterisk.render import RenderError, render
 from sinks.epochs import EpochError, issue_epoch
@@ -30,12 +30,14 @@ def write_files(settings: Settings, node: str, output: Path) -> list[str]:
     directory = Places(settings).node(node)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "journal").mkdir(exist_ok=True)
+    node_settings = rooms.asterisk(settings, node)
     try:
         with psycopg.connect(rooms.postgres(settings).dsn.get_secret_value(), connect_timeout=5) as connection:
+            report_transports(connection, node_settings)
             peers = read_peers(connection, node)
         epoch = issue_epoch(directory, int(time.time()))
         places = AsteriskPlaces(etc=str(output), run="unused", modules="unused", data="unused", sbin="unused")
-        texts = render(rooms.asterisk(settings, node), peers, places, epoch)
+        texts = render(node_settings, peers, places, epoch)
         for name in sorted(texts.keys() - set(_NOT_OURS)):
             _write(output / name, texts[name])
     except psycopg.Error as error:

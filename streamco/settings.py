@@ -13,6 +13,8 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from configuration.settings import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
+
 PREFIX: Final = "STREAMCO_"
 # Those are the test suite's: which external servers it is given, where it reports to.
 _TEST_PREFIXES: Final = ("STREAMCO_TEST_", "STREAMCO_FAULTS_")
@@ -63,7 +65,12 @@ class Settings(BaseModel):
     # Where services listen, and from where a node may ask the router. Loopback unless told otherwise.
     router_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
     router_peers: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
-    sip_host: Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]{2,45}$")] = "127.0.0.1"
+    sip_host: IPv4 = "127.0.0.1"
+    sip_host_ipv6: NoOrIPv6 = ""  # none: no transport for IPv6 peers
+    # What peers outside the local networks are told where the Asterisk stands behind a NAT.
+    external_signaling_address: NoOrIPv4 = ""
+    external_media_address: NoOrIPv4 = ""
+    local_networks: IPv4Networks = ()
     asterisk_router: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}:\d+$")] | None = None  # None: ours, here
     dashboards_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
     dashboards_behind_https: bool = False
@@ -118,8 +125,9 @@ class Settings(BaseModel):
     dashboards_secret_key: Annotated[SecretStr, Field(min_length=32)] | None = None
 
     @field_validator(
-        "nodes", "asterisk_nodes", "simulated_nodes", "simulator_incidents", "router_peers", "ami_permit", mode="before"
-    )
+        "nodes", "asterisk_nodes", "simulated_nodes", "simulator_incidents", "router_peers", "ami_permit",
+        "local_networks", mode="before",
+    )  # fmt: skip
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -165,6 +173,11 @@ class Settings(BaseModel):
                 raise ValueError(
                     f"{PREFIX}{name} {workers}: must be at most {PREFIX}KAFKA_PARTITIONS ({self.kafka_partitions})"
                 )
+        if bool(self.local_networks) != bool(self.external_signaling_address or self.external_media_address):
+            raise ValueError(
+                f"{PREFIX}LOCAL_NETWORKS {','.join(self.local_networks)!r}: must be given with"
+                f" {PREFIX}EXTERNAL_SIGNALING_ADDRESS or {PREFIX}EXTERNAL_MEDIA_ADDRESS, and only then"
+            )
         self._different_ports()
         if self.clickhouse_url is not None and self.clickhouse_password is None:
             raise ValueError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")

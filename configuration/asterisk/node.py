@@ -18,7 +18,7 @@ import psycopg
 import structlog
 
 from configuration.asterisk.fetch import Installation, installation
-from configuration.asterisk.reader import read_peers
+from configuration.asterisk.reader import read_peers, report_transports
 from configuration.asterisk.render import Places, pjsip_file, render
 from configuration.settings import NodeSettings
 from sinks.beat import send_beat
@@ -70,9 +70,12 @@ class Node:
         """Write everything and start; returns when Asterisk is fully booted. Raises NodeError, psycopg.Error."""
         settings = self._settings
         require_free(settings.sip_host, settings.sip_port, socket.SOCK_DGRAM, "SIP")
+        if settings.sip_host_ipv6:
+            require_free(settings.sip_host_ipv6, settings.sip_port, socket.SOCK_DGRAM, "SIP")
         require_free(settings.ami_host, settings.ami_port, socket.SOCK_STREAM, "AMI")
         self._make_directories()
         with self._connect() as connection:
+            report_transports(connection, settings)
             peers = read_peers(connection, settings.node)
         epoch = issue_epoch(settings.directory, int(time.time()))
         places = Places(

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from configuration.settings import NodeSettings
 
+_ANY: Final = "0.0.0.0"  # noqa: S104 - what is looked for, nothing is bound here
 _NAME: Final = re.compile(r"@([A-Z_]+)@")
 # Each probed vendor is asked so often, and more seldom where the node would send more than the second per second.
 PROBE_SECONDS: Final = 10
@@ -34,6 +35,8 @@ class SipPeer:
     codecs: str
     trusted: bool = False
     probe: bool = False  # whether OPTIONS are sent to a terminator
+    rtp_timeout_seconds: int = 120
+    rtp_timeout_hold_seconds: int = 1800
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,7 @@ def render(settings: NodeSettings, peers: Sequence[SipPeer], places: Places, epo
         "AMI_USER": settings.ami_user,
         "AMI_SECRET": settings.ami_secret.get_secret_value(),
         "AMI_PERMIT": "\n".join(f"permit={network}" for network in settings.ami_permit),
-        "SIP_HOST": settings.sip_host,
-        "SIP_PORT": str(settings.sip_port),
+        **_transports(settings),
         "RTP_FIRST": str(settings.rtp_port_first),
         "RTP_LAST": str(settings.rtp_port_last),
         "HEP_ENABLED": "yes" if settings.hep_port else "no",
@@ -72,7 +74,7 @@ def render(settings: NodeSettings, peers: Sequence[SipPeer], places: Places, epo
         **_of_peers(peers),
     }
     for name, value in values.items():
-        if name not in ("PEERS", "AMI_PERMIT", "AMI_SECRET") and _SAFE.fullmatch(value) is None:
+        if name not in ("PEERS", "AMI_PERMIT", "AMI_SECRET", "NAT", "SIP_SIX") and _SAFE.fullmatch(value) is None:
             raise RenderError(f"{name} {value!r}: must be printable ASCII without spaces and semicolons")
     if _SAFE.fullmatch(values["AMI_SECRET"]) is None:
         raise RenderError("AMI_SECRET: must be printable ASCII without spaces and semicolons")
@@ -81,12 +83,29 @@ def render(settings: NodeSettings, peers: Sequence[SipPeer], places: Places, epo
 
 def pjsip_file(settings: NodeSettings, peers: Sequence[SipPeer]) -> str:
     """pjsip.conf alone: what changes with the world."""
-    values = {
+    values = {**_transports(settings), **_of_peers(peers)}
+    return _fill(_shipped()["pjsip.conf"], values)
+
+
+def _transports(settings: NodeSettings) -> dict[str, str]:
+    nat = [
+        f"{name}={address}"
+        for name, address in (
+            ("external_signaling_address", settings.external_signaling_address),
+            ("external_media_address", settings.external_media_address),
+        )
+        if address
+    ]
+    # Asterisk replaces no address of ours in an SDP that is not local itself.
+    own = [f"{settings.sip_host}/32"] if settings.local_networks and settings.sip_host != _ANY else []
+    nat += [f"local_net={network}" for network in (*settings.local_networks, *own)]
+    ipv6 = f"[udp6]\ntype=transport\nprotocol=udp\nbind=[{settings.sip_host_ipv6}]:{settings.sip_port}\n"
+    return {
         "SIP_HOST": settings.sip_host,
         "SIP_PORT": str(settings.sip_port),
-        **_of_peers(peers),
+        "NAT": "\n".join(nat),
+        "SIP_SIX": ipv6 if settings.sip_host_ipv6 else "",
     }
-    return _fill(_shipped()["pjsip.conf"], values)
 
 
 @cache
@@ -114,15 +133,18 @@ def _peer(peer: SipPeer, probe_seconds: int) -> str:
     for field in (peer.endpoint, peer.host, peer.codecs):
         if _SAFE.fullmatch(field) is None:
             raise RenderError(f"peer {peer.name}: {field!r}: must be printable ASCII without spaces and semicolons")
+    ipv6 = ipaddress.ip_network(peer.host).version == 6
+    media = f"allow={peer.codecs}\nrtp_timeout={peer.rtp_timeout_seconds}\n"
+    media += f"rtp_timeout_hold={peer.rtp_timeout_hold_seconds}\n" + ("rtp_ipv6=yes\n" if ipv6 else "")
     if peer.role == "originator":
         return (
-            f"[{peer.endpoint}](originator)\nallow={peer.codecs}\n\n"
+            f"[{peer.endpoint}](originator)\n{media}\n"
             f"[{_identify_id(peer)}]\ntype=identify\nendpoint={peer.endpoint}\nmatch={peer.host}\n"
         )
-    host = f"[{peer.host}]" if ipaddress.ip_address(peer.host).version == 6 else peer.host
+    host = f"[{peer.host}]" if ipv6 else peer.host
     templates = "terminator,trusted" if peer.trusted else "terminator"
     return (
-        f"[{peer.endpoint}]({templates})\nallow={peer.codecs}\naors={peer.endpoint}\n\n"
+        f"[{peer.endpoint}]({templates})\n{media}aors={peer.endpoint}\n\n"
         f"[{peer.endpoint}]\ntype=aor\ncontact=sip:{host}:{peer.port}\n"
         f"qualify_frequency={probe_seconds if peer.probe else 0}\nqualify_timeout=3.0\n"
     )

@@ -21,6 +21,7 @@ from configuration.world.number_rules import put_number_rules, put_pools
 from configuration.world.originators import differing, originators_of
 from configuration.world.release import put_release_table
 from configuration.world.tables import Tables
+from configuration.world.transports import without_transport
 
 # What a peer may name, and need not: column, field, table.
 _NAMED: Final = {
@@ -60,6 +61,7 @@ def apply(connection: Connection, world: World) -> Applied:
     put_pools(tables, world)
     put_number_rules(tables, world)
     tables.errors += differing(connection, originators_of(world))
+    tables.errors += without_transport(connection, world)
     return Applied(tables.written, tables.errors, tables.notes)
 
 
@@ -135,10 +137,11 @@ def _put_peer(tables: Tables, path: str, company_id: int, peer: Peer) -> None:
         deck_id = tables.put(f"{path}.deck", "decks", {"name": peer.deck})
     same = ("name", "role", "enabled", "endpoint", "port", "tech_prefix", "max_concurrent", "max_cps")
     more = ("max_call_seconds", "profit", "minimum_margin", "ring_seconds", "allow_special", "codecs")
+    media = ("rtp_timeout_seconds", "rtp_timeout_hold_seconds")
     hunt = ("huntstop", "pdd_timeout_seconds", "max_setup_seconds", "ringback", "probe")
     ordered = ("priority", "minimum_margin_percent", "target_metric", "target_value")
     numbers = ("country_code", "national_prefix", "trusted", "pass_diversion", "anonymous")
-    fields = same + more + hunt + ordered + numbers + LOOKED
+    fields = same + more + media + hunt + ordered + numbers + LOOKED
     values: dict[str, Any] = {field: getattr(peer, field) for field in fields}
     host = ipaddress.ip_interface(peer.host) if "/" in peer.host else ipaddress.ip_address(peer.host)
     values |= {"host": host, "company_id": company_id, "account_id": account_id, "pack_id": pack_id}

@@ -132,6 +132,8 @@ class Peer(Ordered, PeerNumbers, Looked):
     max_setup_seconds: Annotated[Whole, Field(ge=2, le=600)] = 120
     ringback: Literal["pass", "generate"] = "pass"
     codecs: Codecs = "alaw,ulaw"
+    rtp_timeout_seconds: Annotated[Whole, Field(ge=0, le=3600)] = 120
+    rtp_timeout_hold_seconds: Annotated[Whole, Field(ge=0, le=86_400)] = 1800
 
     @model_validator(mode="before")
     @classmethod

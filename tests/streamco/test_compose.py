@@ -25,13 +25,26 @@ def test_every_component_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_only_sip_and_rtp_are_published_beyond_loopback(name: str) -> None:
+def test_nothing_but_asterisk_is_reached_beyond_loopback(name: str) -> None:
     for port in SERVICES[name].get("ports", ()):
-        if name.startswith("asterisk-"):
-            assert re.fullmatch(r"(15060:15060|20000-29999:20000-29999)/udp", port), port
-        else:
-            assert port.startswith("127.0.0.1:"), port
-    assert SERVICES[name].get("network_mode") is None
+        assert port.startswith("127.0.0.1:"), port
+    if not name.startswith("asterisk-"):
+        assert SERVICES[name].get("network_mode") is None
+        assert SERVICES[name]["networks"] == ["inside"]
+
+
+def test_asterisk_sees_the_address_that_a_call_comes_from_and_is_reached_by_the_others() -> None:
+    """Behind a published port every call would come from Docker's gateway, and nobody could be told apart."""
+    service = SERVICES["asterisk-ast1"]
+    assert service["network_mode"] == "host"
+    assert not {"networks", "ports"} & service.keys()
+    environment = service["environment"]
+    assert "@127.0.0.1:15432/" in environment["STREAMCO_POSTGRES_DSN"]
+    assert "127.0.0.1:15432:5432" in SERVICES["postgres"]["ports"]
+    assert "127.0.0.1:14573:14573" in SERVICES["router"]["ports"]  # where a node asks by default
+    (network,) = COMPOSE["networks"]["inside"]["ipam"]["config"]
+    agents = SERVICES["node-agent-ast1"]["environment"]
+    assert environment["STREAMCO_AMI_HOST"] == agents["STREAMCO_AMI_HOST"] == network["gateway"]
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from configuration.world import load
@@ -13,7 +14,17 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 
 def settings_of(home: Path, dsn: str = "postgresql://127.0.0.1:1/none") -> Settings:
-    return with_secrets(read_settings({"STREAMCO_HOME": str(home), "STREAMCO_POSTGRES_DSN": dsn}))
+    return with_secrets(
+        read_settings(
+            {
+                "STREAMCO_HOME": str(home),
+                "STREAMCO_POSTGRES_DSN": dsn,
+                "STREAMCO_SIP_HOST_IPV6": "2001:db8::1",
+                "STREAMCO_EXTERNAL_SIGNALING_ADDRESS": "203.0.113.5",
+                "STREAMCO_LOCAL_NETWORKS": "10.0.0.0/8",
+            }
+        )
+    )
 
 
 @pytest.mark.servers
@@ -29,6 +40,11 @@ def test_every_start_gets_an_epoch_of_its_own_and_the_peers_of_now(postgres_dsn:
     assert f"ROUTER=127.0.0.1:{settings.router_port}" in first
     assert "match=192.0.2.10" in (etc / "pjsip.conf").read_text()
     assert "contact=sip:198.51.100.7:5060" in (etc / "pjsip.conf").read_text()
+    transports = "external_signaling_address=203.0.113.5\nlocal_net=10.0.0.0/8\nlocal_net=127.0.0.1/32\n"
+    assert transports in (etc / "pjsip.conf").read_text()
+    assert "bind=[2001:db8::1]:15060" in (etc / "pjsip.conf").read_text()
+    with psycopg.connect(postgres_dsn) as connection:
+        assert connection.execute("SELECT name, sip_ipv6 FROM nodes").fetchall() == [("ast1", True)]
     assert settings.ami_secret is not None
     assert settings.ami_secret.get_secret_value() in (etc / "manager.conf").read_text()
     assert (etc / "manager.conf").stat().st_mode & 0o777 == 0o600

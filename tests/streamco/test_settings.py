@@ -19,6 +19,20 @@ def test_defaults_are_on_loopback_and_below_the_ephemeral_ports() -> None:
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
+        ({"STREAMCO_SIP_HOST": "::1"}, ["STREAMCO_SIP_HOST '::1': must be an IPv4 address, is IPv6"]),
+        ({"STREAMCO_SIP_HOST_IPV6": "x"}, ["STREAMCO_SIP_HOST_IPV6 'x': must be an IPv6 address"]),
+        (
+            {"STREAMCO_LOCAL_NETWORKS": "10.0.0.1/8", "STREAMCO_EXTERNAL_MEDIA_ADDRESS": "203.0.113.5"},
+            ["STREAMCO_LOCAL_NETWORKS '10.0.0.1/8': must be an IPv4 address or network"],
+        ),
+        (
+            {"STREAMCO_LOCAL_NETWORKS": "10.0.0.0/8, 192.0.2.1"},
+            ["STREAMCO_LOCAL_NETWORKS '10.0.0.0/8,192.0.2.1/32': must be given with STREAMCO_EXTERNAL_"],
+        ),
+        (
+            {"STREAMCO_EXTERNAL_SIGNALING_ADDRESS": "203.0.113.5"},
+            ["STREAMCO_LOCAL_NETWORKS '': must be given with STREAMCO_EXTERNAL_SIGNALING_ADDRESS"],
+        ),
         ({"STREAMCO_ROUTER_PORT": "99999"}, ["STREAMCO_ROUTER_PORT", "99999", "32767"]),
         ({"STREAMCO_ROUTER_PORT": "abc"}, ["STREAMCO_ROUTER_PORT", "abc", "integer"]),
         ({"STREAMCO_ROUTER_PROT": "14573"}, ["STREAMCO_ROUTER_PROT", "no such setting"]),

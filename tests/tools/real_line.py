@@ -77,6 +77,7 @@ class Line:
     hep_port: int = field(default_factory=free_port)  # where an agent of a test may take copies of SIP messages
     rtp_port: int = field(default_factory=asterisk_media_port)
     node_prelude: str = ""  # Python that the launcher runs before all else
+    node_settings: dict[str, object] = field(default_factory=dict)  # of the node, beside the line's own
     _running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     _used_ports: set[int] = field(default_factory=set)  # of SIPp: a call is known by its caller's
 
@@ -184,7 +185,7 @@ class Line:
             "cache": str(self.cache),
             "beat": str(directory / "beat"),
         }
-        settings |= changes
+        settings |= self.node_settings | changes
         Path(str(settings["directory"])).mkdir(exist_ok=True)
         name = "node" if not changes else "other-node"
         return self._spawn(name, [sys.executable, "-c", self.node_prelude + _NODE, json.dumps(settings)])

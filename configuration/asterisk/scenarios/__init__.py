@@ -8,6 +8,7 @@ parts       what both are put together from
 from configuration.asterisk.scenarios.callers import (
     caller_gives_up,
     caller_gives_up_unheard,
+    caller_holds,
     caller_listens,
     caller_refers,
     caller_refused,
@@ -37,7 +38,7 @@ from configuration.asterisk.scenarios.vendors import (
 
 __all__ = [
     "ANSWER_MS", "EARLY_MEDIA_ENDING", "VENDOR_ENDS_ENDING", "VENDOR_TALKS_MS", "caller_gives_up",
-    "caller_gives_up_unheard", "caller_listens", "caller_refers", "caller_refused", "caller_talks",
+    "caller_gives_up_unheard", "caller_holds", "caller_listens", "caller_refers", "caller_refused", "caller_talks",
     "callers_of_all_kinds", "callers_who_give_up", "callers_who_listen", "callers_who_take_any_end",
     "vendor_answers", "vendor_answers_after", "vendor_answers_without_media", "vendor_hangs_up_at_once",
     "vendor_is_silent", "vendor_plays_and_refuses", "vendor_redirects", "vendor_refers", "vendor_refuses",

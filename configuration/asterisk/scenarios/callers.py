@@ -80,6 +80,28 @@ def caller_listens(caller: str) -> str:
     )
 
 
+def caller_holds(caller: str, held_ms: int | None) -> str:
+    """Answered, puts the call on hold at once, and hangs up after so long; without a time the other side does."""
+    hold = _invite(caller).replace("[remote_port]>\nCall-ID", "[remote_port]>[peer_tag_param]\nCall-ID")
+    hold = hold.replace("CSeq: 1", "CSeq: 2").replace("PCMU/8000", "PCMU/8000\na=sendonly")
+    end = [recv(request="BYE"), send(reply("200 OK", tag=False))]
+    if held_ms is not None:
+        bye = send(_request("BYE", caller, number=3), retrans="500")
+        end = [f'<pause milliseconds="{held_ms}"/>', bye, recv(response="200")]
+    return scenario(
+        "a caller who puts the call on hold",
+        _invite(caller),
+        *_PROVISIONAL,
+        recv(response="200", rrs="true"),
+        send(_request("ACK", caller)),
+        hold,
+        recv(response="100", optional="true"),
+        recv(response="200"),
+        send(_request("ACK", caller, number=2)),
+        *end,
+    )
+
+
 def caller_refused(caller: str, code: int) -> str:
     """Refused by exactly this code: any other fails the scenario."""
     return scenario(

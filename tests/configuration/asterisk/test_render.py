@@ -32,7 +32,7 @@ from schemas.agi import (
 )
 from schemas.connections import Postgres
 from schemas.journal_keys import JOURNAL_VERSION, KEYS
-from schemas.refusals import REFUSAL_CAUSE, SIP_OF_CAUSE, Ending, Refusal
+from schemas.refusals import MEDIA_TIMEOUT_CAUSE, REFUSAL_CAUSE, SIP_OF_CAUSE, Ending, Refusal
 from schemas.release import LOOP_CAUSE, NO_ANSWER, NO_PROGRESS_CAUSE, REDIRECTED_CAUSE
 
 PLACES = Places(etc="/n/etc", run="/n/run", modules="/m", data="/d", sbin="/s")
@@ -81,9 +81,9 @@ def test_no_text_of_the_wire_is_left_where_asterisk_writes_it_unencoded_when_the
 
 def test_peers_are_endpoints_by_their_role(texts: dict[str, str]) -> None:
     text = texts["pjsip.conf"]
-    assert "[c-alpha](originator)\nallow=alaw,ulaw\n" in text
+    assert "[c-alpha](originator)\nallow=alaw,ulaw\nrtp_timeout=120\nrtp_timeout_hold=1800\n\n" in text
     assert "[008-c-alpha]\ntype=identify\nendpoint=c-alpha\nmatch=10.0.0.0/24\n" in text
-    assert "[v-beta](terminator)\nallow=g729\naors=v-beta\n" in text
+    assert "[v-beta](terminator)\nallow=g729\nrtp_timeout=120\nrtp_timeout_hold=1800\naors=v-beta\n" in text
     assert "contact=sip:192.0.2.7:5080\n" in text
     assert pjsip_file(settings(), [ORIGINATOR, TERMINATOR]) == text
 
@@ -140,9 +140,45 @@ def test_a_node_sends_no_more_probes_than_its_cap(count: int) -> None:
     assert count / spread <= PROBES_PER_SECOND
 
 
+def test_what_a_node_has_besides_its_transport_is_written() -> None:
+    plain = pjsip_file(settings(), [])
+    assert "udp6" not in plain
+    assert not re.search("^(external_|local_net)", plain, re.MULTILINE)
+    text = pjsip_file(
+        settings(
+            sip_host_ipv6="2001:DB8::1", external_signaling_address="203.0.113.5",
+            external_media_address="203.0.113.6", local_networks=("10.0.0.0/8", "192.0.2.1"),
+        ), []
+    )  # fmt: skip
+    assert "[udp6]\ntype=transport\nprotocol=udp\nbind=[2001:db8::1]:15060\n" in text
+    nat = "external_signaling_address=203.0.113.5\nexternal_media_address=203.0.113.6\n"
+    assert f"bind=127.0.0.1:15060\n{nat}local_net=10.0.0.0/8\nlocal_net=192.0.2.1/32\nlocal_net=127.0.0.1/32\n" in text
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("sip_host", "::1", "must be an IPv4 address, is IPv6"),
+        ("sip_host", "localhost", "must be an IPv4 address"),
+        ("sip_host_ipv6", "192.0.2.1", "must be an IPv6 address, is IPv4"),
+        ("external_media_address", "sip.example.com", "must be an IPv4 address"),
+        ("external_signaling_address", "203.0.113.5\n", "must be an IPv4 address"),
+        ("local_networks", ("10.0.0.1/8",), "must be an IPv4 address or network"),
+        ("local_networks", ("10.0.0.0/8",), "local_networks '10.0.0.0/8': must be there with an external address"),
+        ("external_media_address", "203.0.113.5", "local_networks '': must be there with an external address"),
+    ],
+)
+def test_an_address_of_a_node_that_is_none_is_refused(field: str, value: object, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule) as caught:
+        settings(**{field: value})
+    assert field in str(caught.value) or "local_networks" in rule
+
+
 def test_an_ipv6_vendor_is_written_as_a_uri_wants_it() -> None:
     peer = SipPeer("six", "terminator", "v-six", "2001:db8::7", 5060, "alaw")
-    assert "contact=sip:[2001:db8::7]:5060\n" in pjsip_file(settings(), [peer])
+    text = pjsip_file(settings(), [peer])
+    assert "contact=sip:[2001:db8::7]:5060\n" in text
+    assert "\nrtp_ipv6=yes\n" in text
 
 
 @pytest.mark.parametrize("text", ["a b", "a;b", "a\nb", "a\r", "ä", "a\0"])
@@ -172,6 +208,9 @@ def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) ->
     (causes,) = re.findall(r'Set\(HEARD_CAUSE=\$\{IF\(\$\[\$\{REGEX\("\^\(([\d|]+)\)\$"', text)
     assert tuple(map(int, causes.split("|"))) == VENDOR_ACCOUNT_CAUSES
     assert f"Set(REASON={Ending.SETUP_TIME_OVER})" in text
+    assert f"HANGUPCAUSE}} = {MEDIA_TIMEOUT_CAUSE}]?Set(REASON={Ending.MEDIA_TIMEOUT})" in text
+    assert f"HANGUPCAUSE}} = {MEDIA_TIMEOUT_CAUSE}]?Set(MASTER_CHANNEL(NO_RTP)=1)" in text
+    assert f"MSet(REASON={Ending.MEDIA_TIMEOUT},FINAL_CAUSE={MEDIA_TIMEOUT_CAUSE})" in text
     assert f"Set(LEG_CAUSE={NO_PROGRESS_CAUSE})" in text
     assert f"Set(LEG_CAUSE={REDIRECTED_CAUSE})" in text
     assert f"MSet(LEG_CAUSE={LOOP_CAUSE}," in text

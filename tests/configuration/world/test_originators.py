@@ -118,6 +118,8 @@ def test_a_network_that_two_write_differently_is_one(world_dsn: str) -> None:
     ],
 )
 def test_what_may_be_a_mistake_is_a_warning(world_dsn: str, tmp_path: Path, fields: str, warning: str | None) -> None:
+    with psycopg.connect(world_dsn) as connection:
+        connection.execute("INSERT INTO nodes (name, sip_ipv6) VALUES ('ast2', true)")
     for _ in range(2):  # also where nothing is changed any more
         found = _load(world_dsn, tmp_path, OTHER.format(fields)).warnings
         assert len(found) == (warning is not None)
