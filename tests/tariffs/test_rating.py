@@ -49,6 +49,21 @@ def test_whole_seconds_by_hand(duration_ms: int, rounding: DurationRounding, sec
     assert whole_seconds(duration_ms, rounding) == seconds
 
 
+@pytest.mark.parametrize(
+    ("duration_ms", "up", "nearest", "none"),
+    [(29_499, 30, 29, 29), (29_999, 30, 30, 29), (30_000, 30, 30, 30), (30_001, 31, 30, 30), (30_500, 31, 31, 30)],
+)
+def test_a_millisecond_beside_a_whole_second(duration_ms: int, up: int, nearest: int, none: int) -> None:
+    """0.06 a minute is 0.001 a second. By 30/6 a second that has begun behind the minimum is six to be paid."""
+    seconds: dict[DurationRounding, int] = {"up": up, "nearest": nearest, "none": none}
+    for rounding, billed in seconds.items():
+        assert rate(terms(duration_rounding=rounding), duration_ms, True) == Bill(billed, billed * 1_000)
+        by_six = 36 if billed > 30 else 30
+        assert rate(terms(notation=(30, 6, 0), duration_rounding=rounding), duration_ms, True) == Bill(
+            by_six, by_six * 1_000
+        )
+
+
 def test_bills_by_hand() -> None:
     # 38 s at 0.01525 a minute: 0.009658333… → 0.009658
     assert rate(terms(1_525_000), 37_100, True) == Bill(38, 9_658)
