@@ -4,6 +4,7 @@
 #   make check                  format, lint, types, imports, unit tests
 #   make faults                 every fault on real servers, one line each: some minutes
 #   make simulate SEEDS=20000   so many histories of a simulated world; SEED=7: that one; MUTATIONS=1: deliberate bugs, found
+#   make soak CALLS=2000        calls that try to break the line, on the real Asterisk; the wire against the bills: as root
 #   make bench ROW=P1           one row of docs/performance.md as one JSON line
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -14,7 +15,7 @@ WORKERS ?= 2
 # Our own modules are compiled once, into __pycache__, not at each start of each process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all faults simulate check bench lint types imports unit setup clean
+.PHONY: demo test test-all faults simulate check bench soak lint types imports unit setup clean
 
 setup:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -52,6 +53,9 @@ unit:
 
 bench: setup
 	@$(RUN)/python -m bench $(ROW)
+
+soak: setup
+	@$(RUN)/python -m bench.soak $(if $(CALLS),--calls $(CALLS)) $(if $(CPS),--cps $(CPS)) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,6 +15,7 @@ import structlog
 ROWS: Final = {
     "P1": "bench.p1_decision",
     "P2": "bench.p2_session",
+    "P3": "bench.p3_setup",
     "P4": "bench.p4_rating",
     "P5": "bench.p5_stream",
     "P6": "bench.p6_freshness",
