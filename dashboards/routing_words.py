@@ -26,6 +26,7 @@ WHY: Final[Mapping[str, str]] = {
     Verdict.UNREACHABLE: "skipped, as it does not answer",
     Verdict.LIMIT: "its limit of calls is reached",
     Verdict.BLOCKED: "one of its rules blocks the call",
+    Verdict.NO_COMMON_CODEC: "it and the call have no codec in common",
     Verdict.BAD_TRANSLATION: "its patterns make no number of this one",
     Verdict.NOT_ACTIVE: "its entry in the route class is not active at this moment",
     Verdict.CLASS_NOT_ACTIVE: "its route class is not active at this moment",
@@ -43,6 +44,7 @@ REFUSED: Final[Mapping[str, str]] = {
     Refusal.NO_PROFITABLE_ROUTE: "every vendor costs more than the profit rule allows",
     Refusal.LIMIT: "a limit of calls is reached",
     Refusal.VENDORS_UNREACHABLE: "no vendor that may be tried answers",
+    Refusal.NO_COMMON_CODEC: "every vendor that would be tried has none of the caller's codecs",
     Refusal.LOOKUP_FAILED: "the look-up of the number failed, and this look-up refuses then",
 }
 

@@ -10,11 +10,13 @@ from typing import Final, NamedTuple
 from router.hunting import route_rules
 from router.routing import Decision, Route
 from router.routing.limits import limits_of, route_limits
-from schemas.agi import DIVERSION, LIMITED, MAX_ROUTES, route_variable
+from schemas.agi import CALL_CODECS, CODECS, DIVERSION, LIMITED, MAX_ROUTES, route_variable
 from schemas.facts import FACTS_VERSION, ROUNDING_LETTER
+from tariffs.codecs import is_mixed, offer_to, read_codecs
 
 _DIAL, _TIMEOUT, _FACTS, _LIMITS = "DIAL", "TIMEOUT", "FACTS", "LIMITS"
 _CALLER, _CALLER_NAME, _WITHHELD = "CALLER", "CALLER_NAME", "WITHHELD"
+_JOINT: Final = "-"
 _NAMES: Final = tuple(
     [tuple([route_variable(number, name) for name in (_DIAL, _TIMEOUT, _FACTS)]) for number in range(MAX_ROUTES + 1)]
 )
@@ -70,12 +72,17 @@ def route_texts(decision: Decision) -> list[tuple[str, str]]:
             found.append((route_variable(number, _WITHHELD), "1"))
         if told.diversion and peer.pass_diversion:
             found.append((route_variable(number, DIVERSION), "1"))
+        own = read_codecs(route.vendor.codecs)
+        if row.codecs and is_mixed(own):  # Asterisk would offer all of them
+            found.append((route_variable(number, CODECS), _JOINT.join(offer_to(own, row.codecs))))
         limits = _limits(decision, route) if told.limits is None else told.limits
         if limits:
             limited = True
             found.append((route_variable(number, _LIMITS), limits))
     if limited:
         found.append((LIMITED, "1"))
+    if len(row.codecs) < len(read_codecs(decision.request.codecs)):
+        found.append((CALL_CODECS, _JOINT.join(row.codecs)))
     return found
 
 

@@ -227,7 +227,7 @@ def read_request(request: AgiRequest) -> tuple[str, Request, int]:
     if not 0 <= started_at_ms <= 4_102_444_800_000:
         raise AgiError(f"started_at {started_at[:40]!r}: must be a moment in unix seconds")
     optional = (text[:256] for text in (*more, *_NO_TEXTS)[: len(AGI_OPTIONAL_ARGUMENTS)])
-    name, asserted, privacy, sender, max_forwards = optional
+    name, asserted, privacy, sender, max_forwards, codecs = optional
     asked = Request(
         endpoint[:64],
         remote_address[:64],
@@ -239,6 +239,7 @@ def read_request(request: AgiRequest) -> tuple[str, Request, int]:
         privacy,
         sender,
         max_forwards,
+        codecs=codecs,
     )
     return call_id, asked, started_at_ms
 

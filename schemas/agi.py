@@ -3,10 +3,11 @@
 Request: agi://ROUTER/route with six arguments, the wire's texts URI-encoded:
     agi_arg_1 call_id   agi_arg_2 endpoint   agi_arg_3 remote address (ip:port)
     agi_arg_4 dialled number   agi_arg_5 caller number   agi_arg_6 attempt's start, unix seconds with three decimals
-and five that may be left out (who makes no SIP has none):
+and six that may be left out (who makes no SIP has none):
     agi_arg_7 caller's display name   agi_arg_8 header P-Asserted-Identity   agi_arg_9 header Privacy
     agi_arg_10 header From, for what was verified of it (verstat)
     agi_arg_11 header Max-Forwards
+    agi_arg_12 the codecs that Asterisk could answer the caller with, commas between them
 Nothing else of the header is read but the script's name. The dialplan takes the wire's texts out of the headers that
 Asterisk writes unencoded: agi_callerid, agi_calleridname, agi_dnid. A number that Asterisk has cut ends in an ellipsis.
 Answer: channel variables in as few EXEC MSet lines as the limits allow; ROUTES is always the last variable set, so
@@ -21,13 +22,14 @@ from typing import Final
 AGI_SCRIPT: Final = "route"
 WHO_SCRIPT: Final = "who"
 AGI_ARGUMENTS: Final = ("call_id", "endpoint", "remote_address", "callee", "caller", "started_at")
-AGI_OPTIONAL_ARGUMENTS: Final = ("caller_name", "asserted", "privacy", "sender", "max_forwards")
+AGI_OPTIONAL_ARGUMENTS: Final = ("caller_name", "asserted", "privacy", "sender", "max_forwards", "codecs")
 
 # Variables set on the caller's channel. Per route n from 1: ROUTE_n_DIAL, ROUTE_n_TIMEOUT (seconds), ROUTE_n_FACTS, and
 # where they say anything ROUTE_n_PDD, ROUTE_n_RULES, ROUTE_n_HUNTSTOP, ROUTE_n_LIMITS (up to three keys of
 # router/routing/limit_keys.py joined by "&"), ROUTE_n_CALLER (digits, perhaps a plus before them; none: anonymous),
 # ROUTE_n_CALLER_NAME (letters, digits, blank . + _ -), ROUTE_n_WITHHELD ("1": nobody may be shown the caller),
-# ROUTE_n_DIVERSION ("1": the caller's Diversion and History-Info are passed on).
+# ROUTE_n_DIVERSION ("1": the caller's Diversion and History-Info are passed on), ROUTE_n_CODECS (what the vendor is
+# offered, joined by "-"; none: what its endpoint has).
 # The context `limits` moves a route's variables: it names each of them.
 LIMITED: Final = "LIMITED"  # "1" if any route has limits: then the dialplan looks for room before each leg
 DECISION: Final = "DECISION"  # "ALLOW" or "REFUSE": no ALLOW, no call
@@ -40,11 +42,13 @@ STOP_CAUSES: Final = "STOP_CAUSES"  # Q.850 causes after which the hunt stops, j
 CALL_RULES: Final = "CALL_RULES"  # the customer's release rules (schemas/release.py), where he has any
 SETUP_MS: Final = "SETUP_MS"  # longest set-up of the call, over all legs, in milliseconds
 RINGBACK: Final = "RINGBACK"  # an option of Dial: "r", ring-back of our own until the answer; not set: the vendor's
+CALL_CODECS: Final = "CALL_CODECS"  # what the caller is answered, joined by "-", where that is less than he could be
 ATTESTATION: Final = "ATTESTATION"  # A, B or C where we vouch for the caller id outward: header Attestation-Info
 ROUTES: Final = "ROUTES"  # how many routes
 PDD: Final = "PDD"  # of a route: seconds without a sign of life after which it is given up
 RULES: Final = "RULES"  # of a route: its vendor's release rules
 DIVERSION: Final = "DIVERSION"  # of a route: "1", its vendor is sent the caller's Diversion and History-Info
+CODECS: Final = "CODECS"  # of a route: the codecs that its vendor is offered
 HUNTSTOP: Final = "HUNTSTOP"  # of a route: "1", no further route is tried after it
 
 # The called party's own answers, where no vendor does better (release rules may say otherwise). Not 1 (404) and not 21

@@ -26,6 +26,7 @@ class Refusal(StrEnum):
     NODE_SILENT = "NODE SILENT"  # prepaid, and nobody on the node could cut the call when its money ends
     NODE_DISK_FULL = "NODE DISK FULL"  # nearly: what is left is for the journal of the calls in progress
     ROUTER_DISK_FULL = "ROUTER DISK FULL"
+    NO_COMMON_CODEC = "NO COMMON CODEC"  # the caller has none that a vendor has, who would be tried otherwise
     LOOKUP_FAILED = "LOOKUP FAILED"  # and its originator asked not to route then
     DEAD_LETTERS = "DEAD LETTERS"  # of its originator too many are open: its calls would not be billed
     VENDORS_UNREACHABLE = "VENDORS UNREACHABLE"  # every vendor that may be tried is skipped, as it does not answer
@@ -67,6 +68,7 @@ REFUSAL_CAUSE: Final[dict[Refusal, int]] = {
     Refusal.NODE_SILENT: 34,
     Refusal.NODE_DISK_FULL: 34,
     Refusal.ROUTER_DISK_FULL: 34,
+    Refusal.NO_COMMON_CODEC: 58,
     Refusal.LOOKUP_FAILED: 34,
     Refusal.DEAD_LETTERS: 34,
     Refusal.VENDORS_UNREACHABLE: 34,
@@ -87,6 +89,7 @@ class Verdict(StrEnum):
     LIMIT = "LIMIT"
     BLOCKED = "BLOCKED"  # by a rule of this vendor's: a code, a zone, a pool
     BAD_TRANSLATION = "BAD TRANSLATION"  # its patterns make no number of this one
+    NO_COMMON_CODEC = "NO COMMON CODEC"  # with the caller, or with what the call has for a vendor before it
     NOT_ACTIVE = "NOT ACTIVE"  # the entry: before its first moment, or after its last
     CLASS_NOT_ACTIVE = "CLASS NOT ACTIVE"
     OUTSIDE_TIMETABLE = "OUTSIDE TIMETABLE"  # of the class or of the entry

@@ -28,6 +28,7 @@ _QUALITY_SECONDS: Final = 5.0
 @click.option("--caller-name", default="", help="The caller's display name, of From.")
 @click.option("--asserted", default="", help="The header P-Asserted-Identity; believed of a trusted originator.")
 @click.option("--privacy", default="", help="The header Privacy.")
+@click.option("--codecs", default="", help="What the INVITE offers, as g729,alaw. Without it: no vendor is left out.")
 @click.option(
     "--seed", default="0", help="What decides all that is left to chance: 0 to 4294967295; of a call, --call."
 )

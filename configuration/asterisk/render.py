@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Final, Literal
 
 from configuration.settings import NodeSettings
+from tariffs.codecs import END_TO_END, is_mixed, read_codecs
 
 _ANY: Final = "0.0.0.0"  # noqa: S104 - what is looked for, nothing is bound here
 _NAME: Final = re.compile(r"@([A-Z_]+)@")
@@ -134,8 +135,13 @@ def _peer(peer: SipPeer, probe_seconds: int) -> str:
         if _SAFE.fullmatch(field) is None:
             raise RenderError(f"peer {peer.name}: {field!r}: must be printable ASCII without spaces and semicolons")
     ipv6 = ipaddress.ip_network(peer.host).version == 6
-    media = f"allow={peer.codecs}\nrtp_timeout={peer.rtp_timeout_seconds}\n"
-    media += f"rtp_timeout_hold={peer.rtp_timeout_hold_seconds}\n" + ("rtp_ipv6=yes\n" if ipv6 else "")
+    codecs = read_codecs(peer.codecs)
+    # So that either of the kinds of codecs that a call may be of is one of the channel's own (tariffs/codecs.py).
+    mixed = "asymmetric_rtp_codec=yes\n" if peer.role == "originator" and is_mixed(codecs) else ""
+    if peer.role == "terminator":  # its channel begins with the first: as a rule it ends up with a translated one
+        codecs = tuple(sorted(codecs, key=lambda codec: codec in END_TO_END))
+    media = f"allow={','.join(codecs)}\nrtp_timeout={peer.rtp_timeout_seconds}\n"
+    media += f"rtp_timeout_hold={peer.rtp_timeout_hold_seconds}\n" + ("rtp_ipv6=yes\n" if ipv6 else "") + mixed
     if peer.role == "originator":
         return (
             f"[{peer.endpoint}](originator)\n{media}\n"

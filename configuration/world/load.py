@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from configuration.world.apply import apply
+from configuration.world.codecs import end_to_end
 from configuration.world.database import changing
 from configuration.world.errors import WorldError
 from configuration.world.model import World
@@ -43,7 +44,8 @@ def load(dsn: str, yaml_path: Path | str) -> LoadResult:
         applied = apply(connection, world)
         if applied.errors:
             raise WorldError(applied.errors[:MAX_MESSAGES])
-        warned = [*applied.notes, *warnings(connection, originators_of(world))][:MAX_MESSAGES]
+        found = [*applied.notes, *warnings(connection, originators_of(world)), *end_to_end(world)]
+        warned = found[:MAX_MESSAGES]
     peers = sum(len(company.peers) for company in world.companies)
     return LoadResult(applied.written, len(world.companies), peers, tuple(warned))
 

@@ -7,6 +7,8 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from tariffs.codecs import CODECS
+
 
 def as_text(value: Any) -> Any:
     """What stands unquoted in YAML as a whole number is text all the same."""
@@ -58,10 +60,8 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 TimeZone = Annotated[str, StringConstraints(max_length=64), BeforeValidator(_time_zone)]
 Amount = Annotated[Decimal, BeforeValidator(exact), Field(ge=0, max_digits=18, decimal_places=6)]
 Margin = Annotated[Decimal, BeforeValidator(exact), Field(ge=-1000, le=1000, max_digits=12, decimal_places=8)]
-Codecs = Annotated[
-    str,
-    StringConstraints(pattern=r"^(alaw|ulaw|g729|gsm|opus)(,(alaw|ulaw|g729|gsm|opus))*$"),
-]
+_CODEC = f"({'|'.join(CODECS)})"
+Codecs = Annotated[str, StringConstraints(pattern=rf"^{_CODEC}(,{_CODEC})*$")]
 
 
 class Part(BaseModel):

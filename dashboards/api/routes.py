@@ -62,6 +62,10 @@ class CheckQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, msgspec.Meta(max_length=256, description="The header P-Asserted-Identity; believed of a trusted peer.")
     ] = ""
     privacy: Annotated[str, msgspec.Meta(max_length=256, description="The header Privacy.")] = ""
+    codecs: Annotated[
+        str,
+        msgspec.Meta(max_length=64, description="What the INVITE offers, as `g729,alaw`. Left out: not asked about."),
+    ] = ""
     seed: Annotated[int, msgspec.Meta(ge=0, le=MOST_SEED, description="What decides all that is left to chance.")] = 0
     look_up: Annotated[
         bool, msgspec.Meta(description="Really ask the look-up that the call would ask: it may cost money.")

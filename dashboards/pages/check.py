@@ -21,9 +21,9 @@ from schemas.refusals import Refusal, Verdict
 
 PATH: Final = "/check-routing"
 _FIRST: Final = ("from", "callee", "caller", "at", "node")
-_MORE: Final = ("caller_name", "asserted", "privacy", "seed", "routing_number")
+_MORE: Final = ("caller_name", "asserted", "privacy", "codecs", "seed", "routing_number")
 _FIELDS: Final = (*_FIRST, *_MORE)
-_AS_THEY_ARE: Final = ("callee", "caller", "node", "caller_name", "asserted", "privacy", "routing_number")
+_AS_THEY_ARE: Final = ("callee", "caller", "node", "caller_name", "asserted", "privacy", "codecs", "routing_number")
 _LABELS: Final = {
     "from": "Originator",
     "callee": "Number dialled",
@@ -33,6 +33,7 @@ _LABELS: Final = {
     "caller_name": "Caller's name",
     "asserted": "P-Asserted-Identity",
     "privacy": "Privacy",
+    "codecs": "Codecs offered",
     "seed": "Seed (what decides chance)",
     "routing_number": "Routing number",
 }
@@ -45,6 +46,7 @@ _HINTS: Final = {
     "caller_name": "of From, or nothing",
     "asserted": "<sip:+441…@host>",
     "privacy": "id",
+    "codecs": "g729,alaw, or nothing",
     "seed": "0",
     "routing_number": "as if looked up",
 }

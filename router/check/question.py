@@ -10,6 +10,7 @@ from router.routing.portability import Dip
 from router.snapshot.config import Peer
 from router.snapshot.store import Snapshot
 from schemas.ids import NODE_PATTERN
+from tariffs.codecs import CODECS, Codecs, read_codecs
 
 MOST_CHARACTERS: Final = 256
 _ROUTING_NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
@@ -30,6 +31,7 @@ class Question(NamedTuple):
 
     A callee without the peer's tech prefix is asked with it: it is what the peer sends. `caller_name` is From's,
     `asserted` and `privacy` are the headers P-Asserted-Identity and Privacy, `seed` decides what is left to chance.
+    `codecs`: what its INVITE offers, with commas; without any, no vendor is left out for its codecs.
     `look_up`: the originator's look-up is really asked where a call would ask it; `routing_number` stands for it.
     """
 
@@ -44,6 +46,7 @@ class Question(NamedTuple):
     privacy: str = ""
     seed: int = 0
     look_up: bool = False
+    codecs: str = ""
 
 
 def read_moment(text: str) -> int | None:
@@ -77,6 +80,8 @@ def asked_peer(snapshot: Snapshot, question: Question) -> Peer:
         if len(text) > MOST_CHARACTERS:
             raise QuestionError(field, text, f"must have at most {MOST_CHARACTERS} characters")
     read_seed(str(question.seed))
+    if any(codec not in CODECS for codec in question.codecs.split(",") if question.codecs):
+        raise QuestionError("codecs", question.codecs, f"must be some of {', '.join(CODECS)}, with commas between them")
     if question.routing_number and question.look_up:
         raise QuestionError("look_up", "true", "must not be asked where a routing number is given in its place")
     if question.routing_number and _ROUTING_NUMBER.fullmatch(question.routing_number) is None:
@@ -92,6 +97,9 @@ def asked_peer(snapshot: Snapshot, question: Question) -> Peer:
         raise QuestionError("from", question.peer, "there is no peer of that name in this configuration")
     if not peer.originator:
         raise QuestionError("from", question.peer, "is a terminator: calls come from originators")
+    if question.codecs and not _answerable(peer, question):
+        rule = f"must hold one of the originator's own ({peer.codecs}): Asterisk answers any other INVITE with 488"
+        raise QuestionError("codecs", question.codecs, rule)
     return peer
 
 
@@ -111,4 +119,11 @@ def request_of(peer: Peer, question: Question) -> Request:
         question.asserted,
         question.privacy,
         dip=dip,
+        codecs=",".join(_answerable(peer, question)),
     )
+
+
+def _answerable(peer: Peer, question: Question) -> Codecs:
+    """What Asterisk could answer: the originator's own codecs, in its order, that it offers."""
+    offered = read_codecs(question.codecs)
+    return tuple(codec for codec in read_codecs(peer.codecs) if codec in offered)

@@ -11,8 +11,9 @@ from itertools import islice
 from operator import eq
 from typing import Final
 
+from router.routing.codecs import unfit_vendors
 from router.routing.model import Decision, Inbound, Part, Priced, Request, Route, Sent, Strategy, World
-from router.routing.numbers import sent_to_most
+from router.routing.numbers import NotSent, sent_to_most
 from router.routing.rank import rank
 from router.routing.row import Row, dearest
 from router.routing.strategy import strategy_of
@@ -21,7 +22,8 @@ from router.snapshot.config import Peer
 from router.snapshot.prices import NO_COST
 from router.snapshot.store import VendorMatrix
 from schemas.agi import MAX_ROUTES
-from schemas.refusals import Refusal
+from schemas.refusals import Refusal, Verdict
+from tariffs.codecs import Codecs, is_mixed, kind_of_call, read_codecs
 
 _PPM: Final = 1_000_000
 
@@ -39,8 +41,19 @@ def choose(
     refusal: Refusal | None = Refusal.NO_ROUTE
     row = None
     if code != NO_CODE:
-        row = Row(world, strategy, code, routing_number, request.seed, now_ms, inbound, sent_to_most(inbound))
-        routes = row.routes(_numbers(row, most_cost_e8))
+        codecs = read_codecs(request.codecs)
+        usual = sent_to_most(inbound)
+
+        def with_codecs(left: Codecs) -> Row:
+            unfit = unfit_vendors(world.snapshot, left)
+            return Row(world, strategy, code, routing_number, request.seed, now_ms, inbound, usual, left, unfit)
+
+        row = with_codecs(codecs)
+        numbers = _numbers(row, most_cost_e8)
+        if numbers and is_mixed(codecs):  # the first vendor decides which of them the call has
+            row = with_codecs(kind_of_call(codecs, read_codecs(strategy.plan.vendors[numbers[0]].codecs)))
+            numbers = _numbers(row, most_cost_e8)
+        routes = row.routes(numbers)
         refusal = None if routes else _why_none(row, most_cost_e8)
     return Decision(world, request, inbound, refusal, routes, row, income_e8, most_cost_e8, strategy)
 
@@ -116,10 +129,12 @@ def _why_none(row: Row, most_cost_e8: int) -> Refusal:
     good = [number for number in priced if row.cost_e8(number) <= most_cost_e8]
     if not good:
         return Refusal.NO_PROFITABLE_ROUTE
-    sendable = [number for number in good if isinstance(row.sent(number), Sent)]
-    if sendable and all(map(row.why_unreachable, sendable)):
-        return Refusal.VENDORS_UNREACHABLE
-    return Refusal.LIMIT if sendable else Refusal.NO_ROUTE
+    sent = [(number, row.sent(number)) for number in good]
+    sendable = [number for number, one in sent if isinstance(one, Sent)]
+    if sendable:
+        return Refusal.VENDORS_UNREACHABLE if all(map(row.why_unreachable, sendable)) else Refusal.LIMIT
+    codec = any(isinstance(one, NotSent) and one.verdict is Verdict.NO_COMMON_CODEC for _, one in sent)
+    return Refusal.NO_COMMON_CODEC if codec else Refusal.NO_ROUTE
 
 
 def _most_cost_e8(peer: Peer, strategy: Strategy, income_e8: int) -> int:

@@ -49,6 +49,7 @@ class Request(NamedTuple):
     sender: str = ""  # the header From
     max_forwards: str = ""  # the header Max-Forwards
     dip: Dip | None = None  # what a look-up came to, where one was asked
+    codecs: str = ""  # what Asterisk could answer the caller with, commas between them; nothing: not known
 
 
 # Of these a decision makes a score: structs, for a named tuple costs three times as much to make.

@@ -12,6 +12,8 @@ from router.routing.model import Inbound, Priced, Route, Sent, Strategy, World
 from router.routing.numbers import NotSent, to_send
 from router.snapshot.prices import NO_COST
 from router.snapshot.store import VendorMatrix
+from schemas.refusals import Verdict
+from tariffs.codecs import Codecs
 
 _NARROW_NONE: Final = 2**31 - 1
 
@@ -27,6 +29,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     now_ms: int
     inbound: Inbound
     usual: Sent | None  # what every vendor without rules is sent; None where it depends on whom we trust
+    codecs: Codecs = ()  # the caller's that are left in this call; none: not known, and not asked about
+    unfit: frozenset[int] = frozenset()  # the numbers of vendors that have none of them
     made: dict[int, Sent | NotSent] = msgspec.field(default_factory=dict)  # of the others, by number
     priced: dict[int, Priced] = msgspec.field(default_factory=dict)  # what was looked up already, by number
 
@@ -36,11 +40,15 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     def has_rules(self) -> bool:
         """Whether any vendor that has a price may have to be passed over all the same."""
         world = self.world
-        return bool(world.full or world.unreachable or self.usual is None or world.snapshot.numbers.vendors)
+        return bool(
+            world.full or world.unreachable or self.unfit or self.usual is None or world.snapshot.numbers.vendors
+        )
 
     def sent(self, number: int) -> Sent | NotSent:
         """What a vendor is sent of the call, or why it is not sent."""
         vendor, numbers = self.strategy.plan.vendors[number], self.world.snapshot.numbers
+        if number in self.unfit:
+            return NotSent(Verdict.NO_COMMON_CODEC, f"has {vendor.codecs}; the call has {','.join(self.codecs)}")
         if self.usual is not None and vendor.peer_id not in numbers.vendors:
             return self.usual
         made = self.made.get(number)

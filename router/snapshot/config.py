@@ -79,6 +79,7 @@ class Peer(msgspec.Struct, frozen=True, gc=False):
     least_attestation: Literal["", "A", "B", "C"] = ""
     attestation: Literal["", "A", "B", "C", "pass"] = ""
     send_routing_number: bool = False
+    codecs: str = "alaw,ulaw"  # by preference, with commas between them
 
 
 class RouteEntry(msgspec.Struct, frozen=True, gc=False):

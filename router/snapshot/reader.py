@@ -44,7 +44,7 @@ _PEERS: Final = """
            (minimum_margin_percent * 10000)::int AS minimum_margin_ppm,
            coalesce(target_metric, '') AS target_metric, coalesce((target_value * 100)::int, 0) AS target_value_e2,
            coalesce(lookup_id, 0) AS lookup_id, trust_lrn, rate_by, verification, least_attestation, attestation,
-           send_routing_number
+           send_routing_number, codecs
     FROM peers JOIN companies USING (company_id)
     ORDER BY peer_id
 """

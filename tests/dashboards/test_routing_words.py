@@ -104,6 +104,7 @@ def test_what_was_looked_up() -> None:
             "caller_name": "Anna Ä",
             "asserted": '"Anna" <sip:+441@host;user=phone>',
             "privacy": "id;critical",
+            "codecs": "g729,alaw",
             "seed": "4294967295",
             "routing_number": "12015550000",
         },
@@ -112,7 +113,7 @@ def test_what_was_looked_up() -> None:
 )
 def test_the_address_keeps_the_question(question: dict[str, str]) -> None:
     empty = dict.fromkeys(question_of(""), "")
-    assert len(empty) == 10
+    assert len(empty) == 11
     assert question_of(search_of(question)) == empty | question
 
 

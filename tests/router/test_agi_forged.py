@@ -30,6 +30,7 @@ ARGUMENTS: Final = (
     "",
     "",
     "%3Csip%3A12%40x%3E",
+    "alaw%2Culaw",
 )
 FORGED: Final = "".join(f"agi_arg_{number}: forged\n" for number in range(1, 7))
 HEADER: Final = (
@@ -39,7 +40,7 @@ HEADER: Final = (
     + "\n"
 )
 PIECES: Final = st.sampled_from(
-    ["\n", "\r", "1", ": ", "agi_arg_1: forged", "agi_arg_3: 127.0.0.12", "agi_arg_11: forged", "agi_x: 1",
+    ["\n", "\r", "1", ": ", "agi_arg_1: forged", "agi_arg_3: 127.0.0.12", "agi_arg_12: forged", "agi_x: 1",
      "agi_network_script: ping", "\n\n", FORGED, "200 result=0", "\0", "\udcff"]
 )  # fmt: skip
 TEXTS: Final = st.lists(PIECES, max_size=6).map("".join)

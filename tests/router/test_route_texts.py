@@ -13,6 +13,7 @@ from router.routing import Decision, Request, Route, World, decide
 from router.routing.limits import route_limits
 from router.snapshot.config import Account, CodeLimit, Pack, RouteClass, RouteEntry
 from schemas.facts import Facts, encode_facts
+from schemas.refusals import Refusal
 
 seconds = st.integers(0, 86_400)
 packs = st.builds(
@@ -32,12 +33,14 @@ vendors_own = st.fixed_dictionaries(
         "pass_diversion": st.booleans(),
         "max_concurrent": st.sampled_from([0, 3]),
         "max_cps": st.sampled_from([0, 2]),
+        "codecs": st.sampled_from(["alaw,ulaw", "g729", "g729,alaw", "gsm,opus", "opus,g729"]),
     }
 )
 entries_own = st.fixed_dictionaries(
     {"ring_seconds": st.sampled_from([0, 7]), "max_concurrent": st.sampled_from([0, 1]), "huntstop": st.booleans()}
 )
 RN = "447700900000"
+END = ("g729", "opus")
 
 
 def plain_facts(decision: Decision, route: Route) -> Facts:
@@ -51,6 +54,12 @@ def plain_facts(decision: Decision, route: Route) -> Facts:
         rounding_decimals=pack.rounding_decimals, duration_rounding=pack.duration_rounding,
         caller=route.sent.caller.removeprefix("+"), callee=route.sent.callee.removeprefix("+"),
     )  # fmt: skip
+
+
+def _offered(own: list[str], call: tuple[str, ...]) -> str:
+    """What a vendor must be offered, where Asterisk would offer more than goes with the call."""
+    good = [codec for codec in own if codec in call or ("g729" not in call and "opus" not in call and codec not in END)]
+    return "-".join(sorted(good, key=lambda codec: codec not in call)) if call and len(good) < len(own) else ""
 
 
 def plain_variables(decision: Decision) -> dict[str, str]:
@@ -74,8 +83,11 @@ def plain_variables(decision: Decision) -> dict[str, str]:
             "WITHHELD": "1" if sent.withheld else "",
             "DIVERSION": "1" if vendor.pass_diversion and decision.peer and decision.peer.pass_diversion else "",
             "LIMITS": "&".join(limits),
+            "CODECS": _offered(vendor.codecs.split(","), decision.row.codecs),
         }
         found |= {f"ROUTE_{number}_{name}": value for name, value in said.items() if value}
+    if len(decision.row.codecs) < len(list(filter(None, decision.request.codecs.split(",")))):
+        found["CALL_CODECS"] = "-".join(decision.row.codecs)
     if any(name.endswith("_LIMITS") for name in found):
         found["LIMITED"] = "1"
     return found
@@ -87,6 +99,7 @@ def plain_variables(decision: Decision) -> dict[str, str]:
     st.lists(st.sampled_from(["44", "4477", "4477009001"]), max_size=2, unique=True),
     st.booleans(),
     st.booleans(),
+    st.sampled_from(["", "alaw", "ulaw,gsm", "g729", "g729,alaw", "alaw,opus,g729"]),
 )
 def test_quick_variables_are_the_plain_ones(  # type: ignore[no-untyped-def]
     tmp_path: Path,
@@ -94,6 +107,7 @@ def test_quick_variables_are_the_plain_ones(  # type: ignore[no-untyped-def]
     limited_codes: list[str],
     ported: bool,  # type: ignore[type-arg]
     diverted: bool,
+    codecs: str,
 ) -> None:
     vendors = [
         peer(2 + number, originator=False, account=Account(900 - number, False, False), **own)
@@ -112,9 +126,11 @@ def test_quick_variables_are_the_plain_ones(  # type: ignore[no-untyped-def]
     snapshot = make_snapshot(tmp_path, world)
     for last in "12":  # a code's limit depends on the number, what is kept does not
         callee = f"44770090{last}123" + (f";npdi;rn=+{RN}" if ported else "")
-        asked = Request("c-c1", "127.0.1.1:5060", callee, "12125550123")
+        asked = Request("c-c1", "127.0.1.1:5060", callee, "12125550123", codecs=codecs)
         decision = decide(World(snapshot), asked, NOW_MS, expected_seconds=EXPECTED_SECONDS)
-        assert decision.routes
+        if not decision.routes:
+            assert decision.refusal is Refusal.NO_COMMON_CODEC
+            continue
         assert bool(decision.inbound.routing_number) == ported
         expected = plain_variables(decision)
         for _ in range(2):  # what was kept says the same

@@ -38,7 +38,7 @@ _CASE_FIELDS: Final = frozenset(
     {
         "shows", "from", "address", "identified", "callee", "caller", "at", "routes", "refused", "not_taken", "others",
         "sold", "sold_code", "billed_as", "codes", "prices", "costs", "margins", "quality", "full", "unreachable",
-        "held", "held_until", "dip", "sender", "max_forwards", "routing_number", "attestation",
+        "held", "held_until", "dip", "sender", "max_forwards", "codecs", "routing_number", "attestation",
         "asserted", "privacy", "billed_caller", "because", "sent", "sent_caller", "why_not",
     }
 )  # fmt: skip
@@ -176,7 +176,7 @@ class TableWorld:
             dip = dip._replace(routing_number=str(dip.routing_number))
         return request._replace(
             asserted=row.get("asserted", ""), privacy=row.get("privacy", ""), sender=row.get("sender", ""),
-            max_forwards=str(row.get("max_forwards", "")), dip=dip,
+            max_forwards=str(row.get("max_forwards", "")), dip=dip, codecs=row.get("codecs", ""),
         )  # fmt: skip
 
     @staticmethod

@@ -140,6 +140,20 @@ def test_a_node_sends_no_more_probes_than_its_cap(count: int) -> None:
     assert count / spread <= PROBES_PER_SECOND
 
 
+def test_a_peer_with_codecs_of_both_kinds_is_written_so_that_a_call_can_have_either() -> None:
+    both = "g729,alaw"
+    text = pjsip_file(
+        settings(),
+        [
+            SipPeer("one", "originator", "c-one", "10.0.0.1", 5060, both),
+            SipPeer("two", "terminator", "v-two", "10.0.0.2", 5060, both),
+        ],
+    )
+    assert re.search(r"^\[c-one\]\(originator\)\nallow=g729,alaw\n(?:rtp_.*\n)*asymmetric_rtp_codec=yes\n", text, re.M)
+    assert "[v-two](terminator)\nallow=alaw,g729\n" in text
+    assert text.count("asymmetric") == 1
+
+
 def test_what_a_node_has_besides_its_transport_is_written() -> None:
     plain = pjsip_file(settings(), [])
     assert "udp6" not in plain

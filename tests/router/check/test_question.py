@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from snapshots import EXPECTED_SECONDS, NOW_MS, RawWorld, make_snapshot, peer
 
-from router.check import Question, check
+from router.check import Question, QuestionError, check
 from router.check.question import request_of
 from router.routing import Request, World
 from router.snapshot.config import HuntingClass
@@ -37,3 +38,32 @@ def test_the_seed_decides_what_is_left_to_chance(tmp_path: Path) -> None:
 
     assert order(1) == order(1)
     assert len({order(seed)[0] for seed in range(100)}) == 6
+
+
+def test_codecs_are_asked_as_asterisk_could_answer_them_and_vendors_without_them_are_left_out(tmp_path: Path) -> None:
+    world = RawWorld(
+        peers=[
+            peer(1, originator=True, codecs="g729,alaw"),
+            peer(11, originator=False),
+            peer(12, originator=False, codecs="g729"),
+        ],
+        prices={number: [("49", 0, 1_000_000)] for number in (1, 11, 12)},
+        entries=[(11, 1, True), (12, 2, True)],
+    )
+    snapshot = make_snapshot(tmp_path, world)
+
+    def verdicts(codecs: str) -> dict[str, str]:
+        checked = check(
+            World(snapshot), Question("c1", "4930123", codecs=codecs), NOW_MS, expected_seconds=EXPECTED_SECONDS,
+            source="live", quality="read", limits="unknown",
+        )  # fmt: skip
+        return {one.vendor: one.verdict for one in checked.decision.candidates}
+
+    assert verdicts("") == {"v11": "TAKEN", "v12": "TAKEN"}
+    assert verdicts("ulaw,g729") == {"v11": "NO COMMON CODEC", "v12": "TAKEN"}
+    assert verdicts("alaw,ulaw") == {"v11": "TAKEN", "v12": "NO COMMON CODEC"}
+    assert request_of(snapshot.originators[0], Question("c1", "4930", codecs="ulaw,alaw,g729")).codecs == "g729,alaw"
+    for codecs, rule in (("pcma", "must be some of alaw"), ("alaw,", "must be some of"), ("ulaw", "answers any other")):
+        with pytest.raises(QuestionError, match=rule) as caught:
+            verdicts(codecs)
+        assert (caught.value.field, caught.value.value) == ("codecs", codecs)
