@@ -42,6 +42,12 @@ def test_a_torn_line_is_never_an_event(line: bytes, data: st.DataObject) -> None
     assert line not in DIALPLANS  # of Asterisk's own: it closes nothing, and is no dead letter
 
 
+@pytest.mark.parametrize("line", DIALPLANS)
+def test_a_line_that_lacks_its_last_field_is_torn(line: bytes) -> None:
+    with pytest.raises(journal.JournalError):
+        journal.decode_line(line[: line.rindex(b",")])
+
+
 @given(st.lists(st.tuples(st.sampled_from(LINES), st.integers(0, 1_000)), max_size=3), st.sampled_from(LINES))
 def test_a_line_behind_others_that_were_never_finished_is_a_part_of_its_own(
     torn: list[tuple[bytes, int]], line: bytes
