@@ -1,7 +1,8 @@
 """Which calls: a kind of caller, and the vendors that are hunted for it; drawn by a seed. Pure.
 
 A call's number names its kind, so that the product routes it to just these vendors: 4477, two digits of the kind, six
-of the call. Calls are dealt to SIPp's processes by their caller's scenario.
+of the call, and a last digit by which `vendor_answers` plays early media or hangs up. Calls are dealt to SIPp's
+processes by their caller's scenario.
 """
 
 import random
@@ -117,4 +118,7 @@ def make_calls(count: int, seed: int, timed_ms: Sequence[int] = (), timed: int =
     calls = [(kind, rng.randint(*kind.ms)) for kind in kinds]
     for at in range(timed):
         calls.insert(rng.randrange(max(1, count // 2)), (TIMED, timed_ms[at % len(timed_ms)]))
-    return [Call(f"{code_of(kind)}{at:0{_PLACES}d}", kind, ms) for at, (kind, ms) in enumerate(calls)]
+    return [
+        Call(f"{code_of(kind)}{at:0{_PLACES}d}{0 if kind is TIMED else at % 10}", kind, ms)
+        for at, (kind, ms) in enumerate(calls)
+    ]

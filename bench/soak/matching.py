@@ -7,6 +7,8 @@ Where CANCEL and 200 cross, Asterisk and the wire may say different things, and 
 to a call that we have just cancelled is acknowledged and ended by Asterisk without a channel; and a caller's CANCEL
 that is answered 487 while the vendor's 200 is already at work on the caller's channel leaves a channel that was
 answered. Such legs are `crossed`: there must be one closed leg of theirs, answered or not, and they are counted apart.
+Where Asterisk has the 200 unread when it gives up, no CANCEL is sent: the node ends a leg of a customer who never had
+an answer.
 
     vendor    INVITE →   CANCEL →   ← 200   ACK →   BYE →      answered on the wire, not answered in the CDR
     customer  → INVITE   (vendor's 200)   → CANCEL   ← 487     not answered on the wire, answered in the CDR
@@ -91,15 +93,17 @@ def match(side: Side, wire: Iterable[WireLeg], closed: Iterable[ClosedLeg]) -> M
         if times > 1
     ]
     answered = {leg.sip_call_id: leg for leg in ours if leg.answered}
-    theirs = [leg for leg in wire if leg.side == side]
+    legs = list(wire)
+    theirs = [leg for leg in legs if leg.side == side]
     seen = {leg.call_id: leg for leg in theirs if leg.answered_us is not None}
+    talked = {leg.number for leg in legs if leg.side == "customer" and leg.answered_us is not None}
     closed_ids = {leg.sip_call_id for leg in ours}
     crossed = {
         leg.call_id: leg
         for leg in theirs
-        if leg.cancelled_us is not None
-        and leg.call_id in closed_ids
+        if leg.call_id in closed_ids
         and (leg.call_id in seen) != (leg.call_id in answered)
+        and (leg.cancelled_us is not None or (side == "vendor" and leg.ended_by == "node" and leg.number not in talked))
     }
     return Matched(
         side=side,

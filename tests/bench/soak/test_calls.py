@@ -7,6 +7,7 @@ import pytest
 
 from bench.soak.calls import CALLERS, CODE, KINDS, TIMED, VENDORS, kind_of, make_calls
 from bench.soak.product import make_decks, make_world
+from configuration.asterisk import scenarios as common
 from configuration.world.model import World
 
 
@@ -30,6 +31,9 @@ def test_numbers_are_the_calls_own_and_name_their_kind() -> None:
     assert len({call.number for call in calls}) == 500
     assert all(kind_of(call.number) is call.kind for call in calls)
     assert all(call.kind.ms[0] <= call.ms <= call.kind.ms[1] for call in calls if call.kind is not TIMED)
+    endings = {call.number[-1] for call in calls if call.kind is not TIMED}
+    assert {common.EARLY_MEDIA_ENDING, common.VENDOR_ENDS_ENDING} < endings
+    assert all(call.number.endswith("0") for call in calls if call.kind is TIMED)  # no vendor cuts it short
     assert all(call.ms == 2_800 for call in calls if call.kind is TIMED)
     assert max(at for at, call in enumerate(calls) if call.kind is TIMED) < 300
 

@@ -51,6 +51,17 @@ def test_where_a_cancel_crossed_the_answer_the_leg_must_be_there_answered_or_not
     assert match("customer", [unanswered], [closed("a", 0, answered=False)]).crossed == []
 
 
+def test_a_200_that_was_unread_when_we_gave_up_is_crossed_unless_the_customer_was_answered() -> None:
+    given_up = wire("v", 3, "vendor")._replace(ended_by="node", number="4477")
+    unanswered = closed("v", 0, "vendor", answered=False)
+    customer = wire("c", None)._replace(number="4477")
+    assert match("vendor", [customer, given_up], [unanswered]).crossed == [given_up]
+    assert match("vendor", [wire("c")._replace(number="4477"), given_up], [unanswered]).only_wire == [given_up]
+    by_vendor = given_up._replace(ended_by="peer")
+    assert match("vendor", [customer, by_vendor], [unanswered]).only_wire == [by_vendor]
+    assert match("vendor", [customer, given_up], []).only_wire == [given_up]
+
+
 def test_an_answered_leg_without_call_id_is_not_lost_among_others() -> None:
     found = match("customer", [], [closed(""), closed("")])
     assert not found.ok
