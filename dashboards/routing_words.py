@@ -24,6 +24,7 @@ WHY: Final[Mapping[str, str]] = {
     Verdict.OWN_COMPANY: "the caller's own company",
     Verdict.BLOCKED_BY_CONTROL: "held back by a controller, until it releases it",
     Verdict.UNREACHABLE: "skipped, as it does not answer",
+    Verdict.DEAD_LETTERS: "too many of its dead letters are open: its legs would not be billed",
     Verdict.LIMIT: "its limit of calls is reached",
     Verdict.BLOCKED: "one of its rules blocks the call",
     Verdict.NO_COMMON_CODEC: "it and the call have no codec in common",
@@ -45,6 +46,7 @@ REFUSED: Final[Mapping[str, str]] = {
     Refusal.LIMIT: "a limit of calls is reached",
     Refusal.VENDORS_UNREACHABLE: "no vendor that may be tried answers",
     Refusal.NO_COMMON_CODEC: "every vendor that would be tried has none of the caller's codecs",
+    Refusal.DEAD_LETTERS: "too many dead letters of the originator are open: its calls would not be billed",
     Refusal.LOOKUP_FAILED: "the look-up of the number failed, and this look-up refuses then",
 }
 
