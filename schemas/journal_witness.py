@@ -22,6 +22,7 @@ _LINE: Final = re.compile(
     rb'"USER_DEFINED","([0-9]{1,12})\.([0-9]{1,9})","(ANSWER|HANGUP)",'
     rb'"(?:[^"\n]|"")*","([a-z][a-z0-9]{0,15}-[0-9]{10}-[0-9]{10}\.[0-9]{1,9})(?:/([0-9]{1,2}))?"(?:\r?\n)?'
 )
+_START: Final = b'"USER_DEFINED","'
 _MARKS: Final = (b'","ANSWER","', b'","HANGUP","')
 _MARK_WITHIN: Final = 64  # bytes of a line's beginning
 
@@ -38,7 +39,7 @@ class Witness(NamedTuple):
 def is_witness(line: bytes) -> bool:
     """Whether a line is one of Asterisk's own, readable or not: it closes nothing."""
     beginning = line[:_MARK_WITHIN]
-    return _MARKS[0] in beginning or _MARKS[1] in beginning
+    return (_MARKS[0] in beginning or _MARKS[1] in beginning) and beginning.startswith(_START)
 
 
 def read_witness(line: bytes) -> Witness | None:

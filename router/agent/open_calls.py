@@ -68,7 +68,8 @@ class OpenCalls:
                     self._take_line(line)
 
     def _take_line(self, match: "re.Match[bytes]") -> None:
-        kind, call, node, epoch, leg = _parts_of_line(match)
+        groups = match.groups()
+        kind, call, node, epoch, leg = groups[:5] if groups[0] is not None else groups[5:]
         if self._first <= epoch < self._before and node == self._node:
             self._fold(kind, call, leg, match)
 
@@ -121,12 +122,6 @@ class ToldCalls(OpenCalls):
         return frozenset(call_id.decode() for call_id in self._told)
 
     def _take_line(self, match: "re.Match[bytes]") -> None:
-        _, call, *_ = _parts_of_line(match)
+        call = match[2] or match[7]  # of the dialplan's line, or of Asterisk's own
         if call in self._wanted:
             self._told.add(call)
-
-
-def _parts_of_line(match: "re.Match[bytes]") -> "tuple[bytes, ...]":
-    """Kind, call, node, epoch, leg: of the dialplan's line or of Asterisk's own."""
-    groups = match.groups()
-    return groups[:5] if groups[0] is not None else groups[5:]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas import events, journal
@@ -65,6 +65,7 @@ def test_the_parts_of_any_bytes_are_all_of_them(pieces: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=300))
+@example(b'","HANGUP","')
 def test_any_bytes_are_refused_with_a_journal_error(line: bytes) -> None:
     with pytest.raises(journal.JournalError):
         journal.decode_line(line)
