@@ -1,38 +1,15 @@
 """The settings of the configuration room: the database that holds what it configures, and the node that it runs."""
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
+from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
 from schemas.connections import Frozen, Postgres
 
 Port = Annotated[int, Field(ge=1025, le=32_767)]
 Host = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")]
-
-
-def _address_of(version: int, text: str) -> str:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError as error:
-        raise ValueError(f"must be an IPv{version} address") from error
-    if address.version != version:
-        raise ValueError(f"must be an IPv{version} address, is IPv{address.version}")
-    return str(address)
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Network(text))
-    except ValueError as error:
-        raise ValueError(f"must be an IPv4 address or network: {error}") from error
-
-
-IPv4 = Annotated[str, AfterValidator(lambda text: _address_of(4, text))]
-NoOrIPv4 = Annotated[str, AfterValidator(lambda text: text and _address_of(4, text))]
-NoOrIPv6 = Annotated[str, AfterValidator(lambda text: text and _address_of(6, text))]
-IPv4Networks = tuple[Annotated[str, AfterValidator(_network)], ...]
 NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
 
 

@@ -1,10 +1,12 @@
 """How a vendor stands on a node, in words, for pages and the command line. Pure."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dashboards import formats
-from router.vendor_reach import VendorReach
+
+if TYPE_CHECKING:
+    from router.vendor_reach import VendorReach
 
 _REACH: Final[Mapping[str, str]] = {
     "reachable": "answers",
@@ -16,7 +18,7 @@ _REACH: Final[Mapping[str, str]] = {
 }
 
 
-def reach_line(one: VendorReach) -> str:
+def reach_line(one: "VendorReach") -> str:
     """How a vendor stands on a node, and how old the newest sign of it is."""
     invites = "1 INVITE" if one.silent_invites == 1 else f"{one.silent_invites} INVITEs"
     tried = f", tried again in {one.next_try_seconds:.0f} s" if one.state == "skipped" and one.next_try_seconds else ""

@@ -112,15 +112,19 @@ def down() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 def status(as_json: bool) -> None:
     """Show every component. Exit code 0 only when all are healthy."""
-    from msgspec import to_builtins
-
-    from streamco.reach_cli import status_lines
     from streamco.status import read_status
 
     document = read_status(_plain_settings())
-    vendors, lines = status_lines(_plain_settings()) if document["components"] else ([], [])
+    lines: list[str] = []
+    if document["components"]:
+        from msgspec import to_builtins
+
+        from streamco.reach_cli import status_lines
+
+        vendors, lines = status_lines(_plain_settings())
+        document |= {"vendors": to_builtins(vendors)}
     if as_json:
-        click.echo(json.dumps(document | ({"vendors": to_builtins(vendors)} if document["components"] else {})))
+        click.echo(json.dumps(document))
     else:
         _print_status(document)
         click.echo("\n".join(lines), nl=bool(lines))

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from configuration.settings import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
+from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
 
 PREFIX: Final = "STREAMCO_"
 # Those are the test suite's: which external servers it is given, where it reports to.

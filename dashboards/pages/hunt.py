@@ -65,7 +65,7 @@ def moment(at_ms: int) -> str:
 def legs_grid(legs: Sequence[Mapping[str, Any]]) -> Any:
     """The legs, one below the other."""
     columns = [
-        column("leg", "Leg", width=74),
+        column("leg", "Leg", width=74, tooltipField="sip_call_id", headerTooltip="with the SIP Call-ID of each leg"),
         column("party", "Party", width=200, flex=4, minWidth=150, tooltipField="party"),
         column("number", "Number", width=138, kind="phone"),
         column("code", "Code", width=84, kind="number"),
@@ -77,7 +77,6 @@ def legs_grid(legs: Sequence[Mapping[str, Any]]) -> Any:
         column("amount", "Amount", width=106, kind="number"),
         column("currency", "", width=54),
         column("outcome", "Outcome", width=260, flex=5, minWidth=200, tooltipField="outcome"),
-        column("sip_call_id", "SIP Call-ID", width=120, flex=2, minWidth=90, tooltipField="sip_call_id"),
     ]
     return grid("call-legs", columns, empty="No leg.", rows=[leg_row(leg) for leg in legs], domLayout="autoHeight")
 
@@ -101,7 +100,7 @@ def leg_row(leg: Mapping[str, Any]) -> dict[str, Any]:
         "amount": ("" if inbound or not leg["amount_micros"] else "−")
         + formats.money(leg["amount_micros"], decimals=6),
         "currency": leg["currency"],
-        "sip_call_id": leg["sip_call_id"] or formats.UNKNOWN,
+        "sip_call_id": f"SIP Call-ID {leg['sip_call_id'] or formats.UNKNOWN}",
         "outcome": outcome + "".join(f" · {word}" for name, word in _REMARKS.items() if leg[name]),
     }
 

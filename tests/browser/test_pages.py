@@ -31,6 +31,9 @@ def _card(page: Page, title: str) -> str:
 def _cells(page: Page, grid: str, row: str) -> dict[str, str]:
     """A row of a grid by its id: column → text."""
     cells = page.locator(f'{grid} .ag-row[row-id="{row}"] .ag-cell')
+    # A row's cells are drawn one after the other; the last of those that are in view comes last.
+    many = page.locator(f"{grid} .ag-header-cell").count()
+    expect(cells).to_have_count(many, timeout=SECOND_MS)
     pairs: list[list[str]] = cells.evaluate_all("cells => cells.map(c => [c.getAttribute('col-id'), c.innerText])")
     return {name: text.strip() for name, text in pairs}
 

@@ -75,7 +75,7 @@ MUTATIONS: Final = (
     _one("a line behind a torn one is lost with it", "router.agent.marks:whole_lines",
          "[part for line in lines for part in parts_of(line)] if has_parts(whole) else lines", "lines"),
     _one("a torn line closes its leg", "router.agent.open_calls:OpenCalls.take",
-         "parts = parts_of(match[0])", "parts = [match[0]]")._replace(near=50),
+         "parts = parts_of(match[0])", "parts = [match[0]]")._replace(near=540),
     _one("a line that cannot be read is passed over", "router.agent.outbox:fill_outbox",
          "letters.append(_letter(node, line, error, now_ms))", "pass"),
     _one("events of a call are in the partition of its node", "router.agent.outbox:fill_outbox",
@@ -156,7 +156,7 @@ MUTATIONS: Final = (
     _one("CDRs are not deduplicated", "tests.simulation.clickhouse:ClickHouse.keep",
          "known = self.rows.get(key)", "key = (*key, self.inserts)\n    known = self.rows.get(key)"),
     _one("of a CDR's revisions the last to come stands", "tests.simulation.clickhouse:ClickHouse.keep",
-         "known is None or row.revision >= known.revision", "True")._replace(near=1_800),
+         "known is None or row.revision >= known.revision", "True")._replace(near=630),
 )  # fmt: skip
 
 

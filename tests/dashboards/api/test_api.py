@@ -207,7 +207,8 @@ def test_the_document_describes_what_is_there(api: Api) -> None:
     assert set(document["paths"]) == {f"/api/v1/{name}" for name in names}
     asked = document["paths"]["/api/v1/check-routing"]["get"]
     needed = {one["name"]: one["required"] for one in asked["parameters"]}
-    optional = ("caller", "at", "node", "routing_number", "caller_name", "asserted", "privacy", "seed", "look_up")
+    optional = ("caller", "at", "node", "routing_number", "caller_name", "asserted", "privacy", "codecs", "seed")
+    optional += ("look_up",)
     assert needed == {"from": True, "callee": True} | dict.fromkeys(optional, False)
     assert {"200", "401", "403", "422", "429", "503"} <= set(asked["responses"])
     schemas = document["components"]["schemas"]

@@ -20,6 +20,7 @@ NOT_THE_CORES = {
     Refusal.NODE_SILENT: "admission, when the node's agent is silent",
     Refusal.NODE_DISK_FULL: "the router, by the state of the node's disk",
     Refusal.ROUTER_DISK_FULL: "the router, by the state of its own disk",
+    Refusal.DEAD_LETTERS: "the router, by the open dead letters of the originator",
 }
 LEAST_CASES = 340
 
