@@ -166,8 +166,8 @@ def make_world(vendors: dict[str, Address]) -> dict[str, Any]:
         for name, (host, seconds) in customers.items()
     ]  # fmt: skip
     terminators = [
-        {**own, "name": f"seller-{name}", "role": "terminator", "host": host, "port": port, "ring_seconds": 5,
-         "pdd_timeout_seconds": 2}
+        {**own, "name": f"seller-{name}", "role": "terminator", "probe": True, "host": host, "port": port,
+         "ring_seconds": 5, "pdd_timeout_seconds": 2}
         for name, (host, port) in vendors.items()
     ]  # fmt: skip
     return {
