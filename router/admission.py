@@ -3,7 +3,7 @@
 import asyncio
 import time
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 import structlog
@@ -118,33 +118,29 @@ class Admission:
 
     async def low_disks(self) -> frozenset[str]:
         """The nodes whose journal's disk is nearly full. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
-        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
-            cursor = await connection.execute("SELECT name FROM nodes WHERE disk_low_since IS NOT NULL")
-            return frozenset(row[0] for row in await cursor.fetchall())
+        rows = await self._rows("SELECT name FROM nodes WHERE disk_low_since IS NOT NULL")
+        return frozenset(row[0] for row in rows)
 
     async def stopped_peers(self) -> frozenset[int]:
         """Peers with too many open dead letters. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
-        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
-            cursor = await connection.execute(STOPPED_PEERS)
-            return frozenset(row[0] for row in await cursor.fetchall())
+        return frozenset(row[0] for row in await self._rows(STOPPED_PEERS))
 
     async def silent_nodes(self) -> Silent:
         """The nodes that were heard of lately and are not now. Raises as low_disks."""
-        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
-            cursor = await connection.execute(SILENT_NODES)
-            return [(name, seconds) for name, seconds in await cursor.fetchall()]
+        return [(name, seconds) for name, seconds in await self._rows(SILENT_NODES)]
 
     async def full_limits(self) -> Full:
         """The vendors' limits without room, by node. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
-        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
-            cursor = await connection.execute(STATEMENT)
-            return full_of(await cursor.fetchall())
+        return full_of(await self._rows(STATEMENT))
 
     async def skipped_vendors(self) -> list[Skipped]:
         """The vendors that do not answer, by node. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
+        return [Skipped(*row) for row in await self._rows(SKIPPED)]
+
+    async def _rows(self, statement: LiteralString) -> list[Any]:
+        """What is asked now and then, beside the lines. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
         async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
-            cursor = await connection.execute(SKIPPED)
-            return [Skipped(*row) for row in await cursor.fetchall()]
+            return await (await connection.execute(statement)).fetchall()
 
     async def take_try(self, wanted: Try) -> bool:
         """Whether the try of a vendor is ours. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
