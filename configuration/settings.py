@@ -27,7 +27,8 @@ class NodeSettings(Frozen):
     `rtp_port_first` to `rtp_port_last`, four for each call at a time: without a free one Asterisk answers 488, and the
     call never was. Behind a NAT: peers outside `local_networks` are told the external addresses, in SIP's headers and
     in SDP. The node's own address is local, too: without that Asterisk leaves its SDP as it is.
-    `hep_port`: where the agent takes copies of SIP messages, on loopback; 0: none are sent.
+    `hep_port`: where the agent takes copies of SIP messages, on loopback; 0: none are sent. They bring
+    `hep_secret`.
     `cache`: where Asterisk is fetched to when the machine has none.
     """
 
@@ -49,6 +50,7 @@ class NodeSettings(Frozen):
     rtp_port_first: Port = 20000
     rtp_port_last: Port = 29999
     hep_port: Annotated[int, Field(ge=0, le=32_767)] = 0
+    hep_secret: SecretStr = SecretStr("")
     cache: Path
     beat: Path | None = None
 

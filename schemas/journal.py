@@ -12,8 +12,9 @@ with `encode_line`; the node agent reads both with `decode_line`, which makes th
 `begin` is the call's start, `start` the leg's. Wall times: unix seconds with three decimals. ring, prog, ansms and pdd
 are milliseconds; `sid` is the leg's SIP Call-ID. Empty: "not known".
 
-The bill is `ansms`: answer to end by Asterisk's own word, a difference of wall times, corrected where the clock was set
-meanwhile (schemas/clock_steps.py). Other lengths that such a clock has made senseless are not known; a line is never
+The bill is the time from 200 to BYE where the leg's packets were seen (schemas/wire_times.py), else `ansms`: answer to
+end by Asterisk's own word. Both are differences of wall times, corrected where the clock was set meanwhile
+(schemas/clock_steps.py). Other lengths that such a clock has made senseless are not known; a line is never
 refused for them, nor for a reading that is missing: schemas/journal_answer.py makes the best of those there are. Lines
 of version 1, which had monotonic readings of their own, are read as ever (schemas/journal_keys.py).
 
@@ -37,6 +38,7 @@ from schemas.journal_answer import Answer, answer_of
 from schemas.journal_fields import MAX_LENGTH_MS, JournalError, integer, milliseconds, wall_length
 from schemas.journal_keys import JOURNAL_VERSION, KEYS
 from schemas.journal_witness import WITNESS_KINDS, answered_event, is_witness, witness_line
+from schemas.wire_times import WireLeg, by_wire
 
 __all__ = [
     "MAX_LINE_BYTES", "JournalError", "JournalEvent", "decode_line", "encode_line", "has_parts",
@@ -99,8 +101,10 @@ def decode_line(line: bytes, clock: Clock = UNKNOWN) -> JournalEvent | None:
     return None if read is None else read[0]
 
 
-def read_line(line: bytes, clock: Clock = UNKNOWN) -> tuple[JournalEvent, bytes] | None:
-    """The event of one line and its JSON bytes, as decode_line. Raises JournalError."""
+def read_line(line: bytes, clock: Clock = UNKNOWN, wire: WireLeg | None = None) -> tuple[JournalEvent, bytes] | None:
+    """The event of one line and its JSON bytes, as decode_line. `wire`: the packets of the leg that it closes, where
+    they were seen. Raises JournalError.
+    """
     if is_witness(line):
         return answered_event(line)
     if len(line) > MAX_LINE_BYTES:
@@ -109,7 +113,7 @@ def read_line(line: bytes, clock: Clock = UNKNOWN) -> tuple[JournalEvent, bytes]
     if pairs.get("end") == "":  # the caller left while the dialplan closed the leg: the line was written at the end
         pairs["end"] = _written_at(line)
     try:
-        event = _MAKERS[kind](pairs, clock)
+        event = _MAKERS[kind](pairs, clock, wire)
         # msgspec validates bytes, not structs made in code: one pass more, and no impossible value gets in.
         raw = events.encode_event(event)
         return cast(JournalEvent, events.decode_event(raw)), raw
@@ -159,7 +163,7 @@ def _written_at(line: bytes) -> str:
     return line.decode("utf-8").split('"', 4)[3]
 
 
-def _leg_started(pairs: dict[str, str], _: Clock) -> JournalEvent:
+def _leg_started(pairs: dict[str, str], _clock: Clock, _wire: WireLeg | None) -> JournalEvent:
     leg_id = _leg_id(pairs)
     return events.LegStarted(
         event_id=ids.make_event_id(leg_id, "leg_started"),
@@ -172,7 +176,7 @@ def _leg_started(pairs: dict[str, str], _: Clock) -> JournalEvent:
     )
 
 
-def _leg_answered(pairs: dict[str, str], _: Clock) -> JournalEvent:
+def _leg_answered(pairs: dict[str, str], _clock: Clock, _wire: WireLeg | None) -> JournalEvent:
     return events.LegAnswered(
         event_id=ids.make_event_id(_leg_id(pairs), "leg_answered"),
         call_id=pairs["call"],
@@ -181,9 +185,9 @@ def _leg_answered(pairs: dict[str, str], _: Clock) -> JournalEvent:
     )
 
 
-def _leg_ended(pairs: dict[str, str], clock: Clock) -> JournalEvent:
+def _leg_ended(pairs: dict[str, str], clock: Clock, wire: WireLeg | None) -> JournalEvent:
     ended_at_ms = milliseconds(pairs, "end")
-    answer = answer_of(pairs, ended_at_ms, clock)
+    answer = _answer(pairs, ended_at_ms, clock, wire)
     signs = [ms for ms in (wall_length(pairs, "ring"), wall_length(pairs, "prog")) if ms is not None]
     if not (pairs["ring"] or pairs["prog"]):  # a 200 without any 18x before it
         signs = _set_up(pairs, answer)
@@ -192,10 +196,15 @@ def _leg_ended(pairs: dict[str, str], clock: Clock) -> JournalEvent:
         leg=integer(pairs, "leg"),
         call_started_at_ms=milliseconds(pairs, "begin"),
         pdd_ms=min(signs, default=None),
-        sip_code=_sip_code(pairs["sip"]),
+        sip_code=200 if answer.crossed and answer.at_ms is not None else _sip_code(pairs["sip"]),
         facts=decode_facts(pairs["facts"]),
         **_closed(pairs, ended_at_ms, answer),
     )
+
+
+def _answer(pairs: dict[str, str], ended_at_ms: int, clock: Clock, wire: WireLeg | None) -> Answer:
+    answer = answer_of(pairs, ended_at_ms, clock)
+    return answer if wire is None else by_wire(answer, wire, ended_at_ms, clock)
 
 
 def _set_up(pairs: dict[str, str], answer: Answer) -> list[int]:
@@ -206,9 +215,9 @@ def _set_up(pairs: dict[str, str], answer: Answer) -> list[int]:
     return [set_up_ms] if 0 <= set_up_ms <= MAX_LENGTH_MS else []
 
 
-def _call_ended(pairs: dict[str, str], clock: Clock) -> JournalEvent:
+def _call_ended(pairs: dict[str, str], clock: Clock, wire: WireLeg | None) -> JournalEvent:
     ended_at_ms = milliseconds(pairs, "end")
-    answer = answer_of(pairs, ended_at_ms, clock)
+    answer = _answer(pairs, ended_at_ms, clock, wire)
     pdd_ms = wall_length(pairs, "pdd")
     if not pairs["pdd"]:
         pdd_ms = min(_set_up(pairs, answer), default=None)
@@ -229,6 +238,11 @@ def _call_ended(pairs: dict[str, str], clock: Clock) -> JournalEvent:
 
 
 def _closed(pairs: dict[str, str], ended_at_ms: int, answer: Answer) -> dict[str, Any]:
+    status, cause = pairs["status"], min(integer(pairs, "cause"), 127)
+    if answer.crossed and answer.at_ms is None:
+        status, cause = "CANCEL", 16
+    elif answer.crossed and answer.at_ms is not None:
+        status, ended_at_ms = "ANSWER", max(ended_at_ms, answer.at_ms + answer.duration_ms)
     return {
         "call_id": pairs["call"],
         "started_at_ms": milliseconds(pairs, "start"),
@@ -237,8 +251,8 @@ def _closed(pairs: dict[str, str], ended_at_ms: int, answer: Answer) -> dict[str
         "duration_ms": answer.duration_ms,
         "asterisk_duration_ms": answer.asterisk_ms,
         "clock_disagreement": answer.doubtful,
-        "dial_status": pairs["status"],
-        "cause": min(integer(pairs, "cause"), 127),
+        "dial_status": status,
+        "cause": cause,
         "release_side": pairs["src"] or "unknown",
         "sip_call_id": _wire_text(pairs.get("sid", ""), 128),
     }

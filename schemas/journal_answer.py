@@ -17,7 +17,8 @@ Lines of version 1 have more readings, each of which alone shows that there was 
     answer=99.0  end=100.500  m1=       m2=       ansms=1450      1,450 ms, answered at 99.000
     answer=99.0  end=100.500  m1=       m2=       ansms=          1,500 ms, answered at 99.000
 
-A call's outbound leg and its inbound leg have the same readings, and get the same answer and duration.
+A call's outbound leg and its inbound leg have the same readings, and get the same answer and duration from them; their
+packets, where those were seen, tell them apart (schemas/wire_times.py).
 """
 
 from collections.abc import Mapping
@@ -30,12 +31,15 @@ MAX_CLOCK_DISAGREEMENT_MS: Final = 1_000
 
 
 class Answer(NamedTuple):
-    """What a closing line says of the answer. `doubtful`: a reading is missing or absurd, or two clocks disagree."""
+    """What a closing line says of the answer. `doubtful`: a reading is missing or absurd, or two clocks disagree.
+    `crossed`: a CANCEL crossed the answer, and packets (schemas/wire_times.py) say another thing than Dial's status.
+    """
 
     at_ms: int | None
     duration_ms: int
     asterisk_ms: int | None
     doubtful: bool
+    crossed: bool = False
 
 
 _NONE: Final = Answer(None, 0, None, doubtful=False)
@@ -52,7 +56,8 @@ def answer_of(pairs: Mapping[str, str], ended_at_ms: int, clock: Clock = UNKNOWN
     duration_ms = min(talk.length_ms, MAX_LENGTH_MS)
     doubtful = not pairs["ansms"] or not talk.is_sure or abs(read_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS
     at_ms = max(0, ended_at_ms - read_ms)
-    return Answer(at_ms, duration_ms, read_ms if 0 <= read_ms <= MAX_LENGTH_MS else None, doubtful)
+    asterisk_ms = read_ms if pairs["ansms"] and 0 <= read_ms <= MAX_LENGTH_MS else None
+    return Answer(at_ms, duration_ms, asterisk_ms, doubtful)
 
 
 def _of_version_1(pairs: Mapping[str, str], ended_at_ms: int) -> Answer:

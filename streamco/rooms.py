@@ -1,5 +1,6 @@
 """What each room is told, made from the product's settings. One function a room; imported only where it is used."""
 
+import hmac
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -28,6 +29,12 @@ def _secret(value: SecretStr | None, name: str) -> SecretStr:
     if value is None:
         raise ValueError(f"{name} is not there: the settings were not completed by with_secrets()")
     return value
+
+
+def _hep_secret(settings: Settings) -> SecretStr:
+    """What a node's copies of SIP messages bring to its agent: both have the manager's secret, and this comes of it."""
+    secret = _secret(settings.ami_secret, "ami_secret").get_secret_value().encode()
+    return SecretStr(hmac.new(secret, b"copies of SIP messages", "sha256").hexdigest()[:32])
 
 
 def postgres_server_settings(settings: Settings) -> PostgresServer:
@@ -139,7 +146,10 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
         ami_port=settings.ami_port_of(node),
         ami_user=settings.ami_user,
         ami_secret=_secret(settings.ami_secret, "ami_secret"),
+        hep_host=settings.hep_host,
         hep_port=settings.hep_port_of(node),
+        hep_secret=_hep_secret(settings),
+        sip_hosts=tuple(filter(None, (settings.sip_host, settings.sip_host_ipv6))),
         sip_port=settings.sip_port,
         beat=places.beat(f"node-agent-{node}"),
         disk_reserve_bytes=settings.disk_reserve_megabytes << 20,
@@ -263,6 +273,7 @@ def asterisk(settings: Settings, node: str) -> "NodeSettings":
         rtp_port_first=settings.rtp_port_first,
         rtp_port_last=settings.rtp_port_last,
         hep_port=settings.hep_port_of(node),
+        hep_secret=_hep_secret(settings),
         cache=user_cache_directory(),
         beat=places.beat(f"asterisk-{node}"),
     )

@@ -66,6 +66,7 @@ class Settings(BaseModel):
     router_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
     router_peers: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     sip_host: IPv4 = "127.0.0.1"
+    hep_host: IPv4 = "127.0.0.1"
     sip_host_ipv6: NoOrIPv6 = ""  # none: no transport for IPv6 peers
     # What peers outside the local networks are told where the Asterisk stands behind a NAT.
     external_signaling_address: NoOrIPv4 = ""

@@ -72,13 +72,18 @@ def render(settings: NodeSettings, peers: Sequence[SipPeer], places: Places, epo
         "RTP_LAST": str(settings.rtp_port_last),
         "HEP_ENABLED": "yes" if settings.hep_port else "no",
         "HEP_PORT": str(settings.hep_port),
+        "HEP_SECRET": settings.hep_secret.get_secret_value(),
         **_of_peers(peers),
     }
     for name, value in values.items():
-        if name not in ("PEERS", "AMI_PERMIT", "AMI_SECRET", "NAT", "SIP_SIX") and _SAFE.fullmatch(value) is None:
+        if (
+            name not in ("PEERS", "AMI_PERMIT", "AMI_SECRET", "HEP_SECRET", "NAT", "SIP_SIX")
+            and _SAFE.fullmatch(value) is None
+        ):
             raise RenderError(f"{name} {value!r}: must be printable ASCII without spaces and semicolons")
-    if _SAFE.fullmatch(values["AMI_SECRET"]) is None:
-        raise RenderError("AMI_SECRET: must be printable ASCII without spaces and semicolons")
+    for name in ("AMI_SECRET", "HEP_SECRET"):
+        if _SAFE.fullmatch(values[name]) is None:
+            raise RenderError(f"{name}: must be printable ASCII without spaces and semicolons")
     return {name: _fill(text, values) for name, text in _shipped().items()}
 
 

@@ -1,8 +1,9 @@
 """The agent's record of its machine's wall clock against the monotonic one, kept on disk (clock.json).
 
 Read each second, and before each batch of the journal, so that a step is known before the first line behind it is read.
-The file is written at each step, and each minute, so that a restarted agent still knows of the calls that are up. After
-a start of the machine the record begins anew: no call lives through that, and the monotonic clock begins at zero.
+The file is written at each step, and each second: so a restarted agent knows between which moments the clock was set
+while none ran. After a start of the machine the record begins anew: no call lives through that, and the monotonic clock
+begins at zero.
 """
 
 import threading
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 CLOCK_NAME: Final = "clock.json"
 READ_SECONDS: Final = 1.0
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-_STORE_MS: Final = 60_000
+_STORE_MS: Final = 1_000
 _NOISE_US: Final = 500  # between the two readings of the monotonic clock around the wall clock's
 _TRIES: Final = 20
 _APART_MS: Final = 1_000

@@ -6,11 +6,14 @@ import hashlib
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import structlog
 import uvloop
 
 from router.agent.clock import READ_SECONDS, NodeClock
+from router.agent.copies import Copies, direction
 from router.agent.counters import Counters
 from router.agent.degraded import Parts, degraded_of
 from router.agent.journal_audit import JournalAudit
@@ -23,8 +26,10 @@ from router.agent.sender import KafkaSender
 from router.agent.settings import AgentSettings
 from router.agent.state_file import NodeLock
 from router.agent.watch import Watch
+from router.agent.wire import Wire
 
 log = structlog.get_logger(__name__)
+_THREADS: Final = 12  # six stay; the others carry out what AMI's tasks ask of PostgreSQL
 
 
 def agent_id_of(settings: AgentSettings) -> str:
@@ -47,12 +52,14 @@ async def _serve(settings: AgentSettings) -> None:
     agent_id = agent_id_of(settings)
     counters = Counters(settings, agent_id)
     clock = NodeClock(settings.directory)
-    reach, refusals = Reach(settings), EdgeRefusals(settings)
+    reach, refusals, wire = Reach(settings), EdgeRefusals(settings), Wire(direction(settings))
+    copies = Copies(settings, (wire.take, refusals.take))
     relay = Relay(
         settings,
         KafkaSender(settings.kafka, settings.send_seconds),
         health=lambda: ", ".join(filter(None, (*(part.health for part in parts), counters.disk.said))),
         clock=clock.read,
+        wire=wire,
         degraded=lambda: degraded_of(
             Parts(watch.away, counters.away, limits.health, counters.disk.said), settings.limits_lease_seconds
         ),
@@ -72,10 +79,12 @@ async def _serve(settings: AgentSettings) -> None:
     counters.on_closed = relay.close
     limits = Limits(settings, agent_id)
     probes = Probes(settings, reach)
-    parts = (watch, counters, journal, limits, reach, probes, refusals)
+    parts = (watch, counters, journal, limits, reach, probes, copies, refusals)
     stop = threading.Event()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
+    # asyncio's own has so many threads as there are processors, and four: those that stay would take them all.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "agent"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     log.info("node agent starts", node=settings.node, directory=str(settings.directory), agent_id=agent_id)
@@ -85,6 +94,7 @@ async def _serve(settings: AgentSettings) -> None:
         asyncio.create_task(asyncio.to_thread(journal.run, stop)),
         asyncio.create_task(asyncio.to_thread(reach.run, stop)),
         asyncio.create_task(asyncio.to_thread(refusals.run, stop)),
+        asyncio.create_task(asyncio.to_thread(copies.run, stop)),
     ]
     waits = [
         asyncio.create_task(work)

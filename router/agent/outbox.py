@@ -5,7 +5,7 @@ whole, and its neighbours go on.
 """
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from router.agent.journal_files import Line
@@ -24,6 +24,7 @@ from schemas.events import (
 from schemas.frame import pack_frames, partition_of
 from schemas.journal import JournalError, read_line
 from schemas.topics import CALLS, DEAD_LETTERS, NODES
+from schemas.wire_times import WireLeg
 from sinks.dead_letters import dead_letter_messages
 
 OwnEvent = LegRinging | NodeHeartbeat | NodeRestarted | LegEnded | CallEnded
@@ -53,15 +54,18 @@ def fill_outbox(
     partitions: int,
     now_ms: int,
     clock: Clock = UNKNOWN,
+    wire: Mapping[Line, WireLeg] | None = None,
 ) -> Outbox:
-    """The messages of journal lines, and of the events that the agent made itself. `clock`: the node's."""
+    """The messages of journal lines, and of the events that the agent made itself. `clock`: the node's. `wire`: the
+    packets of the legs that these lines close, where they were seen.
+    """
     calls: dict[int, list[bytes]] = {}
     nodes: list[bytes] = []
     letters: list[DeadLetter] = []
     events = 0
     for line in lines:
         try:
-            read = read_line(line.raw, clock)
+            read = read_line(line.raw, clock, wire.get(line) if wire else None)
         except JournalError as error:
             letters.append(_letter(node, line, error, now_ms))
             continue

@@ -1,11 +1,9 @@
 """Records the requests that the node's Asterisk refuses before its dialplan, from its copies of SIP messages.
 
-A thread with a socket on loopback and a connection of its own. It is no part of any call: what comes too fast is
-dropped by the kernel, what a source sends beyond its bound is counted alone, and while PostgreSQL is away the oldest
-records go.
+A thread with a connection of its own writes them. It is no part of any call: what a source sends beyond its bound is
+counted alone, and while PostgreSQL is away the oldest records go.
 """
 
-import socket
 import threading
 import time
 from collections import deque
@@ -15,22 +13,20 @@ from typing import Any, Final
 import psycopg
 import structlog
 
-from router.agent.hep import read_packet
+from router.agent.hep import Packet
 from router.agent.postgres import connect
 from router.agent.refused import MOST_SOURCES, Bounds, Reader, Record
 from router.agent.settings import AgentSettings
+from router.agent.sip_head import Head
 from sinks import edge_refusals
 from sinks.metrics import Bounded, counter
 
 log = structlog.get_logger(__name__)
 SERVER: Final = "streamco"  # user_agent of pjsip.conf
 MOST_WAITING: Final = 2_000
-MOST_A_SECOND: Final = 5_000  # messages that are looked at
 _WRITE_SECONDS: Final = 1.0
 _EXPIRE_SECONDS: Final = 3_600.0
 _RETRY_SECONDS: Final = 5.0
-_POLL_SECONDS: Final = 0.2
-_DATAGRAM_BYTES: Final = 65_535
 WAITING: Final = Bounded("agent_edge_refusals_waiting", "Refusals before the dialplan that wait for PostgreSQL.")
 SOURCES: Final = Bounded("agent_edge_sources", "Sources whose refusals before the dialplan are bounded.")
 RECORDED: Final = counter("agent_edge_refusals", "Requests refused before the dialplan that were recorded.")
@@ -38,68 +34,40 @@ NOT_RECORDED: Final = counter("agent_edge_refusals_not_recorded", "Those that we
 
 
 class EdgeRefusals:
-    """`run` does it; without a port there is nothing to do."""
+    """`take` for each message, from one thread; `run` in another writes what it found."""
 
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
         self._reader, self._bounds = Reader(SERVER, settings.sip_port), Bounds()
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._connection: psycopg.Connection[Any] | None = None
-        self._written_at = self._expired_at = float("-inf")
+        self._expired_at = float("-inf")
         self.health = ""
         WAITING.watch(MOST_WAITING, lambda: len(self._waiting))
         SOURCES.watch(MOST_SOURCES, lambda: len(self._bounds))
 
+    def take(self, packet: Packet, head: Head) -> None:
+        """One message as it came or went."""
+        refused = self._reader.read(packet, head)
+        if refused is None:
+            return
+        record = self._bounds.take(refused, time.monotonic_ns() // 1_000_000)
+        if record is None:
+            NOT_RECORDED.inc()
+            return
+        if len(self._waiting) == MOST_WAITING:
+            WAITING.lose()
+        self._waiting.append(record)
+
     def run(self, stop: threading.Event) -> None:
-        """Until `stop`. A port that another program has is tried again, and said."""
-        while not stop.is_set():
-            if not self._settings.hep_port:
-                stop.wait()
-                return
-            try:
-                with socket.socket(type=socket.SOCK_DGRAM) as own:
-                    own.bind(("127.0.0.1", self._settings.hep_port))
-                    own.settimeout(_POLL_SECONDS)
-                    self._listen(own, stop)
-            except OSError as error:
-                if not self.health:
-                    log.warning("refusals before the dialplan are not recorded", error=repr(error)[:300])
-                self.health = "refusals before the dialplan are not recorded"
-                stop.wait(_RETRY_SECONDS)
+        """Write what there is, each second, until `stop`."""
+        pause_seconds = _WRITE_SECONDS
+        while not stop.wait(pause_seconds):
+            pause_seconds = _WRITE_SECONDS if not self._waiting or self._write() else _RETRY_SECONDS
         self._disconnect()
 
-    def _listen(self, own: socket.socket, stop: threading.Event) -> None:
-        second, taken = time.monotonic(), 0
-        while not stop.is_set():
-            now = time.monotonic()
-            if now - second >= 1:
-                second, taken = now, 0
-            if taken >= MOST_A_SECOND:
-                stop.wait(_POLL_SECONDS)
-            else:
-                taken += self._receive(own)
-            if self._waiting and now - self._written_at >= _WRITE_SECONDS:
-                self._write()
-
-    def _receive(self, own: socket.socket) -> int:
-        try:
-            datagram = own.recv(_DATAGRAM_BYTES)
-        except TimeoutError:
-            return 0
-        packet = read_packet(datagram)
-        refused = self._reader.read(packet) if packet is not None else None
-        if refused is not None:
-            record = self._bounds.take(refused, time.monotonic_ns() // 1_000_000)
-            if record is None:
-                NOT_RECORDED.inc()
-            else:
-                if len(self._waiting) == MOST_WAITING:
-                    WAITING.lose()
-                self._waiting.append(record)
-        return 1
-
-    def _write(self) -> None:
-        records = list(self._waiting)
+    def _write(self) -> bool:
+        records = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             if self._connection is None:
                 self._connection = self._connect()
@@ -112,12 +80,13 @@ class EdgeRefusals:
                 log.warning("refusals before the dialplan wait for PostgreSQL", error=repr(error)[:300])
             self.health = "refusals before the dialplan wait for PostgreSQL"
             self._disconnect()
-            self._written_at = time.monotonic() + _RETRY_SECONDS
-            return
-        for _ in records:
-            self._waiting.popleft()
+            room = MOST_WAITING - len(self._waiting)
+            self._waiting.extendleft(reversed(records[len(records) - min(room, len(records)) :]))
+            WAITING.lose(max(0, len(records) - room))
+            return False
         RECORDED.inc(len(records))
-        self._written_at, self.health = time.monotonic(), ""
+        self.health = ""
+        return True
 
     def _connect(self) -> psycopg.Connection[Any]:
         settings, seconds = self._settings, self._settings.postgres_seconds

@@ -11,23 +11,18 @@ What is recorded is bounded: so many records of a source and of a node in a minu
 source's next record says how many were not recorded.
 """
 
-import re
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
 from router.agent.hep import Packet
+from router.agent.sip_head import Head
 
 MOST_OF_SOURCE: Final = 10  # records a minute
 MOST_OF_NODE: Final = 300
 MOST_SOURCES: Final = 5_000
 MOST_REQUESTS: Final = 10_000
 MOST_REASON: Final = 200
-_MOST_HEAD_BYTES: Final = 8_192
 _WINDOW_MS: Final = 60_000
-_STATUS: Final = re.compile(rb"SIP/2\.0 ([1-6]\d\d)(?: ([^\r\n]*))?\r?\n")
-_NAMES: Final = rb"Call-ID|i|CSeq|To|t|Reason|Warning|Unsupported|Server|Authorization|Proxy-Authorization"
-_HEADER: Final = re.compile(rb"^(" + _NAMES + rb")[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
-_SHORT: Final = {b"i": b"call-id", b"t": b"to"}
 _TRYING: Final = 100
 _REFUSALS_FROM: Final = 300
 _NO_REFUSAL: Final = frozenset((487,))
@@ -68,18 +63,15 @@ class Reader:
         self._server, self._sip_port = server.encode(), sip_port
         self._requests: OrderedDict[tuple[bytes, bytes], _Request] = OrderedDict()
 
-    def read(self, packet: Packet) -> Refused | None:
+    def read(self, packet: Packet, head: Head) -> Refused | None:
         """The refusal that a message is; None: it is another one."""
-        payload = packet.payload[:_MOST_HEAD_BYTES]
-        headers = _headers(payload)
-        key = (headers.get(b"call-id", b""), headers.get(b"cseq", b""))
-        status = _STATUS.match(payload)
-        if status is None:
+        headers, key = head.headers, (head.call_id, head.cseq)
+        if not head.status:
             self._remember(key, headers)
             return None
         if packet.source_port != self._sip_port or headers.get(b"server") != self._server:
             return None
-        code, request = int(status[1]), self._requests.get(key)
+        code, request = head.status, self._requests.get(key)
         if code == _TRYING:
             return None
         if request is None:
@@ -90,12 +82,12 @@ class Reader:
         if was_done or request.in_dialog or code < _REFUSALS_FROM or code in _NO_REFUSAL or b"reason" in headers:
             return None
         more = [headers[name] for name in (b"warning", b"unsupported") if name in headers]
-        reason = "; ".join(_text(part, MOST_REASON) for part in (status[2] or b"", *more))
+        reason = "; ".join(_text(part, MOST_REASON) for part in (head.phrase, *more))
         return Refused(
             packet.at_ms,
             packet.target,
             packet.target_port,
-            _text(key[1].rpartition(b" ")[2], 16),
+            _text(head.method, 16),
             code,
             reason[:MOST_REASON],
             _text(key[0], 128),
@@ -150,16 +142,6 @@ class Bounds:
         self._node.taken += 1
         left_out, source.left_out = source.left_out, 0
         return Record(refused, left_out)
-
-
-def _headers(payload: bytes) -> dict[bytes, bytes]:
-    """The headers that matter, by their long names in small letters; of one that comes twice the first."""
-    head = payload.partition(b"\r\n\r\n")[0]
-    found: dict[bytes, bytes] = {}
-    for name, value in _HEADER.findall(head):
-        small = name.lower()
-        found.setdefault(_SHORT.get(small, small), value.strip())
-    return found
 
 
 def _text(value: bytes, most: int) -> str:

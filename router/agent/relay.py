@@ -19,6 +19,7 @@ from router.agent.restart import NewStart, Restart
 from router.agent.sender import KafkaAwayError, Sender
 from router.agent.settings import AgentSettings
 from router.agent.state_file import load_state, store_state
+from router.agent.wire import Wire
 from schemas.clock_steps import UNKNOWN, Clock
 from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
 from sinks.beat import send_beat
@@ -36,7 +37,7 @@ UNSTORED: Final = counter("agent_state_not_stored", "Tries to store the agent's 
 
 class Relay:
     """`health` and `degraded` are told to the supervisor with every beat: words about AMI and PostgreSQL, and what
-    this agent cannot do for them. `clock`: reads the node's.
+    this agent cannot do for them. `clock`: reads the node's. `wire`: knows the packets of its legs.
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class Relay:
         health: Callable[[], str] = str,
         clock: Callable[[], Clock] = lambda: UNKNOWN,
         degraded: Callable[[], str] = str,
+        wire: Wire | None = None,
     ) -> None:
         """Reads the stored state. Raises AgentError."""
         self._settings = settings
         self._clock = clock
+        self._wire = wire
         self._journal = settings.directory / "journal"
         self._sender = sender
         self._health = health
@@ -130,12 +133,19 @@ class Relay:
         ringing = [self._ringing[number] for number in range(min(len(self._ringing), _RINGING_BATCH))]
         own: list[OwnEvent] = [event for event in (*of_restart, *closed, heartbeat, *ringing) if event is not None]
         partitions = self._settings.kafka.partitions
+        # Nobody waits for packets while more lines wait.
+        seconds = 0.0 if batch.full else self._settings.wire_seconds
+        wire = {} if self._wire is None else self._wire.of(batch.lines, seconds)
         # Behind the batch: a step that a line of it tells of is known then.
         clock = self._clock()
-        outbox = fill_outbox(self._settings.node, batch.lines, own, partitions, time.time_ns() // 1_000_000, clock)
+        outbox = fill_outbox(
+            self._settings.node, batch.lines, own, partitions, time.time_ns() // 1_000_000, clock, wire
+        )
         if outbox.messages or not self._reached:
             self._sender.send(outbox.messages)
             self._reached = True
+        if self._wire is not None:
+            self._wire.forget(batch.lines)
         state = self._without_deleted(batch.state)
         if restart is not None:
             restart.acknowledged(of_restart)

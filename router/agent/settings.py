@@ -22,7 +22,9 @@ class AgentSettings(Frozen):
     the end of the money is known before it comes, also where one status is late; `hold_seconds`: of talk that is held
     at once for a call without a hold. `sweep_seconds`: between two sweeps; `gone_seconds`: how long a call must not
     have been listed before its hold may be swept.
-    `hep_port`: where copies of the node's SIP messages are taken, on loopback; 0: they are not. `sip_port`: the node's.
+    `hep_host`, `hep_port`: where copies of the node's SIP messages are taken; port 0: they are not; `hep_secret`: what
+    they have to bring. `sip_hosts`, `sip_port`: where the node's SIP listens.
+    `wire_seconds`: how long a line that closes a leg waits for the leg's packets.
     `probes_seconds`: between two looks at which vendors answer OPTIONS.
     `limits_seconds`: between two rounds that renew the node's shares of limits; what is asked in one has
     `limits_answer_seconds`; shares hold for `limits_lease_seconds`, and are others' when nobody has heard of the node
@@ -60,7 +62,11 @@ class AgentSettings(Frozen):
     limits_answer_seconds: Annotated[float, Field(gt=0, le=5)] = 2.0
     limits_lease_seconds: Annotated[float, Field(gt=0, le=60)] = 6.0
     limits_silent_seconds: Annotated[float, Field(gt=0, le=60)] = 9.0
+    hep_host: str = "127.0.0.1"
     hep_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    hep_secret: SecretStr = SecretStr("")
+    sip_hosts: tuple[str, ...] = ("127.0.0.1",)
     sip_port: Annotated[int, Field(ge=1, le=65_535)] = 15060
+    wire_seconds: Annotated[float, Field(ge=0, le=2)] = 0.4
     probes_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
     gone_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from hunt_calls import ANY_END
 from real_calls import until
-from real_line import RICH, Line
+from real_line import HEP_SECRET, RICH, Line
 
 from router.agent.refused import MOST_OF_SOURCE
 from sinks.edge_refusals import EdgeRefusal, list_edge_refusals
@@ -65,6 +65,7 @@ def line(own_line: Line) -> Iterator[Line]:
         "ami_port": own_line.ami_port,
         "ami_secret": "right-secret",
         "hep_port": own_line.hep_port,
+        "hep_secret": HEP_SECRET,
         "sip_port": own_line.sip_port,
         "heartbeat_seconds": 0.5,
         "beat": str(own_line.directory / "agent.beat"),

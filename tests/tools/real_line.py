@@ -57,6 +57,7 @@ run(NodeSettings.model_validate_json(sys.argv[1]))
 """
 _WAIT_SECONDS: Final = 30.0
 # What vendor 3 refuses with, as the number says; the seeded world's 99923… is not among them: busy.
+HEP_SECRET: Final = "hep-secret"
 VENDOR_CODES: Final = (
     400, 401, 402, 403, 404, 405, 406, 407, 408, 410, 413, 414, 415, 416, 420, 421, 423, 480, 481, 482, 483, 484, 485,
     486, 487, 488, 489, 491, 493, 500, 501, 502, 503, 504, 505, 513, 580, 600, 603, 604, 606, 607, 608,
@@ -180,6 +181,7 @@ class Line:
             "ami_secret": "right-secret",
             "sip_port": self.sip_port,
             "hep_port": self.hep_port,
+            "hep_secret": HEP_SECRET,
             "rtp_port_first": self.rtp_port,
             "rtp_port_last": self.rtp_port + 199,
             "cache": str(self.cache),

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from router.agent.hep import Packet, read_packet
 from router.agent.refused import MOST_OF_NODE, MOST_OF_SOURCE, MOST_SOURCES, Bounds, Reader, Record, Refused
+from router.agent.sip_head import read_head
 
 OURS, PORT = "192.0.2.1", 5060
 CALLER = "203.0.113.9"
+PASSWORD = b"right-secret"
 
 
 def chunk(kind: int, payload: bytes, vendor: int = 0) -> bytes:
@@ -24,24 +26,34 @@ def hep(payload: bytes, *more: bytes) -> bytes:
             chunk(1, b"\x02"), chunk(2, b"\x11"), chunk(3, bytes([192, 0, 2, 1])), chunk(4, bytes([203, 0, 113, 9])),
             chunk(7, struct.pack(">H", PORT)), chunk(8, struct.pack(">H", 40_000)),
             chunk(9, struct.pack(">I", 1_796_000_000)), chunk(10, struct.pack(">I", 250_000)), chunk(11, b"\x01"),
-            *more, chunk(15, payload),
+            *more, chunk(14, PASSWORD), chunk(15, payload),
         ]
     )  # fmt: skip
     return b"HEP3" + struct.pack(">H", 6 + len(chunks)) + chunks
 
 
 def test_a_datagram_is_read() -> None:
-    found = read_packet(hep(b"SIP/2.0 488 Not Acceptable Here\r\n", chunk(17, b"an-id"), chunk(3, b"other", vendor=9)))
+    found = read_packet(
+        hep(b"SIP/2.0 488 Not Acceptable Here\r\n", chunk(17, b"an-id"), chunk(3, b"other", vendor=9)), PASSWORD
+    )
     payload = b"SIP/2.0 488 Not Acceptable Here\r\n"
     assert found == Packet(OURS, PORT, CALLER, 40_000, 1_796_000_000_250, payload)
 
 
 @given(st.binary(max_size=120), st.integers(0, 200))
 def test_any_bytes_are_read_or_left(raw: bytes, cut: int) -> None:
-    read_packet(b"HEP3" + raw)
-    read_packet(raw)
+    read_packet(b"HEP3" + raw, PASSWORD)
+    read_packet(raw, PASSWORD)
     whole = hep(b"SIP/2.0 488 Not Acceptable Here\r\n")
-    assert read_packet(whole[:cut]) is None or cut >= len(whole)
+    assert read_packet(whole[:cut], PASSWORD) is None or cut >= len(whole)
+
+
+@pytest.mark.parametrize("password", [b"", b"right-secre", b"right-secret2", b"wrong-secret"])
+def test_a_datagram_with_another_password_is_none(password: bytes) -> None:
+    """Anybody on the machine can send to the port."""
+    whole = hep(b"SIP/2.0 488 Not Acceptable Here\r\n")
+    assert read_packet(whole, PASSWORD) is not None
+    assert read_packet(whole, password) is None
 
 
 def sent(payload: str, source_port: int = PORT) -> Packet:
@@ -50,6 +62,11 @@ def sent(payload: str, source_port: int = PORT) -> Packet:
 
 def came(payload: str) -> Packet:
     return Packet(CALLER, 40_000, OURS, PORT, 6, payload.replace("\n", "\r\n").encode())
+
+
+def read(reader: Reader, packet: Packet) -> Refused | None:
+    head = read_head(packet.payload)
+    return None if head is None else reader.read(packet, head)
 
 
 def request(*headers: str, method: str = "INVITE", to: str = "<sip:44@x>") -> str:
@@ -91,16 +108,16 @@ CREDENTIALS = 'Authorization: Digest username="a"'
 )  # fmt: skip
 def test_what_is_a_refusal_before_the_dialplan(packets: list[Packet], expected: tuple[str, int, str] | None) -> None:
     reader = Reader("streamco", PORT)
-    found = [one for one in map(reader.read, packets) if one is not None]
+    found = [one for packet in packets if (one := read(reader, packet)) is not None]
     assert [(one.method, one.sip_code, one.reason) for one in found] == ([] if expected is None else [expected])
     for one in found:
         assert (one.at_ms, one.address, one.port, one.sip_call_id) == (7, CALLER, 40_000, "abc@x")
-        assert [reader.read(packets[-1]) for _ in range(3)] == [None] * 3  # sent again, as nobody has acknowledged it
+        assert [read(reader, packets[-1]) for _ in range(3)] == [None] * 3  # sent again, as nobody has acknowledged it
 
 
 def test_texts_of_the_wire_are_bounded_and_printable() -> None:
     warning = 'Warning: 399 x "' + "\x1b[31m" * 100 + '"'
-    found = Reader("streamco", PORT).read(sent(answer("400 Bad Request", warning)))
+    found = read(Reader("streamco", PORT), sent(answer("400 Bad Request", warning)))
     assert found is not None
     assert len(found.reason) <= 200
     assert found.reason.isprintable()
@@ -110,7 +127,7 @@ def test_texts_of_the_wire_are_bounded_and_printable() -> None:
 def test_any_message_is_read_or_left(raw: bytes) -> None:
     reader = Reader("streamco", PORT)
     for payload in (raw, b"SIP/2.0 488 " + raw, b"SIP/2.0 400 x\r\nServer: streamco\r\n" + raw):
-        found = reader.read(Packet(OURS, PORT, CALLER, 1, 2, payload))
+        found = read(reader, Packet(OURS, PORT, CALLER, 1, 2, payload))
         assert found is None or (len(found.method) <= 16 and len(found.reason) <= 200 and len(found.sip_call_id) <= 128)
 
 

@@ -1,0 +1,58 @@
+"""The head of a SIP message, as far as the agent looks at it. Pure."""
+
+import re
+from typing import Final, NamedTuple
+
+_MOST_HEAD_BYTES: Final = 8_192
+_STATUS: Final = re.compile(rb"SIP/2\.0 ([1-6]\d\d)(?: ([^\r\n]*))?\r?\n")
+_REQUEST: Final = re.compile(rb"([A-Z]{1,32}) [^\r\n]{1,2048} SIP/2\.0\r?\n")
+_NAMES: Final = rb"Via|v|Call-ID|i|CSeq|From|f|To|t|Reason|Warning|Unsupported|Server|Authorization|Proxy-Authorization"
+_HEADER: Final = re.compile(rb"^(" + _NAMES + rb")[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_SHORT: Final = {b"v": b"via", b"i": b"call-id", b"f": b"from", b"t": b"to"}
+_BRANCH: Final = re.compile(rb";[ \t]*branch[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNORECASE)
+_TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNORECASE)
+
+
+class Head(NamedTuple):
+    """`status` of a request is 0; `method` of a response is that of the request it answers. Headers are those that
+    matter, by their long names in small letters; of one that comes twice the first.
+    """
+
+    status: int
+    phrase: bytes
+    method: bytes
+    headers: dict[bytes, bytes]
+
+    @property
+    def call_id(self) -> bytes:
+        """The Call-ID, or nothing."""
+        return self.headers.get(b"call-id", b"")
+
+    @property
+    def cseq(self) -> bytes:
+        """Number and method."""
+        return self.headers.get(b"cseq", b"")
+
+    def tag(self, name: bytes) -> bytes:
+        """The tag of From or To; empty: it has none."""
+        found = _TAG.search(self.headers.get(name, b""))
+        return found[1] if found else b""
+
+    @property
+    def branch(self) -> bytes:
+        """The transaction, by the topmost Via; empty: it has none."""
+        found = _BRANCH.search(self.headers.get(b"via", b""))
+        return found[1] if found else b""
+
+
+def read_head(payload: bytes) -> Head | None:
+    """The head of a message; None: it is none."""
+    head = payload[:_MOST_HEAD_BYTES].partition(b"\r\n\r\n")[0]
+    status, request = _STATUS.match(payload), _REQUEST.match(payload)
+    headers: dict[bytes, bytes] = {}
+    for name, value in _HEADER.findall(head):
+        small = name.lower()
+        headers.setdefault(_SHORT.get(small, small), value.strip())
+    if status is not None:
+        return Head(int(status[1]), status[2] or b"", headers.get(b"cseq", b"").rpartition(b" ")[2], headers)
+    return Head(0, b"", request[1], headers) if request is not None else None
