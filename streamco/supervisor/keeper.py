@@ -19,6 +19,7 @@ from streamco.pidfile import write_pid
 from streamco.places import Places
 from streamco.supervisor.component import Component, State, Status
 from streamco.supervisor.policy import WITHIN_SECONDS, History, ended, wait_seconds
+from streamco.supervisor.priority import set_niceness
 
 log = structlog.get_logger(__name__)
 _POLL_SECONDS: Final = 0.1
@@ -207,6 +208,7 @@ class Keeper:
                 start_new_session=True,
                 pass_fds=component.inherits,
             )
+        set_niceness(self._process.pid, component.name)
         write_pid(self._places.pid(component.name), self._process.pid)
 
     def _trim_log(self) -> None:

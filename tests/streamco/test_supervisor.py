@@ -83,6 +83,14 @@ def test_started_killed_and_started_again(settings: Settings, supervisor: Superv
     until(lambda: metrics.exists() and told <= set(metrics.read_text().splitlines()), seconds=30)
 
 
+def test_what_calls_wait_for_has_the_processor_first(supervisor: Supervisor, tmp_path: Path) -> None:
+    names = ("router", "node-agent-ast1", "asterisk-ast1", "postgres", "streams-2", "kafka", "clickhouse", "auditor")
+    supervisor.start([worker(tmp_path, name) for name in names])
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    found = {one.name: psutil.Process(one.pid).nice() - own for one in supervisor.statuses()}
+    assert [found[name] for name in names] == [0, 0, 0, 0, 5, 5, 10, 10]
+
+
 def test_what_it_needs_comes_first_also_after_a_crash(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start([worker(tmp_path, "late", needs=("early",)), worker(tmp_path, "early")])
     late, early = supervisor.statuses()
