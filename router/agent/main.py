@@ -52,8 +52,7 @@ async def _serve(settings: AgentSettings) -> None:
     agent_id = agent_id_of(settings)
     counters = Counters(settings, agent_id)
     clock = NodeClock(settings.directory)
-    reach, refusals, wire = Reach(settings), EdgeRefusals(settings), Wire(direction(settings))
-    copies = Copies(settings, (wire.take, refusals.take))
+    reach, wire = Reach(settings), Wire(direction(settings))
     relay = Relay(
         settings,
         KafkaSender(settings.kafka, settings.send_seconds),
@@ -64,6 +63,8 @@ async def _serve(settings: AgentSettings) -> None:
             Parts(watch.away, counters.away, limits.health, counters.disk.said), settings.limits_lease_seconds
         ),
     )
+    refusals = EdgeRefusals(settings, lambda: wire.unheard() if relay.is_caught_up else ())
+    copies = Copies(settings, (wire.take, refusals.take))
     journal = JournalAudit(settings, lambda: relay.state, relay.forget)
     watch = Watch(
         settings,

@@ -7,6 +7,7 @@ counted alone, and while PostgreSQL is away the oldest records go.
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ import structlog
 
 from router.agent.hep import Packet
 from router.agent.postgres import connect
-from router.agent.refused import MOST_SOURCES, Bounds, Reader, Record
+from router.agent.refused import MOST_SOURCES, Bounds, Reader, Record, Refused
 from router.agent.settings import AgentSettings
 from router.agent.sip_head import Head
 from sinks import edge_refusals
@@ -34,11 +35,14 @@ NOT_RECORDED: Final = counter("agent_edge_refusals_not_recorded", "Those that we
 
 
 class EdgeRefusals:
-    """`take` for each message, from one thread; `run` in another writes what it found."""
+    """`take` for each message, from one thread; `run` in another writes what it found. `unheard`: further ones, which
+    show by what did not come.
+    """
 
-    def __init__(self, settings: AgentSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: AgentSettings, unheard: Callable[[], Iterable[Refused]] = tuple) -> None:
+        self._settings, self._unheard = settings, unheard
         self._reader, self._bounds = Reader(SERVER, settings.sip_port), Bounds()
+        self._lock = threading.Lock()
         self._waiting: deque[Record] = deque(maxlen=MOST_WAITING)
         self._connection: psycopg.Connection[Any] | None = None
         self._expired_at = float("-inf")
@@ -49,22 +53,27 @@ class EdgeRefusals:
     def take(self, packet: Packet, head: Head) -> None:
         """One message as it came or went."""
         refused = self._reader.read(packet, head)
-        if refused is None:
-            return
-        record = self._bounds.take(refused, time.monotonic_ns() // 1_000_000)
-        if record is None:
-            NOT_RECORDED.inc()
-            return
-        if len(self._waiting) == MOST_WAITING:
-            WAITING.lose()
-        self._waiting.append(record)
+        if refused is not None:
+            self._keep(refused)
 
     def run(self, stop: threading.Event) -> None:
         """Write what there is, each second, until `stop`."""
         pause_seconds = _WRITE_SECONDS
         while not stop.wait(pause_seconds):
+            for refused in self._unheard():
+                self._keep(refused)
             pause_seconds = _WRITE_SECONDS if not self._waiting or self._write() else _RETRY_SECONDS
         self._disconnect()
+
+    def _keep(self, refused: Refused) -> None:
+        with self._lock:
+            record = self._bounds.take(refused, time.monotonic_ns() // 1_000_000)
+            if record is None:
+                NOT_RECORDED.inc()
+                return
+            if len(self._waiting) == MOST_WAITING:
+                WAITING.lose()
+            self._waiting.append(record)
 
     def _write(self) -> bool:
         records = [self._waiting.popleft() for _ in range(len(self._waiting))]

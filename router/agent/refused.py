@@ -2,8 +2,8 @@
 
 Of all copies of SIP messages (router/agent/hep.py) only our own final refusals matter. Not among them: what the
 dialplan refused, which has Q.850's cause in Reason, or 18x before it, and a call of its own in the journal; what ends
-a cancelled INVITE (487); a first 401 or 407, which asks for credentials; anything inside a dialog; and what is sent
-again.
+a cancelled INVITE (487), unless no line tells of it (router/agent/wire.py); a first 401 or 407, which asks for
+credentials; anything inside a dialog; and what is sent again.
 A wrong password is a 401 to a request that had credentials. What PJSIP cannot parse it drops without an answer: there
 is no copy of it, and no record.
 
@@ -82,15 +82,15 @@ class Reader:
         if was_done or request.in_dialog or code < _REFUSALS_FROM or code in _NO_REFUSAL or b"reason" in headers:
             return None
         more = [headers[name] for name in (b"warning", b"unsupported") if name in headers]
-        reason = "; ".join(_text(part, MOST_REASON) for part in (head.phrase, *more))
+        reason = "; ".join(text_of(part, MOST_REASON) for part in (head.phrase, *more))
         return Refused(
             packet.at_ms,
             packet.target,
             packet.target_port,
-            _text(head.method, 16),
+            text_of(head.method, 16),
             code,
             reason[:MOST_REASON],
-            _text(key[0], 128),
+            text_of(key[0], 128),
         )
 
     def _remember(self, key: tuple[bytes, bytes], headers: dict[bytes, bytes]) -> _Request:
@@ -144,7 +144,7 @@ class Bounds:
         return Record(refused, left_out)
 
 
-def _text(value: bytes, most: int) -> str:
+def text_of(value: bytes, most: int) -> str:
     """Text of the wire that may be stored and shown: printable, and no longer than that."""
     text = value.decode("utf-8", "replace")[:most]
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

@@ -104,6 +104,11 @@ class Relay:
         new, state = self._new_start, self.state
         return (state.epoch, state.started) if new is None else (new.epoch, new.started)
 
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether every line that there was at the last round is sent."""
+        return self._reached and not self.journal_waiting_bytes
+
     def run(self, stop: threading.Event) -> None:
         """Rounds until `stop`. Raises OSError: a disk that cannot be read or written is none of Kafka's matters."""
         settings = self._settings

@@ -15,19 +15,22 @@ of too many legs the oldest are forgotten.
 import re
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from router.agent.hep import Packet
 from router.agent.journal_files import Line
+from router.agent.refused import Refused, text_of
 from router.agent.sip_head import Head
 from schemas.wire_times import WireLeg
 from sinks.metrics import Bounded, counter
 
 MOST_YOUNG: Final = 20_000  # legs without an answer; anybody can make them
 MOST_ANSWERED: Final = 50_000
+UNHEARD_SECONDS: Final = 10.0
+_CANCELLED: Final = 487
 _CALL_ID_BYTES: Final = 128  # of a Call-ID, that the journal has
 _CLOSED: Final = re.compile(rb"\|sid=([^|\"]{1,1024})\|facts=")
 _OUTBOUND: Final = b'"LEG_RESULT"'
@@ -71,6 +74,7 @@ class Wire:
         self._direction = direction
         self._young: OrderedDict[LegKey, _Leg] = OrderedDict()
         self._answered: OrderedDict[LegKey, _Leg] = OrderedDict()
+        self._cancelled: deque[tuple[float, LegKey, Packet]] = deque(maxlen=MOST_YOUNG)
         self._changed = threading.Condition()
         YOUNG.watch(MOST_YOUNG, lambda: len(self._young))
         ANSWERED.watch(MOST_ANSWERED, lambda: len(self._answered))
@@ -115,6 +119,26 @@ class Wire:
                     self._young.pop(key, None)
                     self._answered.pop(key, None)
 
+    def unheard(self, seconds: float = UNHEARD_SECONDS) -> list[Refused]:
+        """The INVITEs that were answered 487 longer than so many seconds ago, and that no line tells of: their callers
+        cancelled them before the dialplan had begun. Each once. Not to be asked while lines wait to be read.
+        """
+        before = time.monotonic() - seconds
+        found = []
+        with self._changed:
+            while self._cancelled and self._cancelled[0][0] < before:
+                _, key, packet = self._cancelled.popleft()
+                leg = self._young.get(key)
+                if leg is None or leg.asked_for:
+                    continue
+                del self._young[key]
+                call_id = text_of(key.call_id, _CALL_ID_BYTES)
+                reason = "Request Terminated; cancelled before the dialplan had begun"
+                found.append(
+                    Refused(packet.at_ms, packet.target, packet.target_port, "INVITE", _CANCELLED, reason, call_id)
+                )
+        return found
+
     def _find(self, key: LegKey) -> _Leg | None:
         return self._answered.get(key) or self._young.get(key)
 
@@ -147,6 +171,8 @@ class Wire:
         if leg is None or (key.outbound and head.branch != leg.branch):
             return
         if head.status >= 300:
+            if head.status == _CANCELLED != leg.final and not key.outbound:
+                self._cancelled.append((time.monotonic(), key, packet._replace(payload=b"")))
             leg.final = head.status
         else:
             leg.answered_ms = packet.at_ms

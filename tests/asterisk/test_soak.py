@@ -6,6 +6,7 @@ own. The journal is read as its agent reads it, with the node's copies of its SI
 the witness.
 """
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ import pytest
 from real_line import HEP_SECRET, ONE_AT_A_TIME, RICH, Line
 from scripted_router import ScriptedRouter, facts, mset
 
-from bench.soak.calls import CALLERS, KINDS, TIMED, VENDORS, kind_of, make_calls
+from bench.soak.calls import CALLERS, KINDS, TIMED, VENDORS, code_of, kind_of, make_calls
 from bench.soak.capture import Capture, why_not
 from bench.soak.matching import SIDES, ClosedLeg, Matched, billed_otherwise, closed_leg, match
 from bench.soak.players import CutOff, Players, free_address
@@ -40,6 +41,7 @@ CALLS: Final = 80
 CALLS_PER_SECOND: Final = 40
 TIMED_MS: Final = (2_750, 3_250)
 TIMED_CALLS: Final = 8
+CANCELLED_AT_ONCE: Final = 10
 SLACK_MS: Final = 150
 BY_CHANNEL_SLACK_MS: Final = 250
 TIMED_SLACK_MS: Final = 150
@@ -59,6 +61,7 @@ class Seen(NamedTuple):
     logged: list[WireLeg]
     closed: list[ClosedLeg]
     by_channel: list[ClosedLeg]
+    unheard: list[str]  # Call-IDs of INVITEs that were cancelled before there could be a line
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +93,8 @@ def seen(own_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Seen:
             assert capture.dropped == 0
             wire = list(legs_of(capture.messages(), node).values())
         words = packets.of(lines, _WIRE_SECONDS)
-    return Seen(wire, logged, closed_legs(lines, words), closed_legs(lines, {}))
+        unheard = [one.sip_call_id for one in packets.unheard(0)]
+    return Seen(wire, logged, closed_legs(lines, words), closed_legs(lines, {}), unheard)
 
 
 @contextmanager
@@ -144,9 +148,32 @@ def place(line: Line, players: Players) -> None:
             theirs = [call for call in calls if call.kind.caller == name]
             address = free_address(ONE_AT_A_TIME if name == "cut-off" else RICH)
             processes.append(players.callers(name, theirs, CALLS_PER_SECOND * len(theirs) / CALLS, address))
+        cancel_at_once(line.sip_port)
         for process in processes:
             process.wait(60)
     players.check()
+
+
+def cancel_at_once(sip_port: int) -> None:
+    """INVITEs, each with its CANCEL right behind it, which may be too early to be taken: then the vendor refuses."""
+    number = f"{code_of(next(kind for kind in KINDS if kind.name == 'busy'))}9999990"
+    with socket.socket(type=socket.SOCK_DGRAM) as own:
+        own.bind((RICH, 0))
+        host, port = own.getsockname()
+        for at in range(CANCELLED_AT_ONCE):
+            for method in ("INVITE", "CANCEL"):
+                head = [
+                    f"{method} sip:{number}@127.0.0.1:{sip_port} SIP/2.0",
+                    f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bK{port}-{at}",
+                    f"From: <sip:1@{host}>;tag={at}",
+                    f"To: <sip:{number}@127.0.0.1>",
+                    f"Call-ID: at-once-{at}@{host}",
+                    f"CSeq: 1 {method}",
+                    f"Contact: <sip:1@{host}:{port}>",
+                    "Max-Forwards: 70",
+                    "Content-Length: 0",
+                ]
+                own.sendto("\r\n".join([*head, "", ""]).encode(), ("127.0.0.1", sip_port))
 
 
 def await_closed(journal: Path, begun: int, players: Players) -> list[JournalLine]:
@@ -220,9 +247,14 @@ def test_every_invite_that_entered_the_dialplan_is_one_inbound_leg(seen: Seen) -
     closed = [leg.sip_call_id for leg in seen.closed if leg.side == "customer"]
     invited = {leg.call_id: leg for leg in seen.wire if leg.side == "customer"}
     assert len(closed) == len(set(closed))
-    # Codecs that nobody may offer are refused by PJSIP itself.
-    without = [leg for call_id, leg in invited.items() if call_id not in closed]
+    # Codecs that nobody may offer are refused by PJSIP itself; who cancels at once may do so before the dialplan.
+    without = [leg for call_id, leg in invited.items() if call_id not in closed and call_id not in seen.unheard]
     assert {(kind_of(leg.number).name, leg.final) for leg in without} <= {("other codecs", 488)}
+    at_once = [leg.final for call_id, leg in invited.items() if call_id.startswith("at-once")]
+    assert set(at_once) <= {486, 487}
+    assert len(at_once) in (0, CANCELLED_AT_ONCE)  # SIPp's logs do not show them
+    assert not set(seen.unheard) & set(closed)
+    assert all(call_id.startswith("at-once") for call_id in seen.unheard)
 
 
 def test_every_kind_of_call_was_seen(seen: Seen) -> None:

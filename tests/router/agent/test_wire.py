@@ -143,6 +143,24 @@ def test_a_200_to_no_transaction_of_ours_is_none() -> None:
     assert world.word(kind="LEG_RESULT") == WireLeg(world.now_ms)
 
 
+def test_an_invite_that_was_cancelled_and_that_no_line_tells_of_is_told_once() -> None:
+    world = World()
+    for call_id in ("told", "untold", "sent"):
+        world.came(request("INVITE", call_id=call_id))
+        world.went(*(response(487, call_id=call_id) for _ in range(2)))
+    untold_ms = world.now_ms - 4
+    world.went(request("INVITE", call_id="a vendor's"))
+    world.came(response(487, call_id="a vendor's"))
+    assert world.wire.unheard(60) == []
+    world.word("told")
+    world.wire.of([closing("sent")], 0)
+    world.wire.forget([closing("sent")])
+    (found,) = world.wire.unheard(-1)
+    assert (found.sip_call_id, found.sip_code, found.method) == ("untold", 487, "INVITE")
+    assert (found.address, found.port, found.at_ms) == (*CALLER, untold_ms)
+    assert world.wire.unheard(-1) == []
+
+
 def test_what_a_vendor_refuses_is_the_channels_own_matter() -> None:
     world = World(VENDOR)
     world.went(request("INVITE"))
