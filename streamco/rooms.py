@@ -7,7 +7,7 @@ from pydantic import SecretStr
 from schemas.connections import ClickHouse, Kafka, Postgres
 from streamco.embedded.settings import LOOPBACK, ClickHouseServer, KafkaServer, PostgresServer, user_cache_directory
 from streamco.places import Places
-from streamco.settings import Settings, SettingsError
+from streamco.settings import PREFIX, Settings, SettingsError
 
 if TYPE_CHECKING:
     from configuration.settings import NodeSettings, TrickleSettings
@@ -25,8 +25,9 @@ STREAM_ROLES = ("billing", "cdrs", "live", "quality", "control")
 
 
 def _secret(value: SecretStr | None, name: str) -> SecretStr:
+    """It. Raises SettingsError naming it where this process has not been given it."""
     if value is None:
-        raise ValueError(f"{name} is not there: the settings were not completed by with_secrets()")
+        raise SettingsError(f"{PREFIX}{name.upper()}: this process needs it and was not given it")
     return value
 
 
@@ -173,11 +174,11 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
             "role": role,
             "instance": int(instance or 0),
             "kafka": kafka(settings),
-            "postgres": postgres(settings),
-            "clickhouse": clickhouse(settings),
+            "postgres": postgres(settings) if role != "quality" else None,
+            "clickhouse": clickhouse(settings) if role == "cdrs" else None,
             "data_directory": places.streams / which,
             "beat": places.beat(names[which]),
-            "control_webhook": settings.control_webhook,
+            "control_webhook": settings.control_webhook if role == "control" else None,
             "quality_window_seconds": settings.quality_window_seconds,
             "max_peer_letters": settings.peer_dead_letters,
         }

@@ -1,21 +1,23 @@
 """Every setting of the product, from STREAMCO_* environment variables: checked whole before anything starts.
 
 Only this room reads the environment. What a room is told is made from here (rooms.py). An unknown STREAMCO_* name is an
-error: a misspelt setting that does nothing would be found too late. Secrets that are not set are made once
-(secret_store.py).
+error: a misspelt setting that does nothing would be found too late. A secret may be in a file, with its path in
+STREAMCO_NAME_FILE. Secrets that are not set are made once (secret_store.py).
 """
 
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
 
 PREFIX: Final = "STREAMCO_"
+FILE_SUFFIX: Final = "_FILE"
+_MAX_FILE_BYTES: Final = 64 << 10
 # Those are the test suite's: which external servers it is given, where it reports to.
 _TEST_PREFIXES: Final = ("STREAMCO_TEST_", "STREAMCO_FAULTS_")
 _NODE: Final = r"^[a-z][a-z0-9]{0,15}$"
@@ -179,8 +181,6 @@ class Settings(BaseModel):
                 f" {PREFIX}EXTERNAL_SIGNALING_ADDRESS or {PREFIX}EXTERNAL_MEDIA_ADDRESS, and only then"
             )
         self._different_ports()
-        if self.clickhouse_url is not None and self.clickhouse_password is None:
-            raise ValueError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")
         return self
 
     def _different_ports(self) -> None:
@@ -215,11 +215,21 @@ class Settings(BaseModel):
         return ports
 
 
+def _mentions_secrets(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_mentions_secrets(part) for part in get_args(annotation))
+
+
+# By their type. No process but those that need one is given it (secret_store.py), and never by its environment.
+SECRET_SETTINGS: Final = frozenset(
+    name for name, field in Settings.model_fields.items() if _mentions_secrets(field.annotation)
+)
+
+
 def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """The settings of an environment (this process's unless given). `overrides` win. Raises SettingsError."""
     environment = os.environ if environment is None else environment
     known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
-    given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    given = _with_files({name: value for name, value in environment.items() if name.startswith(PREFIX)})
     unknown = [name for name in given if name not in known and not name.startswith(_TEST_PREFIXES)]
     if unknown:
         raise SettingsError("\n".join(f"{name}: there is no such setting" for name in sorted(unknown)))
@@ -230,6 +240,26 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
         raise SettingsError("\n".join(_message(values | overrides, one) for one in error.errors())) from error
 
 
+def _with_files(given: dict[str, str]) -> dict[str, str]:
+    """Where a secret is in a file, what the file holds takes its place."""
+    for setting in (f"{PREFIX}{name.upper()}" for name in SECRET_SETTINGS):
+        path = given.pop(f"{setting}{FILE_SUFFIX}", "")
+        if not path:
+            continue
+        if given.get(setting):
+            raise SettingsError(f"{setting}{FILE_SUFFIX}: must not be set beside {setting}")
+        try:
+            with Path(path).open("rb") as file:
+                held = file.read(_MAX_FILE_BYTES + 1)
+            given[setting] = held.decode().rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+            raise SettingsError(f"{setting}{FILE_SUFFIX} {path[:200]!r}: {reason}") from error
+        if not given[setting] or len(held) > _MAX_FILE_BYTES:
+            raise SettingsError(f"{setting}{FILE_SUFFIX} {path[:200]!r}: must hold 1 to {_MAX_FILE_BYTES} bytes")
+    return given
+
+
 def _message(values: Mapping[str, Any], error: Any) -> str:
     rule = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
@@ -237,33 +267,5 @@ def _message(values: Mapping[str, Any], error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "string_pattern_mismatch":
         rule = f"must be of the form {error['ctx']['pattern']}"
-    secret = any(word in name for word in ("password", "secret", "dsn", "webhook", "token"))
-    shown = "" if secret else f" {str(values.get(name))[:100]!r}"
+    shown = "" if name in SECRET_SETTINGS else f" {str(values.get(name))[:100]!r}"
     return f"{PREFIX}{name.upper()}{shown}: {rule}"
-
-
-def environment_of(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a child process of ours: what it needs of the parent's, and every setting that is not default.
-
-    Arguments are visible to every user of a machine, the environment is not: so secrets go this way.
-    """
-    environment = os.environ if environment is None else environment
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "XDG_DATA_HOME", "JAVA_HOME", "SSL_CERT_FILE")
-    child = {name: environment[name] for name in kept if name in environment}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if name == "home" or value != Settings.model_fields[name].get_default(
-            call_default_factory=True, validated_data={}
-        ):
-            child[f"{PREFIX}{name.upper()}"] = _text(value)
-    return child
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, tuple):
-        return ",".join(value)
-    if isinstance(value, dict):
-        return json.dumps({name: _text(one) for name, one in value.items()})
-    return "" if value is None else str(value)

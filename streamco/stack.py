@@ -11,11 +11,13 @@ from typing import Final
 import psycopg
 
 from streamco import rooms
+from streamco.children import environment_of, secrets_of
 from streamco.embedded.ports import require_free_port
 from streamco.embedded.server import Progress, ServerError
 from streamco.health import check_beat, check_page, check_router, router_degraded
 from streamco.places import Places
-from streamco.settings import Settings, environment_of
+from streamco.secret_store import kind_of
+from streamco.settings import Settings
 from streamco.supervisor.component import Component, HealthCheck, component_of
 from streamco.supervisor.supervisor import Supervisor
 
@@ -176,8 +178,9 @@ def _own(
         name=name,
         address=address,
         healthy=healthy or (lambda _pid: check_beat(beat, None)),
-        argv=(sys.executable, "-m", "streamco.run", *arguments),
+        argv=(sys.executable, "-m", "streamco.run", "--secrets-on-stdin", *arguments),
         environment=environment_of(settings),
+        given=secrets_of(settings, kind_of(*arguments)),
         directory=_ROOT,
         needs=needs,
         serving_pid=serving_pid,

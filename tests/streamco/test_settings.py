@@ -7,7 +7,7 @@ import pytest
 from streamco import rooms, stack
 from streamco.embedded.temporary import free_port
 from streamco.secret_store import NAMES, with_secrets
-from streamco.settings import SettingsError, environment_of, read_settings
+from streamco.settings import SECRET_SETTINGS, Settings, SettingsError, read_settings
 
 
 def test_defaults_are_on_loopback_and_below_the_ephemeral_ports() -> None:
@@ -42,7 +42,6 @@ def test_defaults_are_on_loopback_and_below_the_ephemeral_ports() -> None:
         ({"STREAMCO_SIMULATED_NODES": "sim1"}, ["STREAMCO_SIMULATED_NODES", "sim1", "STREAMCO_NODES"]),
         ({"STREAMCO_ROUTER_PORT": "18050"}, ["18050", "STREAMCO_ROUTER_PORT", "STREAMCO_DASHBOARDS_PORT"]),
         ({"STREAMCO_HOME": "relative"}, ["STREAMCO_HOME", "relative", "absolute"]),
-        ({"STREAMCO_CLICKHOUSE_URL": "http://ch:8123"}, ["STREAMCO_CLICKHOUSE_PASSWORD"]),
         ({"STREAMCO_BILLING_WORKERS": "9"}, ["STREAMCO_BILLING_WORKERS", "9", "8"]),
         (
             {"STREAMCO_CDRS_WORKERS": "4", "STREAMCO_KAFKA_PARTITIONS": "2"},
@@ -72,23 +71,39 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     assert str(caught.value).count("\n") == 1
 
 
-def test_a_child_reads_the_same_settings(tmp_path: Path) -> None:
-    settings = with_secrets(
-        read_settings(
-            {
-                "STREAMCO_HOME": str(tmp_path),
-                "STREAMCO_NODES": "sim1,ast1",
-                "STREAMCO_SIMULATED_NODES": "sim1",
-                "STREAMCO_ASTERISK_NODES": "ast1",
-                "STREAMCO_TRICKLE_CPS": "1.5",
-                "STREAMCO_SIMULATOR_INCIDENTS": "vendor-down@30s",
-                "STREAMCO_LOOKUP_TOKENS": '{"NPAC": "s3cret"}',
-            }
-        )
-    )
-    child = environment_of(settings, {"PATH": "/bin", "AWS_SECRET": "not ours", "STREAMCO_TEST_POSTGRES_DSN": "x"})
-    assert with_secrets(read_settings(child)) == settings
-    assert "AWS_SECRET" not in child
+def test_a_setting_that_holds_a_secret_has_the_type_of_one() -> None:
+    words = ("password", "secret", "dsn", "webhook", "token")
+    assert {name for name in Settings.model_fields if any(word in name for word in words)} == SECRET_SETTINGS
+    assert set(NAMES) <= SECRET_SETTINGS
+
+
+@pytest.mark.parametrize("name", sorted(SECRET_SETTINGS))
+def test_every_secret_may_be_in_a_file(tmp_path: Path, name: str) -> None:
+    variable, path = f"STREAMCO_{name.upper()}", tmp_path / "secret"
+    text = '{"NPAC": "s3cret"}' if name == "lookup_tokens" else f"https://{'s3cret' * 8}"
+    path.write_text(f"{text}\n")
+    assert read_settings({f"{variable}_FILE": str(path)}) == read_settings({variable: text})
+    with pytest.raises(SettingsError, match=f"{variable}_FILE: must not be set beside {variable}"):
+        read_settings({f"{variable}_FILE": str(path), variable: text})
+    for content, rule in ((b"", "must hold 1 to"), (b"x" * 65_537, "must hold 1 to"), (b"\xff" * 40, "is not UTF-8")):
+        path.write_bytes(content)
+        with pytest.raises(SettingsError, match=f"{variable}_FILE .*secret'.*{rule}"):
+            read_settings({f"{variable}_FILE": str(path)})
+    with pytest.raises(SettingsError, match=f"{variable}_FILE .*No such file"):
+        read_settings({f"{variable}_FILE": str(tmp_path / "none")})
+
+
+def test_no_other_setting_may_be_in_a_file() -> None:
+    with pytest.raises(SettingsError, match="STREAMCO_ROUTER_PORT_FILE: there is no such setting"):
+        read_settings({"STREAMCO_ROUTER_PORT_FILE": "/tmp/port"})  # noqa: S108 - never opened
+
+
+def test_the_password_of_a_clickhouse_elsewhere_is_not_made_up(tmp_path: Path) -> None:
+    settings = read_settings({"STREAMCO_HOME": str(tmp_path), "STREAMCO_CLICKHOUSE_URL": "http://ch:8123"})
+    for kind in (None, "auditor"):
+        with pytest.raises(SettingsError, match="STREAMCO_CLICKHOUSE_PASSWORD: must be set with"):
+            with_secrets(settings, kind)
+    assert with_secrets(settings, "router").clickhouse_password is None
 
 
 def test_ami_ports_count_up_with_the_nodes() -> None:
