@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from streamco.given_settings import FILE_SUFFIX
 from streamco.secret_store import NEEDED, only
-from streamco.settings import FILE_SUFFIX, PREFIX, SECRET_SETTINGS, Settings, SettingsError, read_settings
+from streamco.settings import PREFIX, SECRET_SETTINGS, Settings, SettingsError, read_settings
 
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "XDG_DATA_HOME", "JAVA_HOME", "SSL_CERT_FILE")
 

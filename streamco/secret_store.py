@@ -12,29 +12,35 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from schemas.postgres_roles import OWNER, ROLES
 from streamco.settings import PREFIX, SECRET_SETTINGS, Settings, SettingsError
 
 FILE: Final = "secrets.json"
-NAMES: Final = ("postgres_password", "clickhouse_password", "ami_secret", "dashboards_secret_key")
+_OF_POSTGRES: Final = ("postgres_password", *(f"postgres_{room}_password" for room in (OWNER, *ROLES)))
+NAMES: Final = (*_OF_POSTGRES, "clickhouse_password", "ami_secret", "dashboards_secret_key")
 
 
-_POSTGRES: Final = frozenset({"postgres_dsn", "postgres_password"})
-# Every kind of process of ours (run.py), and the secret settings that it needs where they are set. People's commands,
-# and the supervisor, which makes them and hands them on, have all.
+# Every kind of process of ours (run.py), and the secret settings that it needs where they are set; `migrate` is the one
+# command that need not have all, as other commands have, and the supervisor, which makes them and hands them on.
 NEEDED: Final[dict[str, frozenset[str]]] = {
-    "router": _POSTGRES | {"lookup_tokens"},
-    "node-agent": _POSTGRES | {"ami_secret"},
-    "streams billing": _POSTGRES,
-    "streams cdrs": _POSTGRES | {"clickhouse_password"},
-    "streams live": _POSTGRES,
+    "router": frozenset({"postgres_router_password", "lookup_tokens"}),
+    "node-agent": frozenset({"postgres_agent_password", "ami_secret"}),
+    "streams billing": frozenset({"postgres_streams_password"}),
+    "streams cdrs": frozenset({"postgres_streams_password", "clickhouse_password"}),
+    "streams live": frozenset({"postgres_streams_password"}),
     "streams quality": frozenset(),
-    "streams control": _POSTGRES | {"control_webhook"},
-    "auditor": _POSTGRES | {"clickhouse_password"},
-    "dashboards": _POSTGRES | {"clickhouse_password", "dashboards_secret_key", "lookup_tokens"},
-    "simulator": _POSTGRES | {"ami_secret"},
-    "asterisk": _POSTGRES | {"ami_secret"},
+    "streams control": frozenset({"postgres_streams_password", "control_webhook"}),
+    "auditor": frozenset({"postgres_auditor_password", "clickhouse_password"}),
+    "dashboards": frozenset(
+        {"postgres_dashboards_password", "clickhouse_password", "dashboards_secret_key", "lookup_tokens"}
+    ),
+    "simulator": frozenset({"postgres_simulator_password", "ami_secret"}),
+    "asterisk": frozenset({"postgres_asterisk_password", "ami_secret"}),
     "trickle": frozenset(),
+    "migrate": frozenset({*_OF_POSTGRES, "postgres_dsn", "clickhouse_password"}),
 }
+# Of the embedded cluster. Where PostgreSQL is the user's, its DSN is the owner's.
+_OF_OURS: Final = frozenset({"postgres_password", f"postgres_{OWNER}_password"})
 
 
 def kind_of(process: str, which: str = "") -> str:
@@ -49,6 +55,13 @@ def only(settings: Settings, names: frozenset[str]) -> Settings:
     return settings.model_copy(update=others)
 
 
+def required(value: SecretStr | None, name: str) -> SecretStr:
+    """The secret. Raises SettingsError naming the setting where this process has not been given it."""
+    if value is None:
+        raise SettingsError(f"{PREFIX}{name.upper()}: this process needs it and was not given it")
+    return value
+
+
 def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
     """The settings with the secrets that a process of this kind needs, and no other; with every one without a kind.
 
@@ -59,11 +72,11 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
         raise SettingsError(f"process {kind!r}: must be one of {', '.join(NEEDED)}")
     needed = SECRET_SETTINGS if kind is None else NEEDED[kind]
     told = only(settings, needed)
+    if kind is not None and settings.postgres_elsewhere:
+        needed -= _OF_OURS
     missing = [name for name in NAMES if name in needed and getattr(told, name) is None]
     if settings.clickhouse_url is not None and "clickhouse_password" in missing:
         raise SettingsError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")
-    if kind is not None and settings.postgres_dsn is not None:
-        missing = [name for name in missing if name != "postgres_password"]
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         kept = _keep(settings.home / FILE) if missing else {}

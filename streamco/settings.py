@@ -14,10 +14,10 @@ from typing import Annotated, Any, Final, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
+from streamco.given_settings import PREFIX, SettingsError, postgres_address, with_files
 
-PREFIX: Final = "STREAMCO_"
-FILE_SUFFIX: Final = "_FILE"
-_MAX_FILE_BYTES: Final = 64 << 10
+__all__ = ["PREFIX", "SECRET_SETTINGS", "Settings", "SettingsError", "default_home", "read_settings"]
+
 # Those are the test suite's: which external servers it is given, where it reports to.
 _TEST_PREFIXES: Final = ("STREAMCO_TEST_", "STREAMCO_FAULTS_")
 _NODE: Final = r"^[a-z][a-z0-9]{0,15}$"
@@ -26,10 +26,6 @@ Port = Annotated[int, Field(ge=1025, le=32_767)]
 Secret = Annotated[SecretStr, Field(min_length=8)]
 NodeName = Annotated[str, Field(pattern=_NODE)]
 Nodes = Annotated[tuple[NodeName, ...], Field(max_length=64)]
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used: one line for each, with the setting, its value and the rule."""
 
 
 def default_home() -> Path:
@@ -46,7 +42,8 @@ class Settings(BaseModel):
     home: Path = Field(default_factory=default_home)
 
     # Servers that run elsewhere. What is set here is neither started nor stopped.
-    postgres_dsn: SecretStr | None = None
+    postgres_dsn: SecretStr | None = None  # the owner's: who makes tables and roles
+    postgres_address: Annotated[str, Field(max_length=2_000)] | None = None  # of that server, without user and password
     kafka_bootstrap: Annotated[str, Field(pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")] | None = None
     clickhouse_url: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(:\d+)?/?$")] | None = None
     clickhouse_user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "streamco"
@@ -120,7 +117,16 @@ class Settings(BaseModel):
     simulator_incidents: tuple[str, ...] = ()
     trickle_cps: Annotated[float, Field(ge=0, le=10)] = 0.0  # real SIP calls a second, from SIPp; 0 is none
 
-    postgres_password: Secret | None = None
+    postgres_password: Secret | None = None  # of the embedded cluster's superuser, which makes the owner and the roles
+    postgres_owner_password: Secret | None = None
+    postgres_router_password: Secret | None = None
+    postgres_agent_password: Secret | None = None
+    postgres_streams_password: Secret | None = None
+    postgres_auditor_password: Secret | None = None
+    postgres_dashboards_password: Secret | None = None
+    postgres_cli_password: Secret | None = None
+    postgres_asterisk_password: Secret | None = None
+    postgres_simulator_password: Secret | None = None
     lookup_tokens: dict[str, SecretStr] = Field(default_factory=dict)  # JSON: bearer tokens of look-ups, by their names
     clickhouse_password: Secret | None = None
     ami_secret: Secret | None = None
@@ -190,6 +196,11 @@ class Settings(BaseModel):
                 raise ValueError(f"{name} {port}: must not be the port of {used[port]}")
             used[port] = name
 
+    @property
+    def postgres_elsewhere(self) -> bool:
+        """Is PostgreSQL one of the user's?"""
+        return self.postgres_dsn is not None or self.postgres_address is not None
+
     def ami_port_of(self, node: str) -> int:
         """The AMI port of a node on this machine."""
         return self.ami_port + self.nodes.index(node)
@@ -201,7 +212,7 @@ class Settings(BaseModel):
     def ports(self) -> dict[str, int]:
         """The loopback ports that we listen on, by the setting that says so."""
         ports = {f"{PREFIX}ROUTER_PORT": self.router_port, f"{PREFIX}DASHBOARDS_PORT": self.dashboards_port}
-        if self.postgres_dsn is None:
+        if not self.postgres_elsewhere:
             ports[f"{PREFIX}POSTGRES_PORT"] = self.postgres_port
         if self.kafka_bootstrap is None:
             ports[f"{PREFIX}KAFKA_PORT"] = self.kafka_port
@@ -229,35 +240,19 @@ def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any
     """The settings of an environment (this process's unless given). `overrides` win. Raises SettingsError."""
     environment = os.environ if environment is None else environment
     known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
-    given = _with_files({name: value for name, value in environment.items() if name.startswith(PREFIX)})
+    given = with_files({name: value for name, value in environment.items() if name.startswith(PREFIX)}, SECRET_SETTINGS)
     unknown = [name for name in given if name not in known and not name.startswith(_TEST_PREFIXES)]
     if unknown:
         raise SettingsError("\n".join(f"{name}: there is no such setting" for name in sorted(unknown)))
     values = {known[name]: value for name, value in given.items() if name in known and value != ""}
     try:
-        return Settings(**{**values, **overrides})
+        settings = Settings(**{**values, **overrides})
     except ValidationError as error:
         raise SettingsError("\n".join(_message(values | overrides, one) for one in error.errors())) from error
-
-
-def _with_files(given: dict[str, str]) -> dict[str, str]:
-    """Where a secret is in a file, what the file holds takes its place."""
-    for setting in (f"{PREFIX}{name.upper()}" for name in SECRET_SETTINGS):
-        path = given.pop(f"{setting}{FILE_SUFFIX}", "")
-        if not path:
-            continue
-        if given.get(setting):
-            raise SettingsError(f"{setting}{FILE_SUFFIX}: must not be set beside {setting}")
-        try:
-            with Path(path).open("rb") as file:
-                held = file.read(_MAX_FILE_BYTES + 1)
-            given[setting] = held.decode().rstrip("\r\n")
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-            raise SettingsError(f"{setting}{FILE_SUFFIX} {path[:200]!r}: {reason}") from error
-        if not given[setting] or len(held) > _MAX_FILE_BYTES:
-            raise SettingsError(f"{setting}{FILE_SUFFIX} {path[:200]!r}: must hold 1 to {_MAX_FILE_BYTES} bytes")
-    return given
+    if not settings.postgres_elsewhere:
+        return settings
+    dsn = settings.postgres_dsn.get_secret_value() if settings.postgres_dsn is not None else ""
+    return settings.model_copy(update={"postgres_address": postgres_address(settings.postgres_address, dsn)})
 
 
 def _message(values: Mapping[str, Any], error: Any) -> str:

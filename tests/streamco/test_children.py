@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from streamco import rooms, stack
+from schemas.postgres_roles import ROLES
+from streamco import postgres_access, rooms, stack
 from streamco.children import environment_of, forget_secrets, secrets_of, settings_with
 from streamco.run import PROCESSES
 from streamco.secret_store import NAMES, NEEDED, kind_of, with_secrets
@@ -47,12 +48,13 @@ def texts(settings: Settings) -> dict[str, str]:
 
 def test_every_kind_of_process_has_a_row() -> None:
     kinds = {kind for kind in PROCESSES if kind != "streams"} | {f"streams {role}" for role in rooms.STREAM_ROLES}
-    assert NEEDED.keys() == kinds == ROOMS.keys()
+    assert NEEDED.keys() == kinds | {"migrate"}
+    assert ROOMS.keys() == kinds
     assert frozenset().union(*NEEDED.values()) <= SECRET_SETTINGS
     assert {kind_of("streams", "billing-3"), kind_of("router", "2@7")} <= kinds
 
 
-@pytest.mark.parametrize("kind", sorted(NEEDED))
+@pytest.mark.parametrize("kind", sorted(ROOMS))
 def test_a_process_works_with_the_secrets_that_it_needs_and_names_one_that_is_missing(
     settings: Settings, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,12 +70,22 @@ def test_a_process_works_with_the_secrets_that_it_needs_and_names_one_that_is_mi
             ROOMS[kind](settings_with(json.dumps(lacking).encode(), kind))
 
 
-@pytest.mark.parametrize("kind", sorted(NEEDED))
+@pytest.mark.parametrize("kind", sorted(ROOMS))
 def test_a_process_started_by_hand_has_the_same_secrets_and_no_other(tmp_path: Path, kind: str) -> None:
     told = with_secrets(read_settings({**EVERYTHING, "STREAMCO_HOME": str(tmp_path)}), kind)
     every = with_secrets(read_settings({**EVERYTHING, "STREAMCO_HOME": str(tmp_path)}))
     assert json.loads(secrets_of(told)) == json.loads(secrets_of(every, kind))
     assert ROOMS[kind](told) == ROOMS[kind](every)
+
+
+def test_migrations_of_a_postgresql_elsewhere_need_no_secret_of_the_home(tmp_path: Path, settings: Settings) -> None:
+    elsewhere = {"STREAMCO_POSTGRES_DSN": "postgresql://owner:s3cret@db.example/calls"}
+    names = NEEDED["migrate"] & texts(settings).keys() - {"postgres_password", "postgres_owner_password"}
+    given = {f"STREAMCO_{name.upper()}": texts(settings)[name] for name in names}
+    told = with_secrets(read_settings({**given, **elsewhere, "STREAMCO_HOME": str(tmp_path / "c")}), "migrate")
+    assert list((tmp_path / "c").iterdir()) == []
+    assert postgres_access.maker(told) == postgres_access.owner(told)
+    assert set(postgres_access.room_passwords(told)) == set(ROLES)
 
 
 def test_one_that_is_told_every_secret_it_needs_makes_none(tmp_path: Path, settings: Settings) -> None:

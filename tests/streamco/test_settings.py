@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from schemas.postgres_roles import ROLES
 from streamco import rooms, stack
 from streamco.embedded.temporary import free_port
 from streamco.secret_store import NAMES, with_secrets
@@ -80,7 +82,8 @@ def test_a_setting_that_holds_a_secret_has_the_type_of_one() -> None:
 @pytest.mark.parametrize("name", sorted(SECRET_SETTINGS))
 def test_every_secret_may_be_in_a_file(tmp_path: Path, name: str) -> None:
     variable, path = f"STREAMCO_{name.upper()}", tmp_path / "secret"
-    text = '{"NPAC": "s3cret"}' if name == "lookup_tokens" else f"https://{'s3cret' * 8}"
+    texts = {"lookup_tokens": '{"NPAC": "s3cret"}', "postgres_dsn": "postgresql://u:s3cret@db.example/streamco"}
+    text = texts.get(name, f"https://{'s3cret' * 8}")
     path.write_text(f"{text}\n")
     assert read_settings({f"{variable}_FILE": str(path)}) == read_settings({variable: text})
     with pytest.raises(SettingsError, match=f"{variable}_FILE: must not be set beside {variable}"):
@@ -91,6 +94,56 @@ def test_every_secret_may_be_in_a_file(tmp_path: Path, name: str) -> None:
             read_settings({f"{variable}_FILE": str(path)})
     with pytest.raises(SettingsError, match=f"{variable}_FILE .*No such file"):
         read_settings({f"{variable}_FILE": str(tmp_path / "none")})
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("postgresql://own:s3cret@db.example:5433/calls?sslmode=verify-full", "host=db.example port=5433 dbname=calls"),
+        ("postgresql://own:s3cret@db.example", "host=db.example dbname=own"),
+        ("host=db.example user=own password=s3cret dbname=calls passfile=/x sslkey=/y", "host=db.example dbname=calls"),
+    ],
+)
+def test_each_process_is_told_where_postgresql_is_and_not_as_whom(given: str, address: str) -> None:
+    settings = read_settings({"STREAMCO_POSTGRES_DSN": given})
+    found = conninfo_to_dict(settings.postgres_address or "")
+    assert conninfo_to_dict(address).items() <= found.items()
+    assert not {"user", "password", "passfile", "sslkey"} & found.keys()
+    assert ("sslmode" in found) == ("sslmode" in given)
+    assert "STREAMCO_POSTGRES_PORT" not in settings.ports()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"STREAMCO_POSTGRES_DSN": "s3cret and no connection string"}, "STREAMCO_POSTGRES_DSN: must be a libpq"),
+        ({"STREAMCO_POSTGRES_DSN": "host=db.example password=s3cret"}, "STREAMCO_POSTGRES_DSN: must name the database"),
+        (
+            {"STREAMCO_POSTGRES_ADDRESS": "postgresql://db.example/calls?password=s3cret"},
+            "STREAMCO_POSTGRES_ADDRESS: must not hold a password: each process has a role of its own",
+        ),
+        ({"STREAMCO_POSTGRES_ADDRESS": "host=db.example"}, "STREAMCO_POSTGRES_ADDRESS: must name the database"),
+    ],
+)
+def test_a_wrong_connection_string_is_named_and_not_shown(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        read_settings(environment)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_each_room_has_a_role_and_a_password_of_its_own(tmp_path: Path) -> None:
+    home = {"STREAMCO_HOME": str(tmp_path)}
+    for more, host, database in (
+        ({}, "127.0.0.1", "streamco"),
+        ({"STREAMCO_POSTGRES_ADDRESS": "host=db dbname=c"}, "db", "c"),
+    ):
+        settings = with_secrets(read_settings({**home, **more}))
+        found = [conninfo_to_dict(rooms.postgres(settings, room).dsn.get_secret_value()) for room in ROLES]
+        assert [one["user"] for one in found] == [f"{database}_{room}" for room in ROLES]
+        assert {(one["host"], one["dbname"]) for one in found} == {(host, database)}
+        assert len({one["password"] for one in found}) == len(ROLES)
+    with pytest.raises(SettingsError, match="STREAMCO_POSTGRES_DSN: this process needs it"):
+        stack.stores(settings)
 
 
 def test_no_other_setting_may_be_in_a_file() -> None:
