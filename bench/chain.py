@@ -62,7 +62,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
 
 def _climb(environment: dict[str, str], seconds: float, most: int) -> list[dict[str, Any]]:
     settings = with_secrets(read_settings({**environment}))
-    dsn = rooms.postgres(settings).dsn.get_secret_value()
+    dsn = rooms.postgres(settings, "cli").dsn.get_secret_value()
     steps: list[dict[str, Any]] = []
     calls = 0
     for rate in STEPS:

@@ -124,13 +124,13 @@ def migrate(postgres: Postgres, clickhouse: ClickHouse) -> list[str]:
 
     Raises MigrationError; psycopg's and clickhouse-connect's own errors where a server cannot be reached.
     """
-    with _locked(postgres) as connection:
+    with locked(postgres) as connection:
         return [*_migrate_postgres(connection), *_migrate_clickhouse(clickhouse)]
 
 
 def migrate_postgres(postgres: Postgres, migrations: Iterable[Migration] | None = None) -> list[str]:
     """PostgreSQL alone; see `migrate`."""
-    with _locked(postgres) as connection:
+    with locked(postgres) as connection:
         return _migrate_postgres(connection, migrations)
 
 
@@ -138,13 +138,13 @@ def migrate_clickhouse(
     postgres: Postgres, clickhouse: ClickHouse, migrations: Iterable[Migration] | None = None
 ) -> list[str]:
     """ClickHouse alone, under PostgreSQL's lock; see `migrate`."""
-    with _locked(postgres):
+    with locked(postgres):
         return _migrate_clickhouse(clickhouse, migrations)
 
 
 @contextmanager
-def _locked(postgres: Postgres) -> Iterator[psycopg.Connection]:
-    """A connection that holds the one lock. It is a session's lock: it goes with the connection."""
+def locked(postgres: Postgres) -> Iterator[psycopg.Connection]:
+    """A connection that holds the one lock of changes of the schema: a session's lock, which goes with it."""
     with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=10, autocommit=True) as connection:
         connection.execute(f"SET lock_timeout = '{LOCK_WAIT_SECONDS}s'")
         try:

@@ -29,7 +29,7 @@ def audit(as_json: bool, settle: float, full: bool, last: bool) -> None:
         from streamco.audit_view import print_last
 
         try:
-            sys.exit(print_last(rooms.postgres(settings).dsn.get_secret_value(), as_json=as_json))
+            sys.exit(print_last(rooms.postgres(settings, "cli").dsn.get_secret_value(), as_json=as_json))
         except psycopg.Error as error:
             _unreadable(error)
     from sinks.audit import audit as compare

@@ -55,10 +55,10 @@ def _greet(login: "FirstLogin") -> None:
     click.echo(f"first login: {login.login}  password: {login.password}  (shown once)")
 
 
-def _settings() -> "Settings":
+def _settings(kind: str | None = None) -> "Settings":
     from streamco.secret_store import with_secrets
 
-    return with_secrets(_plain_settings())
+    return with_secrets(_plain_settings(), kind)
 
 
 def _plain_settings() -> "Settings":
@@ -162,10 +162,10 @@ def logs(component: str | None, lines: int, follow: bool) -> None:
 
 @commands.command()
 def migrate() -> None:
-    """Bring the tables of PostgreSQL and ClickHouse, and Kafka's topics, to this version."""
+    """Bring roles and tables of PostgreSQL, tables of ClickHouse, and Kafka's topics to this version."""
     from streamco.stack import prepare_stores
 
-    settings = _settings()
+    settings = _settings("migrate")
     tell = teller()
     first_login = prepare_stores(settings, tell)
     if first_login is not None:
@@ -195,7 +195,7 @@ def password(login: str) -> None:
 def _dsn() -> str:
     from streamco import rooms
 
-    return rooms.postgres(_settings()).dsn.get_secret_value()
+    return rooms.postgres(_settings(), "cli").dsn.get_secret_value()
 
 
 @commands.command()

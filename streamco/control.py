@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from streamco.children import environment_of, secrets_of
 from streamco.embedded.server import Progress, ServerError
+from streamco.handover import standard_input
 from streamco.pidfile import end_process, living, read_pid
 from streamco.places import Places
-from streamco.settings import Settings, environment_of
+from streamco.settings import Settings
 from streamco.stack import FirstLogin
 from streamco.supervisor.supervisor import end_orphans
 
@@ -33,12 +35,12 @@ def up(settings: Settings, progress: Progress, greet: Callable[[FirstLogin], Non
             "`streamco status` shows it, `streamco down` stops it"
         )
     reading, writing = os.pipe()
-    with places.log("supervisor").open("ab") as output:
+    with places.log("supervisor").open("ab") as output, standard_input(secrets_of(settings)) as given:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "streamco.supervisor.daemon", str(writing)],
             env=environment_of(settings),
             cwd=_ROOT,
-            stdin=subprocess.DEVNULL,
+            stdin=given,
             stdout=output,
             stderr=output,
             pass_fds=(writing,),

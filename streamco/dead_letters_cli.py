@@ -169,7 +169,7 @@ def _settings() -> Settings:
 @contextmanager
 def _connect(settings: Settings) -> Iterator[psycopg.Connection[Any]]:
     try:
-        with psycopg.connect(rooms.postgres(settings).dsn.get_secret_value(), connect_timeout=5) as connection:
+        with psycopg.connect(rooms.postgres(settings, "cli").dsn.get_secret_value(), connect_timeout=5) as connection:
             yield connection
     except psycopg.Error as error:
         raise click.ClickException(f"PostgreSQL does not answer: {str(error).strip()}") from error

@@ -111,7 +111,7 @@ def _seed(settings: Settings, size: str, progress: Progress) -> None:
     from configuration.world import WorldError, seed
 
     try:
-        seed(rooms.postgres(settings).dsn.get_secret_value(), size, settings.simulator_seed, progress)
+        seed(rooms.postgres(settings, "cli").dsn.get_secret_value(), size, settings.simulator_seed, progress)
     except WorldError as error:
         raise ServerError(f"the demo's world: {error}") from error
 

@@ -16,7 +16,7 @@ def _dsn() -> str:
     from streamco.secret_store import with_secrets
     from streamco.settings import read_settings
 
-    return rooms.postgres(with_secrets(read_settings())).dsn.get_secret_value()
+    return rooms.postgres(with_secrets(read_settings()), "cli").dsn.get_secret_value()
 
 
 @click.command("load-pool")

@@ -32,7 +32,7 @@ def write_files(settings: Settings, node: str, output: Path) -> list[str]:
     (directory / "journal").mkdir(exist_ok=True)
     node_settings = rooms.asterisk(settings, node)
     try:
-        with psycopg.connect(rooms.postgres(settings).dsn.get_secret_value(), connect_timeout=5) as connection:
+        with psycopg.connect(rooms.postgres(settings, "cli").dsn.get_secret_value(), connect_timeout=5) as connection:
             report_transports(connection, node_settings)
             peers = read_peers(connection, node)
         epoch = issue_epoch(directory, int(time.time()))

@@ -53,7 +53,7 @@ def _read(settings: Settings, *, node: str = "", only_bad: bool) -> list["Vendor
     from router.vendor_reach import read_vendors, vendor_reach
     from streamco import rooms
 
-    postgres = rooms.postgres(with_secrets(settings))
+    postgres = rooms.postgres(with_secrets(settings), "cli")
     return [vendor_reach(one) for one in read_vendors(postgres, node=node, only_bad=only_bad)]
 
 

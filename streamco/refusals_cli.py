@@ -28,7 +28,7 @@ def _network(_context: click.Context, _parameter: click.Parameter, value: str) -
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 def edge_refusals(node: str, network: str | None, hours: int, limit: int, as_json: bool) -> None:
     """Show SIP requests that were refused before any call began: who sent them, and with what they were refused."""
-    dsn = rooms.postgres(with_secrets(read_settings())).dsn.get_secret_value()
+    dsn = rooms.postgres(with_secrets(read_settings()), "cli").dsn.get_secret_value()
     try:
         with psycopg.connect(dsn, connect_timeout=5) as connection:
             found = list_edge_refusals(connection, limit, seconds=hours * 3600, node=node, network=network)

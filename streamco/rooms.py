@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from schemas.connections import ClickHouse, Kafka, Postgres
-from streamco.embedded.settings import LOOPBACK, ClickHouseServer, KafkaServer, PostgresServer, user_cache_directory
+from schemas.connections import ClickHouse, Kafka
+from schemas.postgres_roles import Role
+from streamco.embedded.settings import LOOPBACK, ClickHouseServer, KafkaServer, user_cache_directory
 from streamco.places import Places
+from streamco.postgres_access import postgres as postgres
+from streamco.secret_store import required as _secret
 from streamco.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from dashboards.settings import DashboardsSettings
     from router.agent.settings import AgentSettings
     from router.check import CheckSettings
-    from router.settings import RouterSettings
+    from router.settings import RouterSettings, SnapshotSettings
     from simulator.settings import SimulatorSettings
     from sinks.audit import AuditSettings
     from sinks.auditor.settings import AuditorSettings
@@ -25,22 +28,10 @@ _ROUTER_CONNECTIONS = 8
 STREAM_ROLES = ("billing", "cdrs", "live", "quality", "control")
 
 
-def _secret(value: SecretStr | None, name: str) -> SecretStr:
-    if value is None:
-        raise ValueError(f"{name} is not there: the settings were not completed by with_secrets()")
-    return value
-
-
 def _hep_secret(settings: Settings) -> SecretStr:
     """What a node's copies of SIP messages bring to its agent: both have the manager's secret, and this comes of it."""
     secret = _secret(settings.ami_secret, "ami_secret").get_secret_value().encode()
     return SecretStr(hmac.new(secret, b"copies of SIP messages", "sha256").hexdigest()[:32])
-
-
-def postgres_server_settings(settings: Settings) -> PostgresServer:
-    """The embedded PostgreSQL."""
-    password = _secret(settings.postgres_password, "postgres_password")
-    return PostgresServer(directory=settings.home / "postgres", port=settings.postgres_port, password=password)
 
 
 def kafka_server_settings(settings: Settings) -> KafkaServer:
@@ -62,13 +53,6 @@ def clickhouse_server_settings(settings: Settings) -> ClickHouseServer:
         password=_secret(settings.clickhouse_password, "clickhouse_password"),
         memory_bytes=settings.clickhouse_memory_megabytes << 20,
     )
-
-
-def postgres(settings: Settings) -> Postgres:
-    """How PostgreSQL is reached."""
-    if settings.postgres_dsn is not None:
-        return Postgres(dsn=settings.postgres_dsn)
-    return postgres_server_settings(settings).connection
 
 
 def kafka(settings: Settings) -> Kafka:
@@ -95,21 +79,27 @@ def router_names(settings: Settings) -> dict[int, str]:
     }
 
 
+def _snapshot(settings: Settings, room: Role) -> "SnapshotSettings":
+    from router.settings import SnapshotSettings
+
+    return SnapshotSettings(
+        postgres=postgres(settings, room),
+        directory=Places(settings).router / "snapshot",
+        expected_call_seconds=settings.expected_call_seconds,
+    )
+
+
 def router(settings: Settings, number: int = 1, listener: int | None = None) -> "RouterSettings":
     """A router process. `listener`: the descriptor of the socket that several of them share.
 
     Connections to PostgreSQL are shared out among them.
     """
-    from router.settings import RouterSettings, SnapshotSettings
+    from router.settings import RouterSettings
 
     places = Places(settings)
     name = router_names(settings)[number]
     return RouterSettings(
-        snapshot=SnapshotSettings(
-            postgres=postgres(settings),
-            directory=places.router / "snapshot",
-            expected_call_seconds=settings.expected_call_seconds,
-        ),
+        snapshot=_snapshot(settings, "router"),
         kafka=kafka(settings),
         host=settings.router_host,
         port=settings.router_port,
@@ -123,11 +113,11 @@ def router(settings: Settings, number: int = 1, listener: int | None = None) -> 
     )
 
 
-def check(settings: Settings) -> "CheckSettings":
-    """Check routing: the routers' own snapshots, and where those of other moments are built."""
+def check(settings: Settings, room: Role) -> "CheckSettings":
+    """Check routing, as this room: the routers' own snapshots, and where those of other moments are built."""
     from router.check import CheckSettings
 
-    live = router(settings).snapshot
+    live = _snapshot(settings, room)
     return CheckSettings(live=live, directory=settings.home / "check", lookup_tokens=settings.lookup_tokens)
 
 
@@ -141,7 +131,7 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
         node=node,
         directory=places.node(node),
         kafka=kafka(settings),
-        postgres=postgres(settings),
+        postgres=postgres(settings, "agent"),
         ami_host=LOOPBACK if ours else settings.ami_host,
         ami_port=settings.ami_port_of(node),
         ami_user=settings.ami_user,
@@ -183,11 +173,11 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
             "role": role,
             "instance": int(instance or 0),
             "kafka": kafka(settings),
-            "postgres": postgres(settings),
-            "clickhouse": clickhouse(settings),
+            "postgres": postgres(settings, "streams") if role != "quality" else None,
+            "clickhouse": clickhouse(settings) if role == "cdrs" else None,
             "data_directory": places.streams / which,
             "beat": places.beat(names[which]),
-            "control_webhook": settings.control_webhook,
+            "control_webhook": settings.control_webhook if role == "control" else None,
             "quality_window_seconds": settings.quality_window_seconds,
             "max_peer_letters": settings.peer_dead_letters,
         }
@@ -199,7 +189,7 @@ def auditor(settings: Settings) -> "AuditorSettings":
     from sinks.auditor.settings import AuditorSettings
 
     return AuditorSettings(
-        postgres=postgres(settings),
+        postgres=postgres(settings, "auditor"),
         kafka=kafka(settings),
         clickhouse=clickhouse(settings),
         beat=Places(settings).beat("auditor"),
@@ -213,7 +203,7 @@ def dashboards(settings: Settings) -> "DashboardsSettings":
     from dashboards.settings import DashboardsSettings
 
     return DashboardsSettings(
-        postgres=postgres(settings),
+        postgres=postgres(settings, "dashboards"),
         kafka=kafka(settings),
         clickhouse=clickhouse(settings),
         secret_key=_secret(settings.dashboards_secret_key, "dashboards_secret_key"),
@@ -221,7 +211,7 @@ def dashboards(settings: Settings) -> "DashboardsSettings":
         port=settings.dashboards_port,
         behind_https=settings.dashboards_behind_https,
         metrics=Places(settings).beat("dashboards").with_suffix(".prom"),
-        check=check(settings),
+        check=check(settings, "dashboards"),
     )
 
 
@@ -231,7 +221,7 @@ def simulator(settings: Settings, **options: object) -> "SimulatorSettings":
 
     places = Places(settings)
     values: dict[str, object] = {
-        "postgres": postgres(settings),
+        "postgres": postgres(settings, "simulator"),
         "nodes": tuple(
             SimulatedNode(name=node, ami_port=settings.ami_port_of(node), directory=places.node(node))
             for node in settings.simulated_nodes
@@ -257,7 +247,7 @@ def asterisk(settings: Settings, node: str) -> "NodeSettings":
     return NodeSettings(
         node=node,
         directory=places.node(node),
-        postgres=postgres(settings),
+        postgres=postgres(settings, "asterisk"),
         router=settings.asterisk_router or f"{LOOPBACK}:{settings.router_port}",
         ami_host=settings.ami_host,
         ami_port=settings.ami_port_of(node),
@@ -299,7 +289,7 @@ def audit(settings: Settings) -> "AuditSettings":
 
     nodes = sorted({*settings.nodes, *(path.name for path in (settings.home / "nodes").glob("*") if path.is_dir())})
     return AuditSettings(
-        postgres=postgres(settings),
+        postgres=postgres(settings, "cli"),
         kafka=kafka(settings),
         clickhouse=clickhouse(settings),
         journals={node: Places(settings).node(node) / "journal" for node in nodes},

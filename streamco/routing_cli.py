@@ -61,7 +61,7 @@ def _checked(question: "Question") -> "Checked":
     from streamco import rooms
 
     told = with_secrets(read_settings())
-    settings = rooms.check(told)
+    settings = rooms.check(told, "cli")
     now_ms = time.time_ns() // 1_000_000
     found = MomentSnapshots(settings).at(question.at_ms, now_ms)
     figures = read_quality(rooms.kafka(told), _QUALITY_SECONDS) if question.at_ms is None else None
@@ -133,7 +133,7 @@ def api_token(login: str, name: str, days: int, end: bool) -> None:
     from dashboards.users import UserError
     from streamco import rooms
 
-    dsn = rooms.postgres(with_secrets(read_settings())).dsn.get_secret_value()
+    dsn = rooms.postgres(with_secrets(read_settings()), "cli").dsn.get_secret_value()
     try:
         with psycopg.connect(dsn, connect_timeout=5) as connection:
             if end:

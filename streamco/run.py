@@ -1,4 +1,8 @@
-"""One process of ours: `python -m streamco.run NAME [WHICH]`. Its settings come by the environment.
+"""One process of ours: `python -m streamco.run [--secrets-on-stdin] NAME [WHICH]`.
+
+Its settings come by the environment, its secrets on its standard input, as the supervisor gives them. Without the
+option, as in a container or under systemd, secrets come from files (STREAMCO_…_FILE), the environment, or the home's
+secrets.json. It has those that it needs, and no other.
 
 WHICH of a router is its number, and `@` and a descriptor where it is given the listening socket that several share.
 
@@ -6,6 +10,7 @@ Ends with 0 when it was asked to end, otherwise with a message on stderr and a c
 starts it again.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -13,8 +18,10 @@ from typing import Final
 import structlog
 
 from streamco import rooms
+from streamco.children import forget_secrets, settings_with
+from streamco.handover import taken
 from streamco.logs import configure_logs
-from streamco.secret_store import with_secrets
+from streamco.secret_store import kind_of, with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
 
@@ -79,13 +86,18 @@ PROCESSES: Final[dict[str, Callable[[Settings, str], None]]] = {
 }
 
 
-def run(name: str, which: str = "") -> None:
+ON_STDIN: Final = "--secrets-on-stdin"
+
+
+def run(name: str, which: str = "", *, on_stdin: bool = False) -> None:
     """Be this process until it ends. Exits the interpreter with a code that is not 0 when it fails."""
     label = which.partition("@")[0]
     configure_logs(f"{name}-{label}" if label and (name, label) != ("router", "1") else name)
     log = structlog.get_logger(__name__)
     try:
-        settings = with_secrets(read_settings())
+        kind = kind_of(name, which)
+        settings = settings_with(taken(), kind) if on_stdin else with_secrets(read_settings(), kind)
+        forget_secrets(os.environ)
         PROCESSES[name](settings, which)
     except SettingsError as error:
         sys.exit(str(error))
@@ -96,4 +108,5 @@ def run(name: str, which: str = "") -> None:
 
 
 if __name__ == "__main__":
-    run(*sys.argv[1:])
+    arguments = sys.argv[1:]
+    run(*(one for one in arguments if one != ON_STDIN), on_stdin=ON_STDIN in arguments)

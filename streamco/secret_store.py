@@ -1,4 +1,7 @@
-"""Passwords between our own processes: from the environment, else made once and kept in STREAMCO_HOME, for us alone."""
+"""Passwords between our own processes: from the environment, else made once and kept in STREAMCO_HOME, for us alone.
+
+And which process needs which: none is given another one's (children.py).
+"""
 
 import fcntl
 import json
@@ -9,24 +12,77 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from streamco.settings import Settings, SettingsError
+from schemas.postgres_roles import OWNER, ROLES
+from streamco.settings import PREFIX, SECRET_SETTINGS, Settings, SettingsError
 
 FILE: Final = "secrets.json"
-NAMES: Final = ("postgres_password", "clickhouse_password", "ami_secret", "dashboards_secret_key")
+_OF_POSTGRES: Final = ("postgres_password", *(f"postgres_{room}_password" for room in (OWNER, *ROLES)))
+NAMES: Final = (*_OF_POSTGRES, "clickhouse_password", "ami_secret", "dashboards_secret_key")
 
 
-def with_secrets(settings: Settings) -> Settings:
-    """The settings with every secret there is. Makes the home directory (0700) and the file (0600) when missing.
+# Every kind of process of ours (run.py), and the secret settings that it needs where they are set; `migrate` is the one
+# command that need not have all, as other commands have, and the supervisor, which makes them and hands them on.
+NEEDED: Final[dict[str, frozenset[str]]] = {
+    "router": frozenset({"postgres_router_password", "lookup_tokens"}),
+    "node-agent": frozenset({"postgres_agent_password", "ami_secret"}),
+    "streams billing": frozenset({"postgres_streams_password"}),
+    "streams cdrs": frozenset({"postgres_streams_password", "clickhouse_password"}),
+    "streams live": frozenset({"postgres_streams_password"}),
+    "streams quality": frozenset(),
+    "streams control": frozenset({"postgres_streams_password", "control_webhook"}),
+    "auditor": frozenset({"postgres_auditor_password", "clickhouse_password"}),
+    "dashboards": frozenset(
+        {"postgres_dashboards_password", "clickhouse_password", "dashboards_secret_key", "lookup_tokens"}
+    ),
+    "simulator": frozenset({"postgres_simulator_password", "ami_secret"}),
+    "asterisk": frozenset({"postgres_asterisk_password", "ami_secret"}),
+    "trickle": frozenset(),
+    "migrate": frozenset({*_OF_POSTGRES, "postgres_dsn", "clickhouse_password"}),
+}
+# Of the embedded cluster. Where PostgreSQL is the user's, its DSN is the owner's.
+_OF_OURS: Final = frozenset({"postgres_password", f"postgres_{OWNER}_password"})
 
-    Raises SettingsError when the directory cannot be used or the file is not ours.
+
+def kind_of(process: str, which: str = "") -> str:
+    """The kind of a process: its name, and of a stream worker its role too."""
+    return f"{process} {which.partition('-')[0]}" if process == "streams" else process
+
+
+def only(settings: Settings, names: frozenset[str]) -> Settings:
+    """The settings with no secrets but these."""
+    fields = Settings.model_fields
+    others = {name: fields[name].get_default(call_default_factory=True) for name in SECRET_SETTINGS - names}
+    return settings.model_copy(update=others)
+
+
+def required(value: SecretStr | None, name: str) -> SecretStr:
+    """The secret. Raises SettingsError naming the setting where this process has not been given it."""
+    if value is None:
+        raise SettingsError(f"{PREFIX}{name.upper()}: this process needs it and was not given it")
+    return value
+
+
+def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
+    """The settings with the secrets that a process of this kind needs, and no other; with every one without a kind.
+
+    Those that are not set are taken from the home's file: the directory (0700) and the file (0600) are made when they
+    are missing. Raises SettingsError when the directory cannot be used, the file is not ours, the kind is unknown.
     """
+    if kind is not None and kind not in NEEDED:
+        raise SettingsError(f"process {kind!r}: must be one of {', '.join(NEEDED)}")
+    needed = SECRET_SETTINGS if kind is None else NEEDED[kind]
+    told = only(settings, needed)
+    if kind is not None and settings.postgres_elsewhere:
+        needed -= _OF_OURS
+    missing = [name for name in NAMES if name in needed and getattr(told, name) is None]
+    if settings.clickhouse_url is not None and "clickhouse_password" in missing:
+        raise SettingsError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        kept = _keep(settings.home / FILE)
+        kept = _keep(settings.home / FILE) if missing else {}
     except OSError as error:
         raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
-    missing = {name: SecretStr(kept[name]) for name in NAMES if getattr(settings, name) is None}
-    return settings.model_copy(update=missing)
+    return told.model_copy(update={name: SecretStr(kept[name]) for name in missing})
 
 
 def _keep(path: Path) -> dict[str, str]:

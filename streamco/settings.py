@@ -1,21 +1,23 @@
 """Every setting of the product, from STREAMCO_* environment variables: checked whole before anything starts.
 
 Only this room reads the environment. What a room is told is made from here (rooms.py). An unknown STREAMCO_* name is an
-error: a misspelt setting that does nothing would be found too late. Secrets that are not set are made once
-(secret_store.py).
+error: a misspelt setting that does nothing would be found too late. A secret may be in a file, with its path in
+STREAMCO_NAME_FILE. Secrets that are not set are made once (secret_store.py).
 """
 
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
+from streamco.given_settings import PREFIX, SettingsError, postgres_address, with_files
 
-PREFIX: Final = "STREAMCO_"
+__all__ = ["PREFIX", "SECRET_SETTINGS", "Settings", "SettingsError", "default_home", "read_settings"]
+
 # Those are the test suite's: which external servers it is given, where it reports to.
 _TEST_PREFIXES: Final = ("STREAMCO_TEST_", "STREAMCO_FAULTS_")
 _NODE: Final = r"^[a-z][a-z0-9]{0,15}$"
@@ -24,10 +26,6 @@ Port = Annotated[int, Field(ge=1025, le=32_767)]
 Secret = Annotated[SecretStr, Field(min_length=8)]
 NodeName = Annotated[str, Field(pattern=_NODE)]
 Nodes = Annotated[tuple[NodeName, ...], Field(max_length=64)]
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used: one line for each, with the setting, its value and the rule."""
 
 
 def default_home() -> Path:
@@ -44,7 +42,8 @@ class Settings(BaseModel):
     home: Path = Field(default_factory=default_home)
 
     # Servers that run elsewhere. What is set here is neither started nor stopped.
-    postgres_dsn: SecretStr | None = None
+    postgres_dsn: SecretStr | None = None  # the owner's: who makes tables and roles
+    postgres_address: Annotated[str, Field(max_length=2_000)] | None = None  # of that server, without user and password
     kafka_bootstrap: Annotated[str, Field(pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")] | None = None
     clickhouse_url: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(:\d+)?/?$")] | None = None
     clickhouse_user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "streamco"
@@ -119,7 +118,16 @@ class Settings(BaseModel):
     simulator_incidents: tuple[str, ...] = ()
     trickle_cps: Annotated[float, Field(ge=0, le=10)] = 0.0  # real SIP calls a second, from SIPp; 0 is none
 
-    postgres_password: Secret | None = None
+    postgres_password: Secret | None = None  # of the embedded cluster's superuser, which makes the owner and the roles
+    postgres_owner_password: Secret | None = None
+    postgres_router_password: Secret | None = None
+    postgres_agent_password: Secret | None = None
+    postgres_streams_password: Secret | None = None
+    postgres_auditor_password: Secret | None = None
+    postgres_dashboards_password: Secret | None = None
+    postgres_cli_password: Secret | None = None
+    postgres_asterisk_password: Secret | None = None
+    postgres_simulator_password: Secret | None = None
     lookup_tokens: dict[str, SecretStr] = Field(default_factory=dict)  # JSON: bearer tokens of look-ups, by their names
     clickhouse_password: Secret | None = None
     ami_secret: Secret | None = None
@@ -180,8 +188,6 @@ class Settings(BaseModel):
                 f" {PREFIX}EXTERNAL_SIGNALING_ADDRESS or {PREFIX}EXTERNAL_MEDIA_ADDRESS, and only then"
             )
         self._different_ports()
-        if self.clickhouse_url is not None and self.clickhouse_password is None:
-            raise ValueError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")
         return self
 
     def _different_ports(self) -> None:
@@ -190,6 +196,11 @@ class Settings(BaseModel):
             if port in used:
                 raise ValueError(f"{name} {port}: must not be the port of {used[port]}")
             used[port] = name
+
+    @property
+    def postgres_elsewhere(self) -> bool:
+        """Is PostgreSQL one of the user's?"""
+        return self.postgres_dsn is not None or self.postgres_address is not None
 
     def ami_port_of(self, node: str) -> int:
         """The AMI port of a node on this machine."""
@@ -202,7 +213,7 @@ class Settings(BaseModel):
     def ports(self) -> dict[str, int]:
         """The loopback ports that we listen on, by the setting that says so."""
         ports = {f"{PREFIX}ROUTER_PORT": self.router_port, f"{PREFIX}DASHBOARDS_PORT": self.dashboards_port}
-        if self.postgres_dsn is None:
+        if not self.postgres_elsewhere:
             ports[f"{PREFIX}POSTGRES_PORT"] = self.postgres_port
         if self.kafka_bootstrap is None:
             ports[f"{PREFIX}KAFKA_PORT"] = self.kafka_port
@@ -216,19 +227,33 @@ class Settings(BaseModel):
         return ports
 
 
+def _mentions_secrets(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_mentions_secrets(part) for part in get_args(annotation))
+
+
+# By their type. No process but those that need one is given it (secret_store.py), and never by its environment.
+SECRET_SETTINGS: Final = frozenset(
+    name for name, field in Settings.model_fields.items() if _mentions_secrets(field.annotation)
+)
+
+
 def read_settings(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """The settings of an environment (this process's unless given). `overrides` win. Raises SettingsError."""
     environment = os.environ if environment is None else environment
     known = {f"{PREFIX}{name.upper()}": name for name in Settings.model_fields}
-    given = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    given = with_files({name: value for name, value in environment.items() if name.startswith(PREFIX)}, SECRET_SETTINGS)
     unknown = [name for name in given if name not in known and not name.startswith(_TEST_PREFIXES)]
     if unknown:
         raise SettingsError("\n".join(f"{name}: there is no such setting" for name in sorted(unknown)))
     values = {known[name]: value for name, value in given.items() if name in known and value != ""}
     try:
-        return Settings(**{**values, **overrides})
+        settings = Settings(**{**values, **overrides})
     except ValidationError as error:
         raise SettingsError("\n".join(_message(values | overrides, one) for one in error.errors())) from error
+    if not settings.postgres_elsewhere:
+        return settings
+    dsn = settings.postgres_dsn.get_secret_value() if settings.postgres_dsn is not None else ""
+    return settings.model_copy(update={"postgres_address": postgres_address(settings.postgres_address, dsn)})
 
 
 def _message(values: Mapping[str, Any], error: Any) -> str:
@@ -238,33 +263,5 @@ def _message(values: Mapping[str, Any], error: Any) -> str:
     name = str(error["loc"][0])
     if error["type"] == "string_pattern_mismatch":
         rule = f"must be of the form {error['ctx']['pattern']}"
-    secret = any(word in name for word in ("password", "secret", "dsn", "webhook", "token"))
-    shown = "" if secret else f" {str(values.get(name))[:100]!r}"
+    shown = "" if name in SECRET_SETTINGS else f" {str(values.get(name))[:100]!r}"
     return f"{PREFIX}{name.upper()}{shown}: {rule}"
-
-
-def environment_of(settings: Settings, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a child process of ours: what it needs of the parent's, and every setting that is not default.
-
-    Arguments are visible to every user of a machine, the environment is not: so secrets go this way.
-    """
-    environment = os.environ if environment is None else environment
-    kept = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "XDG_DATA_HOME", "JAVA_HOME", "SSL_CERT_FILE")
-    child = {name: environment[name] for name in kept if name in environment}
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if name == "home" or value != Settings.model_fields[name].get_default(
-            call_default_factory=True, validated_data={}
-        ):
-            child[f"{PREFIX}{name.upper()}"] = _text(value)
-    return child
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, tuple):
-        return ",".join(value)
-    if isinstance(value, dict):
-        return json.dumps({name: _text(one) for name, one in value.items()})
-    return "" if value is None else str(value)

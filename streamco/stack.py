@@ -10,12 +10,14 @@ from typing import Final
 
 import psycopg
 
-from streamco import rooms
+from streamco import postgres_access, rooms
+from streamco.children import environment_of, secrets_of
 from streamco.embedded.ports import require_free_port
 from streamco.embedded.server import Progress, ServerError
 from streamco.health import check_beat, check_page, check_router, router_degraded
 from streamco.places import Places
-from streamco.settings import Settings, environment_of
+from streamco.secret_store import kind_of
+from streamco.settings import Settings
 from streamco.supervisor.component import Component, HealthCheck, component_of
 from streamco.supervisor.supervisor import Supervisor
 
@@ -53,11 +55,12 @@ def check_ports(settings: Settings) -> None:
 def stores(settings: Settings) -> list[Component]:
     """PostgreSQL, Kafka and ClickHouse: ours, or external ones that are only asked after."""
     components = []
-    if settings.postgres_dsn is None:
+    if not settings.postgres_elsewhere:
         from streamco.embedded.postgres import postgres_server
 
-        components.append(component_of(postgres_server(rooms.postgres_server_settings(settings))))
+        components.append(component_of(postgres_server(postgres_access.server_settings(settings))))
     else:
+        postgres_access.owner(settings)  # raises SettingsError before anything is started
         components.append(_external("postgres", None, partial(_check_postgres, settings)))
     if settings.kafka_bootstrap is None:
         from streamco.embedded.kafka import kafka_server
@@ -176,8 +179,9 @@ def _own(
         name=name,
         address=address,
         healthy=healthy or (lambda _pid: check_beat(beat, None)),
-        argv=(sys.executable, "-m", "streamco.run", *arguments),
+        argv=(sys.executable, "-m", "streamco.run", "--secrets-on-stdin", *arguments),
         environment=environment_of(settings),
+        given=secrets_of(settings, kind_of(*arguments)),
         directory=_ROOT,
         needs=needs,
         serving_pid=serving_pid,
@@ -198,7 +202,7 @@ def _external(name: str, address: str | None, check: Callable[[], None]) -> Comp
 
 def _check_postgres(settings: Settings) -> None:
     try:
-        with psycopg.connect(rooms.postgres(settings).dsn.get_secret_value(), connect_timeout=3) as connection:
+        with psycopg.connect(postgres_access.owner(settings).dsn.get_secret_value(), connect_timeout=3) as connection:
             connection.execute("SELECT 1")
     except psycopg.Error as error:
         raise ServerError(f"STREAMCO_POSTGRES_DSN: {str(error).strip()[:300]}") from error
@@ -227,17 +231,24 @@ def _check_clickhouse(settings: Settings) -> None:
 
 
 def prepare_stores(settings: Settings, progress: Progress) -> FirstLogin | None:
-    """Tables, topics, and the first administrator if there is no user. Safe to run at every start, and at once."""
+    """Roles, tables, topics, and the first administrator if there is no user. Safe at every start, and at once."""
     from dashboards.users import FIRST_LOGIN, ensure_first_administrator
     from sinks.migrations import MigrationError, migrate
+    from sinks.roles import grant_rights, make_roles, take_over
     from sinks.topics import TopicError, make_topics
 
     try:
-        for label in migrate(rooms.postgres(settings), rooms.clickhouse(settings)):
+        maker, owner = postgres_access.maker(settings), postgres_access.owner(settings)
+        if not settings.postgres_elsewhere:
+            take_over(maker, postgres_access.owner_password(settings))
+        if roles := make_roles(maker, postgres_access.room_passwords(settings)):
+            progress(f"made PostgreSQL's roles: {', '.join(roles)}")
+        for label in migrate(owner, rooms.clickhouse(settings)):
             progress(f"migrated: {label}")
+        grant_rights(owner)
         if made := make_topics(rooms.kafka(settings)):
             progress(f"made topics: {', '.join(made)}")
-        password = ensure_first_administrator(rooms.postgres(settings).dsn.get_secret_value())
+        password = ensure_first_administrator(rooms.postgres(settings, "cli").dsn.get_secret_value())
     except (MigrationError, TopicError, psycopg.Error) as error:
         raise ServerError(str(error)) from error
     return FirstLogin(FIRST_LOGIN, password) if password is not None else None

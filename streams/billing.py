@@ -36,7 +36,7 @@ def add_billing(app: faust.App, settings: StreamsSettings) -> None:
     @app.agent(rated_legs, name="post")
     async def post_legs(stream: Any) -> None:
         async with await psycopg.AsyncConnection.connect(
-            settings.postgres.dsn.get_secret_value(),
+            settings.dsn,
             autocommit=True,
             connect_timeout=5,
             application_name="streams-billing",

@@ -31,7 +31,7 @@ class Names:
     """The names of the CDRs, read again from time to time, and when an id is not known."""
 
     def __init__(self, settings: StreamsSettings) -> None:
-        self._dsn = settings.postgres.dsn.get_secret_value()
+        self._dsn = settings.dsn
         self._names: Dimensions | None = None
         self._read_at = 0.0
 
@@ -56,6 +56,7 @@ class Names:
 
 def add_cdrs(app: faust.App, settings: StreamsSettings) -> None:
     """Declare the two agents of the CDRs on the app."""
+    assert settings.clickhouse is not None  # noqa: S101 (for the type checker: cdrs has one)
     client = connect(settings.clickhouse, answer_seconds=30)
     dead_letters = DeadLetters(source(app, DEAD_LETTERS), settings)
     names = Names(settings)

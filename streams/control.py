@@ -71,7 +71,7 @@ class Controller:
         self._look_at = self._keep_at = 0.0
         self._notifier = Notifier(settings.control_webhook)
         self._connection = psycopg.connect(
-            settings.postgres.dsn.get_secret_value(),
+            settings.dsn,
             autocommit=True,
             connect_timeout=5,
             application_name="streams-control",

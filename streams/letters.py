@@ -73,7 +73,7 @@ async def keep_batch(stream: Any, batch: list[Any], connection: psycopg.AsyncCon
 
 async def _connect(settings: StreamsSettings) -> psycopg.AsyncConnection[Any]:
     return await psycopg.AsyncConnection.connect(
-        settings.postgres.dsn.get_secret_value(),
+        settings.dsn,
         autocommit=True,
         connect_timeout=5,
         application_name="streams-letters",

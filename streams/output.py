@@ -26,7 +26,7 @@ class DeadLetters:
         """`topic` is a Faust topic of raw bytes."""
         self._topic = topic
         self._partitions = settings.kafka.partitions
-        self._dsn = settings.postgres.dsn.get_secret_value()
+        self._dsn = settings.dsn
         self._limits = limits_of(settings)
         self._send_seconds = settings.send_seconds
 

@@ -80,7 +80,7 @@ class Product:
 
     @property
     def _dsn(self) -> str:
-        return rooms.postgres(self.settings).dsn.get_secret_value()
+        return rooms.postgres(self.settings, "cli").dsn.get_secret_value()
 
     def start(self) -> None:
         """Everything healthy, and the parties loaded. The vendors should listen by now."""

@@ -67,14 +67,6 @@ _DEAD: Final = """
 """
 
 
-_SUMMARIZE: Final = """
-    SELECT brin_summarize_new_values(indexrelid) FROM pg_index
-    JOIN pg_class AS indexes ON indexes.oid = indexrelid JOIN pg_am ON pg_am.oid = relam
-    JOIN pg_inherits ON inhrelid = indrelid
-    WHERE inhparent = 'ledger_entries'::regclass AND amname = 'brin' AND relkind = 'i'
-"""
-
-
 class Window(NamedTuple):
     """New entries: from a position (inclusive) to a horizon (exclusive), complete. `more`: it was cut at the limit."""
 
@@ -106,7 +98,7 @@ def _by_position(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 def summarize(connection: psycopg.Connection[Any]) -> None:
     """Have the index by position say what the newest pages hold: it reads all of those of which it does not know."""
-    connection.execute(_SUMMARIZE)
+    connection.execute("SELECT summarize_ledger()")
 
 
 def new_entries(connection: psycopg.Connection[Any], first: int, most: int) -> Window:

@@ -14,7 +14,7 @@ from typing import Final
 from clickhouse_connect.driver.exceptions import Error
 
 from sinks.clickhouse import connect
-from streamco.embedded.front.main import SETTINGS_VARIABLE, settings_text
+from streamco.embedded.front.main import settings_text
 from streamco.embedded.ports import require_free_port
 from streamco.embedded.server import Progress, Server, ServerError
 from streamco.embedded.settings import LOOPBACK, ClickHouseServer
@@ -37,8 +37,8 @@ def clickhouse_server(settings: ClickHouseServer) -> Server:
             "PYTHONPATH": str(_ROOT),
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
-            SETTINGS_VARIABLE: settings_text(settings),
         },
+        given=settings_text(settings).encode(),
         healthy=functools.partial(_healthy, settings),
         stop_seconds=30.0,
     )

@@ -11,6 +11,7 @@ from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
 from schemas.topics import DEFAULT_PARTITIONS
 
 LOOPBACK: Final = "127.0.0.1"
+DATABASE: Final = "streamco"  # of the embedded PostgreSQL
 
 
 def _absolute(path: Path) -> Path:
@@ -31,7 +32,7 @@ Secret = Annotated[SecretStr, Field(min_length=8)]
 
 
 class PostgresServer(Frozen):
-    """PostgreSQL on loopback: `directory` is ours alone; the password is set when the database is first made."""
+    """PostgreSQL on loopback: `directory` is ours alone; the superuser's password is set when the cluster is made."""
 
     directory: Directory
     port: Port = 15432
@@ -39,9 +40,9 @@ class PostgresServer(Frozen):
 
     @property
     def connection(self) -> Postgres:
-        """How a client reaches it. The password is any text, so it is quoted for the URL."""
+        """How its superuser reaches it. The password is any text, so it is quoted for the URL."""
         password = quote(self.password.get_secret_value(), safe="")
-        return Postgres(dsn=SecretStr(f"postgresql://streamco:{password}@{LOOPBACK}:{self.port}/streamco"))
+        return Postgres(dsn=SecretStr(f"postgresql://streamco:{password}@{LOOPBACK}:{self.port}/{DATABASE}"))
 
 
 class KafkaServer(Frozen):

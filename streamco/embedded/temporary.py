@@ -21,6 +21,7 @@ import psutil
 
 from streamco.embedded.server import Server, ServerError
 from streamco.embedded.settings import LOOPBACK
+from streamco.handover import standard_input
 
 START_SECONDS: Final = 90.0
 PORTS = range(20_000, 32_000)  # of free_port; test processes side by side each have a part of it
@@ -64,12 +65,12 @@ class TemporaryServers:
         """Prepare and start a server, return when it is healthy. Raises ServerError with the end of its log."""
         server.prepare(lambda _: None)
         log = self.directory / f"{server.name}.log"
-        with log.open("ab") as output:
+        with log.open("ab") as output, standard_input(server.given) as given:
             process = subprocess.Popen(
                 server.argv,
                 env=dict(server.env),
                 cwd=server.directory,
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -26,6 +26,7 @@ class Component:
     """`needs`: names of those that must be healthy before this one is started (again).
 
     `inherits`: descriptors that the process is given, under the same numbers.
+    `given`: what it reads on its standard input at each start: its secrets; None: nothing.
     `external`: runs elsewhere; only `healthy` is used. `serving_pid` gives the pid that serves where that is not the
     process that we start (it is a child of it then, and ends with it).
     """
@@ -39,6 +40,7 @@ class Component:
     prepare: Callable[[Progress], None] = nothing_to_prepare
     needs: tuple[str, ...] = ()
     inherits: tuple[int, ...] = ()
+    given: bytes | None = field(default=None, repr=False)
     external: bool = False
     serving_pid: Callable[[], int | None] | None = None
     start_seconds: float = 60.0
@@ -55,6 +57,7 @@ def component_of(server: Server) -> Component:
         healthy=lambda _pid: server.healthy(),
         argv=tuple(server.argv),
         environment=server.env,
+        given=server.given,
         directory=server.directory,
         prepare=server.prepare,
         start_seconds=120.0,

@@ -1,7 +1,7 @@
 """The process that `streamco up` leaves behind: `python -m streamco.supervisor.daemon DESCRIPTOR`.
 
 On the descriptor (a pipe) it tells `up` what happens, as JSON lines: {"progress": text}, {"first_login": {…}}, and last
-{"ready": true} or {"error": text}. Then it stays until SIGTERM.
+{"ready": true} or {"error": text}. Then it stays until SIGTERM. Every secret comes on its standard input.
 """
 
 import json
@@ -14,10 +14,11 @@ from typing import Any
 
 import structlog
 
+from streamco.children import settings_with
 from streamco.embedded.server import ServerError
+from streamco.handover import taken
 from streamco.logs import configure_logs
-from streamco.secret_store import with_secrets
-from streamco.settings import SettingsError, read_settings
+from streamco.settings import SettingsError
 from streamco.stack import Stack
 
 log = structlog.get_logger(__name__)
@@ -58,7 +59,7 @@ def main(descriptor: int) -> int:
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
-        stack = Stack(with_secrets(read_settings()), teller.progress)
+        stack = Stack(settings_with(taken()), teller.progress)
         stack.start(interrupted=stop.is_set, greet=lambda login: teller.tell({"first_login": asdict(login)}))
     except (ServerError, SettingsError) as error:
         log.error("not started", error=str(error))  # noqa: TRY400

@@ -15,6 +15,7 @@ import structlog
 
 from sinks.disk import is_full
 from streamco.embedded.server import Progress, ServerError
+from streamco.handover import standard_input
 from streamco.pidfile import write_pid
 from streamco.places import Places
 from streamco.supervisor.component import Component, State, Status
@@ -197,12 +198,12 @@ class Keeper:
         component = self.component
         self._trim_log()
         self._places.beat(component.name).unlink(missing_ok=True)
-        with self._log_path.open("ab") as output:
+        with self._log_path.open("ab") as output, standard_input(component.given) as given:
             self._process = subprocess.Popen(
                 component.argv,
                 env=dict(component.environment),
                 cwd=component.directory,
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

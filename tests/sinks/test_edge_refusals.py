@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 from click.testing import CliRunner
+from command_role import command_environment
 from made_legs import insert_parties
 from refused_rows import refused_row
 
@@ -61,7 +62,7 @@ def test_what_is_old_goes_and_what_is_too_much(
 def test_the_command_shows_them(connection: psycopg.Connection[Any], postgres_dsn: str, tmp_path: Path) -> None:
     write(connection, "ast1", [refused_row("203.0.113.1", at_ms=now_ms(), not_recorded=0)])
     write(connection, "ast2", [refused_row("203.0.113.2", at_ms=now_ms() - 2 * DAY_MS)])
-    environment = {"STREAMCO_HOME": str(tmp_path), "STREAMCO_POSTGRES_DSN": postgres_dsn}
+    environment = {"STREAMCO_HOME": str(tmp_path), **command_environment(postgres_dsn)}
 
     def run(*arguments: str, code: int = 0) -> str:
         done = CliRunner().invoke(commands, ["edge-refusals", *arguments], env=environment)

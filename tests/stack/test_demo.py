@@ -92,11 +92,25 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 
 class Demo(NamedTuple):
-    """The demo's exit code and output, and the metrics of all processes near its end."""
+    """The demo's exit code and output; near its end the metrics of all processes, and what /proc shows of each."""
 
     code: int
     output: str
     metrics: str
+    shown: dict[str, str]
+
+
+def shown_of(root: int) -> dict[str, str]:
+    """Arguments and environment of a process and of all that came of it, by what it is and its number."""
+    shown = {}
+    process = psutil.Process(root)
+    for one in (process, *process.children(recursive=True)):
+        try:
+            arguments = " ".join(one.cmdline())
+            shown[f"{one.pid} {arguments[:200]}"] = f"{arguments} {one.environ()}"
+        except psutil.NoSuchProcess:
+            continue
+    return shown
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +132,12 @@ def demo(home: Home, whole: bool) -> Demo:
                 os.kill(pid, signal.SIGKILL)
             until(lambda pids=pids: home.back(pids), 90, lambda wave=wave: f"{wave} do not come back: {home.status()}")
         time.sleep(METRICS_SECONDS)
-        metrics = home.run("metrics").stdout
+        metrics, shown = home.run("metrics").stdout, shown_of(process.pid)
         code = process.wait(seconds + 100)
     finally:
         process.kill()
         process.wait()
-    return Demo(code, output.read_text(), metrics)
+    return Demo(code, output.read_text(), metrics, shown)
 
 
 def test_every_leg_is_billed_once_whatever_was_killed(demo: Demo) -> None:
@@ -158,6 +172,16 @@ def test_every_bound_is_the_documented_one_and_kept(demo: Demo) -> None:
         if row.limit is not None:
             assert limits[metric] == {row.limit}, metric
             assert 0 <= max(used[metric]) <= row.limit, metric
+
+
+def test_no_process_shows_a_secret(demo: Demo, home: Home) -> None:
+    secrets: dict[str, str] = json.loads((home.directory / "secrets.json").read_text())
+    assert len(secrets) > 3
+    names = " ".join(demo.shown)
+    wanted = ["streamco.run", "kafka.Kafka", "front.main", "/bin/postgres", "router.snapshot.build", "simulator"]
+    assert all(part in names for part in wanted + ([] if why_not() else ["asterisk.conf", "sipp"])), names
+    for process, shown in demo.shown.items():
+        assert not [name for name, secret in secrets.items() if secret in shown], process
 
 
 def test_the_audit_is_the_last_line_and_the_login_is_shown_once(demo: Demo) -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner, Result
+from command_role import command_environment
 from made_legs import insert_parties, make_legs, produce_events
 
 from schemas.connections import ClickHouse, Kafka, Postgres
@@ -20,7 +21,7 @@ def environment(
 ) -> dict[str, str]:
     return {
         "STREAMCO_HOME": str(tmp_path_factory.mktemp("home")),
-        "STREAMCO_POSTGRES_DSN": postgres.dsn.get_secret_value(),
+        **command_environment(postgres.dsn.get_secret_value()),
         "STREAMCO_KAFKA_BOOTSTRAP": kafka.bootstrap,
         "STREAMCO_CLICKHOUSE_URL": clickhouse.url,
         "STREAMCO_CLICKHOUSE_USER": clickhouse.user,

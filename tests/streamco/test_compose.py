@@ -10,12 +10,14 @@ import yaml
 from streamco.embedded import kafka, postgres
 from streamco.rooms import STREAM_ROLES
 from streamco.run import PROCESSES
-from streamco.settings import Settings
+from streamco.secret_store import NAMES, NEEDED, kind_of
+from streamco.settings import SECRET_SETTINGS, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 KNOWN = {f"STREAMCO_{name.upper()}" for name in Settings.model_fields}
+KNOWN |= {f"STREAMCO_{name.upper()}_FILE" for name in SECRET_SETTINGS}
 
 
 def test_every_component_is_there() -> None:
@@ -39,7 +41,7 @@ def test_asterisk_sees_the_address_that_a_call_comes_from_and_is_reached_by_the_
     assert service["network_mode"] == "host"
     assert not {"networks", "ports"} & service.keys()
     environment = service["environment"]
-    assert "@127.0.0.1:15432/" in environment["STREAMCO_POSTGRES_DSN"]
+    assert "//127.0.0.1:15432/" in environment["STREAMCO_POSTGRES_ADDRESS"]
     assert "127.0.0.1:15432:5432" in SERVICES["postgres"]["ports"]
     assert "127.0.0.1:14573:14573" in SERVICES["router"]["ports"]  # where a node asks by default
     (network,) = COMPOSE["networks"]["inside"]["ipam"]["config"]
@@ -52,14 +54,34 @@ def test_every_variable_is_a_known_setting_and_no_secret_has_a_default(name: str
     environment: dict[str, str] = SERVICES[name].get("environment", {})
     assert {key for key in environment if key.startswith("STREAMCO_")} <= KNOWN
     for key, value in environment.items():
-        if re.search(r"PASSWORD|SECRET|DSN", key):
+        if re.search(r"PASSWORD|SECRET|DSN", key) and not key.endswith("_FILE"):
             assert re.search(r"\$\{STREAMCO_[A-Z_]+:\?", value), f"{key} has a default: {value}"
     for variable in re.findall(r"\$\{(\w+)", str(environment)):
         assert variable in KNOWN
 
 
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"postgres", "kafka", "clickhouse"}))
+def test_each_container_has_the_secrets_that_its_process_needs_as_files(name: str) -> None:
+    service = SERVICES[name]
+    command = service["command"]
+    kind = "migrate" if name == "migrate" else kind_of(*command[3:])
+    given = set(service.get("secrets", ()))
+    ours = {"postgres_password", "postgres_owner_password"}  # of the PostgreSQL that we start
+    assert given == NEEDED[kind] & set(NAMES) - ours
+    assert given <= COMPOSE["secrets"].keys()
+    environment: dict[str, str] = service.get("environment", {})
+    shown = {
+        key for key in environment if key.removeprefix("STREAMCO_").removesuffix("_FILE").lower() in SECRET_SETTINGS
+    }
+    files = {f"STREAMCO_{secret.upper()}_FILE": f"/run/secrets/{secret}" for secret in given}
+    # `migrate` ends when it is done: the owner's DSN is made of the password there.
+    assert shown == files.keys() | ({"STREAMCO_POSTGRES_DSN"} if name == "migrate" else set())
+    assert files.items() <= environment.items()
+
+
 def test_the_example_of_secrets_is_complete_and_empty() -> None:
     wanted = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
+    wanted |= {secret["environment"] for secret in COMPOSE["secrets"].values()}
     example = (ROOT / "docs" / "compose.env.example").read_text()
     lines = [line.partition("=") for line in example.splitlines() if line and not line.startswith("#")]
     assert {name for name, _, _ in lines} == wanted

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from command_role import command_environment
 from made_legs import insert_parties
 
 from streamco.cli import commands
@@ -22,7 +23,7 @@ def test_held_listed_and_released(tmp_path: Path, postgres_dsn: str) -> None:
         )
 
     def run(*arguments: str, code: int = 0) -> Result:
-        environment = {"STREAMCO_HOME": str(tmp_path), "STREAMCO_POSTGRES_DSN": postgres_dsn}
+        environment = {"STREAMCO_HOME": str(tmp_path), **command_environment(postgres_dsn)}
         done = CliRunner().invoke(commands, ["controls", *arguments], env=environment)
         assert done.exit_code == code, done.output
         return done

@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from command_role import command_environment
 from made_legs import insert_parties
 
 from schemas import events
@@ -32,7 +33,7 @@ class Desk:
         self.dsn = dsn
         self.kafka = kafka
         self.environment = {
-            "STREAMCO_HOME": str(home), "STREAMCO_POSTGRES_DSN": dsn, "STREAMCO_KAFKA_BOOTSTRAP": kafka.bootstrap,
+            "STREAMCO_HOME": str(home), **command_environment(dsn), "STREAMCO_KAFKA_BOOTSTRAP": kafka.bootstrap,
         }  # fmt: skip
 
     async def keep(self, **raws: bytes) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from command_role import command_environment
 
 from configuration.world import load
 from streamco.own_asterisk import write_files
@@ -18,7 +19,7 @@ def settings_of(home: Path, dsn: str = "postgresql://127.0.0.1:1/none") -> Setti
         read_settings(
             {
                 "STREAMCO_HOME": str(home),
-                "STREAMCO_POSTGRES_DSN": dsn,
+                **command_environment(dsn),
                 "STREAMCO_SIP_HOST_IPV6": "2001:db8::1",
                 "STREAMCO_EXTERNAL_SIGNALING_ADDRESS": "203.0.113.5",
                 "STREAMCO_LOCAL_NETWORKS": "10.0.0.0/8",

@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from command_role import command_environment
 from made_legs import insert_parties
 
 from sinks.reachability import Report, report, report_probes
@@ -20,7 +21,7 @@ def test_vendors_by_node_with_the_age_of_what_is_known(
     tmp_path: Path, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert_parties(postgres_dsn)
-    environment = {"STREAMCO_HOME": str(tmp_path), "STREAMCO_POSTGRES_DSN": postgres_dsn}
+    environment = {"STREAMCO_HOME": str(tmp_path), **command_environment(postgres_dsn)}
 
     def run(*arguments: str) -> Result:
         done = CliRunner().invoke(commands, ["reachability", *arguments], env=environment)

@@ -11,6 +11,7 @@ import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner
+from command_role import command_environment
 from made_traffic import Try, insert, make_call
 
 from configuration.world import load, load_deck
@@ -38,7 +39,7 @@ def run(home: Path, dsn: str, *arguments: str) -> subprocess.CompletedProcess[st
         [sys.executable, "-m", "streamco.cli", *arguments],
         env={
             "PATH": "/usr/bin:/bin", "HOME": str(home), "STREAMCO_HOME": str(home / "home"),
-            "STREAMCO_POSTGRES_DSN": dsn,
+            **command_environment(dsn),
         },
         cwd=ROOT, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
@@ -135,7 +136,7 @@ def test_nothing_is_counted_or_held(tmp_path: Path, loaded: str) -> None:
     ],
 )
 def test_errors_name_field_value_and_rule(tmp_path: Path, loaded: str, arguments: tuple[str, ...], said: str) -> None:
-    environment = {"STREAMCO_HOME": str(tmp_path / "home"), "STREAMCO_POSTGRES_DSN": loaded}
+    environment = {"STREAMCO_HOME": str(tmp_path / "home"), **command_environment(loaded)}
     done = CliRunner().invoke(commands, ["check-routing", *arguments], env=environment)
     assert done.exit_code == 1
     assert said in done.stderr
@@ -155,7 +156,7 @@ def test_why_shows_the_stored_decision(tmp_path: Path, postgres_dsn: str, clickh
     insert(clickhouse, [call])
     environment = {
         "STREAMCO_HOME": str(tmp_path / "home"),
-        "STREAMCO_POSTGRES_DSN": postgres_dsn,
+        **command_environment(postgres_dsn),
         "STREAMCO_CLICKHOUSE_URL": clickhouse.url,
         "STREAMCO_CLICKHOUSE_USER": clickhouse.user,
         "STREAMCO_CLICKHOUSE_PASSWORD": clickhouse.password.get_secret_value(),
@@ -182,7 +183,7 @@ def test_why_finds_a_call_by_the_sip_call_id_of_any_leg(
     first, second = (replace(one, legs=tuple(with_ids[at : at + 2])) for one, at in ((first, 0), (second, 2)))
     insert(clickhouse, [first, second])
     environment = {
-        "STREAMCO_HOME": str(tmp_path / "home"), "STREAMCO_POSTGRES_DSN": postgres_dsn,
+        "STREAMCO_HOME": str(tmp_path / "home"), **command_environment(postgres_dsn),
         "STREAMCO_CLICKHOUSE_URL": clickhouse.url, "STREAMCO_CLICKHOUSE_USER": clickhouse.user,
         "STREAMCO_CLICKHOUSE_PASSWORD": clickhouse.password.get_secret_value(),
         "STREAMCO_CLICKHOUSE_DATABASE": clickhouse.database,
@@ -195,7 +196,7 @@ def test_why_finds_a_call_by_the_sip_call_id_of_any_leg(
 
 
 def test_a_token_is_given_shown_once_and_ended(tmp_path: Path, postgres_dsn: str) -> None:
-    environment = {"STREAMCO_HOME": str(tmp_path / "home"), "STREAMCO_POSTGRES_DSN": postgres_dsn}
+    environment = {"STREAMCO_HOME": str(tmp_path / "home"), **command_environment(postgres_dsn)}
     with psycopg.connect(postgres_dsn) as connection:
         users.add_user(connection, "noc", "correct horse battery", "noc")
     made = CliRunner().invoke(commands, ["api-token", "noc", "monitoring", "--days", "7"], env=environment)

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from schemas.postgres_roles import ROLES
 from streamco import rooms, stack
 from streamco.embedded.temporary import free_port
 from streamco.secret_store import NAMES, with_secrets
-from streamco.settings import SettingsError, environment_of, read_settings
+from streamco.settings import SECRET_SETTINGS, Settings, SettingsError, read_settings
 
 
 def test_defaults_are_on_loopback_and_below_the_ephemeral_ports() -> None:
@@ -42,7 +44,6 @@ def test_defaults_are_on_loopback_and_below_the_ephemeral_ports() -> None:
         ({"STREAMCO_SIMULATED_NODES": "sim1"}, ["STREAMCO_SIMULATED_NODES", "sim1", "STREAMCO_NODES"]),
         ({"STREAMCO_ROUTER_PORT": "18050"}, ["18050", "STREAMCO_ROUTER_PORT", "STREAMCO_DASHBOARDS_PORT"]),
         ({"STREAMCO_HOME": "relative"}, ["STREAMCO_HOME", "relative", "absolute"]),
-        ({"STREAMCO_CLICKHOUSE_URL": "http://ch:8123"}, ["STREAMCO_CLICKHOUSE_PASSWORD"]),
         ({"STREAMCO_BILLING_WORKERS": "9"}, ["STREAMCO_BILLING_WORKERS", "9", "8"]),
         (
             {"STREAMCO_CDRS_WORKERS": "4", "STREAMCO_KAFKA_PARTITIONS": "2"},
@@ -72,23 +73,90 @@ def test_every_wrong_setting_is_named_at_once() -> None:
     assert str(caught.value).count("\n") == 1
 
 
-def test_a_child_reads_the_same_settings(tmp_path: Path) -> None:
-    settings = with_secrets(
-        read_settings(
-            {
-                "STREAMCO_HOME": str(tmp_path),
-                "STREAMCO_NODES": "sim1,ast1",
-                "STREAMCO_SIMULATED_NODES": "sim1",
-                "STREAMCO_ASTERISK_NODES": "ast1",
-                "STREAMCO_TRICKLE_CPS": "1.5",
-                "STREAMCO_SIMULATOR_INCIDENTS": "vendor-down@30s",
-                "STREAMCO_LOOKUP_TOKENS": '{"NPAC": "s3cret"}',
-            }
-        )
-    )
-    child = environment_of(settings, {"PATH": "/bin", "AWS_SECRET": "not ours", "STREAMCO_TEST_POSTGRES_DSN": "x"})
-    assert with_secrets(read_settings(child)) == settings
-    assert "AWS_SECRET" not in child
+def test_a_setting_that_holds_a_secret_has_the_type_of_one() -> None:
+    words = ("password", "secret", "dsn", "webhook", "token")
+    assert {name for name in Settings.model_fields if any(word in name for word in words)} == SECRET_SETTINGS
+    assert set(NAMES) <= SECRET_SETTINGS
+
+
+@pytest.mark.parametrize("name", sorted(SECRET_SETTINGS))
+def test_every_secret_may_be_in_a_file(tmp_path: Path, name: str) -> None:
+    variable, path = f"STREAMCO_{name.upper()}", tmp_path / "secret"
+    texts = {"lookup_tokens": '{"NPAC": "s3cret"}', "postgres_dsn": "postgresql://u:s3cret@db.example/streamco"}
+    text = texts.get(name, f"https://{'s3cret' * 8}")
+    path.write_text(f"{text}\n")
+    assert read_settings({f"{variable}_FILE": str(path)}) == read_settings({variable: text})
+    with pytest.raises(SettingsError, match=f"{variable}_FILE: must not be set beside {variable}"):
+        read_settings({f"{variable}_FILE": str(path), variable: text})
+    for content, rule in ((b"", "must hold 1 to"), (b"x" * 65_537, "must hold 1 to"), (b"\xff" * 40, "is not UTF-8")):
+        path.write_bytes(content)
+        with pytest.raises(SettingsError, match=f"{variable}_FILE .*secret'.*{rule}"):
+            read_settings({f"{variable}_FILE": str(path)})
+    with pytest.raises(SettingsError, match=f"{variable}_FILE .*No such file"):
+        read_settings({f"{variable}_FILE": str(tmp_path / "none")})
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("postgresql://own:s3cret@db.example:5433/calls?sslmode=verify-full", "host=db.example port=5433 dbname=calls"),
+        ("postgresql://own:s3cret@db.example", "host=db.example dbname=own"),
+        ("host=db.example user=own password=s3cret dbname=calls passfile=/x sslkey=/y", "host=db.example dbname=calls"),
+    ],
+)
+def test_each_process_is_told_where_postgresql_is_and_not_as_whom(given: str, address: str) -> None:
+    settings = read_settings({"STREAMCO_POSTGRES_DSN": given})
+    found = conninfo_to_dict(settings.postgres_address or "")
+    assert conninfo_to_dict(address).items() <= found.items()
+    assert not {"user", "password", "passfile", "sslkey"} & found.keys()
+    assert ("sslmode" in found) == ("sslmode" in given)
+    assert "STREAMCO_POSTGRES_PORT" not in settings.ports()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"STREAMCO_POSTGRES_DSN": "s3cret and no connection string"}, "STREAMCO_POSTGRES_DSN: must be a libpq"),
+        ({"STREAMCO_POSTGRES_DSN": "host=db.example password=s3cret"}, "STREAMCO_POSTGRES_DSN: must name the database"),
+        (
+            {"STREAMCO_POSTGRES_ADDRESS": "postgresql://db.example/calls?password=s3cret"},
+            "STREAMCO_POSTGRES_ADDRESS: must not hold a password: each process has a role of its own",
+        ),
+        ({"STREAMCO_POSTGRES_ADDRESS": "host=db.example"}, "STREAMCO_POSTGRES_ADDRESS: must name the database"),
+    ],
+)
+def test_a_wrong_connection_string_is_named_and_not_shown(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        read_settings(environment)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_each_room_has_a_role_and_a_password_of_its_own(tmp_path: Path) -> None:
+    home = {"STREAMCO_HOME": str(tmp_path)}
+    for more, host, database in (
+        ({}, "127.0.0.1", "streamco"),
+        ({"STREAMCO_POSTGRES_ADDRESS": "host=db dbname=c"}, "db", "c"),
+    ):
+        settings = with_secrets(read_settings({**home, **more}))
+        found = [conninfo_to_dict(rooms.postgres(settings, room).dsn.get_secret_value()) for room in ROLES]
+        assert [one["user"] for one in found] == [f"{database}_{room}" for room in ROLES]
+        assert {(one["host"], one["dbname"]) for one in found} == {(host, database)}
+        assert len({one["password"] for one in found}) == len(ROLES)
+    with pytest.raises(SettingsError, match="STREAMCO_POSTGRES_DSN: this process needs it"):
+        stack.stores(settings)
+
+
+def test_no_other_setting_may_be_in_a_file() -> None:
+    with pytest.raises(SettingsError, match="STREAMCO_ROUTER_PORT_FILE: there is no such setting"):
+        read_settings({"STREAMCO_ROUTER_PORT_FILE": "/tmp/port"})  # noqa: S108 - never opened
+
+
+def test_the_password_of_a_clickhouse_elsewhere_is_not_made_up(tmp_path: Path) -> None:
+    settings = read_settings({"STREAMCO_HOME": str(tmp_path), "STREAMCO_CLICKHOUSE_URL": "http://ch:8123"})
+    for kind in (None, "auditor"):
+        with pytest.raises(SettingsError, match="STREAMCO_CLICKHOUSE_PASSWORD: must be set with"):
+            with_secrets(settings, kind)
+    assert with_secrets(settings, "router").clickhouse_password is None
 
 
 def test_ami_ports_count_up_with_the_nodes() -> None:

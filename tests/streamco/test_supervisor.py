@@ -91,6 +91,22 @@ def test_what_calls_wait_for_has_the_processor_first(supervisor: Supervisor, tmp
     assert [found[name] for name in names] == [0, 0, 0, 0, 5, 5, 10, 10]
 
 
+def test_it_is_given_its_secrets_at_each_start_and_keeps_no_descriptor_of_them(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    program = (
+        "import pathlib, sys, time; given = sys.stdin.read(); target = pathlib.Path(sys.argv[1]); "
+        "target.with_name(f'given-{time.monotonic_ns()}').write_text(given); target.write_text('up'); time.sleep(600)"
+    )
+    supervisor.start([worker(tmp_path, "one", program, given=b"a secret of 20 bytes")])
+    pid = supervisor.statuses()[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: supervisor.statuses()[0].restarts == 1 and supervisor.statuses()[0].state == "healthy")
+    assert [path.read_text() for path in tmp_path.glob("given-*")] == ["a secret of 20 bytes"] * 2
+    assert not [one for one in Path("/proc/self/fd").iterdir() if one.is_symlink() and "memfd" in str(one.readlink())]
+
+
 def test_what_it_needs_comes_first_also_after_a_crash(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start([worker(tmp_path, "late", needs=("early",)), worker(tmp_path, "early")])
     late, early = supervisor.statuses()

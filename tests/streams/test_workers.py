@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from audit_world import seal_everything
 from click.testing import CliRunner
+from command_role import command_environment
 from kafka import KafkaConsumer, TopicPartition
 from made_legs import Ended, Parties, insert_parties, journal_line, make_legs, produce, produce_events, write_journals
 from made_traffic import make_traffic
@@ -387,7 +388,7 @@ def test_lines_without_the_time_of_their_answer_are_posted_when_they_are_replaye
     produce_events(line.kafka, CALLS, [leg for leg in ended if leg not in cut])
     line.until(lambda: line.posted() == line.written() == len(ended) - 2 and line.kept() == raws.keys())
     environment = {
-        "STREAMCO_HOME": str(line.directory / "home"), "STREAMCO_POSTGRES_DSN": line.dsn,
+        "STREAMCO_HOME": str(line.directory / "home"), **command_environment(line.dsn),
         "STREAMCO_KAFKA_BOOTSTRAP": line.kafka.bootstrap,
     }  # fmt: skip
     done = CliRunner().invoke(dead_letters, ["replay", "--all", "--reason", "this version reads them"], env=environment)

@@ -1,13 +1,12 @@
-"""The owner of a ClickHouse directory: `python -m streamco.embedded.front.main`, settings as JSON in the environment.
+"""The owner of a ClickHouse directory: `python -m streamco.embedded.front.main`.
 
-One process owns the directory. It ends on SIGTERM: no new request, running queries have a few seconds and are killed
-then, the engine is closed.
+Its settings are JSON on its standard input. One process owns the directory. It ends on SIGTERM: no new request, running
+queries have a few seconds and are killed then, the engine is closed.
 """
 
 import asyncio
 import fcntl
 import json
-import os
 import socket
 import sys
 import threading
@@ -19,8 +18,8 @@ import uvicorn
 from streamco.embedded.front.engine import Engine
 from streamco.embedded.front.http import Front
 from streamco.embedded.settings import LOOPBACK, ClickHouseServer
+from streamco.handover import taken
 
-SETTINGS_VARIABLE: Final = "CLICKHOUSE_FRONT_SETTINGS"
 _QUERY_SECONDS: Final = 300
 _STOP_SECONDS: Final = 5
 _KILLED_SECONDS: Final = 10
@@ -28,7 +27,7 @@ _BACKLOG: Final = 256
 
 
 def settings_text(settings: ClickHouseServer) -> str:
-    """The settings as the environment carries them, the password with them."""
+    """The settings as they are handed over, the password with them."""
     return json.dumps(settings.model_dump(mode="json") | {"password": settings.password.get_secret_value()})
 
 
@@ -62,7 +61,7 @@ class _Server(uvicorn.Server):
 
 def main() -> None:
     """Serve until SIGTERM."""
-    settings = ClickHouseServer.model_validate_json(os.environ.pop(SETTINGS_VARIABLE))
+    settings = ClickHouseServer.model_validate_json(taken())
     owned = own(settings)
     engine = Engine(
         settings.directory / "data",

@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 import pytest
 from click.testing import CliRunner
+from command_role import command_environment
 from fault_line import FaultLine, call_messages
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
@@ -29,7 +30,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.faults]
 
 def desk(line: FaultLine, *arguments: str, code: int = 0) -> str:
     environment = {
-        "STREAMCO_HOME": str(line.directory / "home"), "STREAMCO_POSTGRES_DSN": line.dsn,
+        "STREAMCO_HOME": str(line.directory / "home"), **command_environment(line.dsn),
         "STREAMCO_KAFKA_BOOTSTRAP": line.kafka.bootstrap,
     }  # fmt: skip
     done = CliRunner().invoke(dead_letters, arguments, env=environment)

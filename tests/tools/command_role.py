@@ -1,0 +1,27 @@
+"""What commands are told of a test's database: where it is, and the password of their role, which is made there."""
+
+from functools import cache
+
+import psycopg
+from pydantic import SecretStr
+
+from schemas.connections import Postgres
+from schemas.postgres_roles import ROLES
+from sinks.roles import grant_rights, make_roles
+from streamco.embedded.temporary import password
+
+
+@cache
+def _made(dsn: str) -> str:
+    secret, postgres = password(), Postgres(dsn=SecretStr(dsn))
+    try:
+        make_roles(postgres, {room: SecretStr(secret) for room in ROLES})
+        grant_rights(postgres)
+    except psycopg.OperationalError:
+        return secret  # a test of what is said when nobody answers
+    return secret
+
+
+def command_environment(dsn: str) -> dict[str, str]:
+    """The variables for a command; `dsn` is of somebody who may make roles."""
+    return {"STREAMCO_POSTGRES_DSN": dsn, "STREAMCO_POSTGRES_CLI_PASSWORD": _made(dsn)}
