@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Set
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 from unittest import mock
 
+from router.agent.clock import READ_SECONDS
 from router.agent.journal_count import count_lines
 from router.agent.journal_files import Line as JournalLine
 from router.agent.marks import whole_lines
@@ -31,6 +32,8 @@ from tests.simulation.roles import MAX_PEER_LETTERS
 from tests.simulation.setting import START_MS
 from tests.simulation.tables import Tables
 from tests.simulation.world import World
+
+_READ_MS: Final = int(READ_SECONDS * 1_000)
 
 
 def ledger_of(tables: Tables, at_ms: int) -> Ledger:
@@ -190,7 +193,8 @@ def _wrong_counts(world: World, legs: Set[str]) -> list[tuple[str, str]]:
 
 def _true_bills(world: World, line: Line) -> tuple[str, set[int]] | None:
     """(leg id, micros) of a line that closes a leg, by what really happened. Where the node's clock was set back so
-    soon after its answer, or its end, that the line may as well tell of times behind that, such a bill is as good.
+    soon after its answer, or its end, that the line may as well tell of times behind that, such a bill is as good. When
+    it was set the agent knows to a second: so often it reads the clocks.
     """
     values = line.values
     if line.kind not in ("LEG_RESULT", "CALL_END"):
@@ -204,9 +208,9 @@ def _true_bills(world: World, line: Line) -> tuple[str, set[int]] | None:
     talks = {talk_ms}
     for (_, before), (since_ms, after) in pairwise(offsets):
         back_ms = before - after
-        if answered_ms <= since_ms <= min(answered_ms + back_ms, answered_ms + talk_ms):
+        if back_ms > 0 and answered_ms <= since_ms <= min(answered_ms + back_ms + _READ_MS, answered_ms + talk_ms):
             talks |= {max(0, one - back_ms) for one in talks}
-        if 0 <= since_ms - answered_ms - talk_ms <= back_ms:
+        if back_ms > 0 and 0 <= since_ms - answered_ms - talk_ms <= back_ms + _READ_MS:
             talks |= {one + back_ms for one in talks}
     return leg_id, {rate(decode_facts(values["facts"]), one_ms, True).amount_micros for one_ms in talks}
 
