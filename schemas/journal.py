@@ -10,7 +10,8 @@ with `encode_line`; the node agent reads both with `decode_line`, which makes th
     CALL_END    call start end pdd ansms status cause src legs reason caller callee endpoint addr sid facts last
 
 `begin` is the call's start, `start` the leg's. Wall times: unix seconds with three decimals. ring, prog, ansms and pdd
-are milliseconds; `sid` is the leg's SIP Call-ID. Empty: "not known".
+are milliseconds; `sid` is the leg's SIP Call-ID, and behind `@` the tag that Asterisk gave its dialog. Empty: "not
+known".
 
 The bill is the time from 200 to BYE where the leg's packets were seen (schemas/wire_times.py), else `ansms`: answer to
 end by Asterisk's own word. Both are differences of wall times, corrected where the clock was set meanwhile
@@ -254,7 +255,7 @@ def _closed(pairs: dict[str, str], ended_at_ms: int, answer: Answer) -> dict[str
         "dial_status": status,
         "cause": cause,
         "release_side": pairs["src"] or "unknown",
-        "sip_call_id": _wire_text(pairs.get("sid", ""), 128),
+        "sip_call_id": _wire_text(pairs.get("sid", "").partition("@")[0], 128),
     }
 
 

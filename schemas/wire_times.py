@@ -20,8 +20,8 @@ from schemas.clock_steps import Clock, talk_of
 from schemas.journal_answer import MAX_CLOCK_DISAGREEMENT_MS, Answer
 from schemas.journal_fields import MAX_LENGTH_MS
 
-MOST_APART_MS: Final = 30_000
-MOST_CROSSED_MS: Final = 5_000
+MOST_APART_MS: Final = 2_000
+MOST_CROSSED_MS: Final = 2_000
 
 
 class WireLeg(NamedTuple):

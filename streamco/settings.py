@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -65,7 +65,7 @@ class Settings(BaseModel):
     router_host: Annotated[str, Field(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")] = "127.0.0.1"
     router_peers: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     sip_host: IPv4 = "127.0.0.1"
-    hep_host: IPv4 = "127.0.0.1"
+    hep_host: Literal["127.0.0.1", "0.0.0.0"] = "127.0.0.1"  # noqa: S104 - where the agent is in a network of its own
     sip_host_ipv6: NoOrIPv6 = ""  # none: no transport for IPv6 peers
     # What peers outside the local networks are told where the Asterisk stands behind a NAT.
     external_signaling_address: NoOrIPv4 = ""
@@ -196,6 +196,10 @@ class Settings(BaseModel):
             if port in used:
                 raise ValueError(f"{name} {port}: must not be the port of {used[port]}")
             used[port] = name
+        for name, port in self.udp_ports().items():
+            if self.asterisk_nodes and self.rtp_port_first <= port <= self.rtp_port_last:
+                rtp = f"{self.rtp_port_first} to {self.rtp_port_last}"
+                raise ValueError(f"{name} {port}: must not be one of the RTP ports ({rtp})")
 
     @property
     def postgres_elsewhere(self) -> bool:
@@ -222,9 +226,16 @@ class Settings(BaseModel):
             ports[f"{PREFIX}CLICKHOUSE_PORT"] = self.clickhouse_port
         for node in (*self.asterisk_nodes, *self.simulated_nodes):
             ports[f"{PREFIX}AMI_PORT (of node {node})"] = self.ami_port_of(node)
-        if self.asterisk_nodes:
-            ports[f"{PREFIX}SIP_PORT"] = self.sip_port
-        return ports
+        return ports | self.udp_ports()
+
+    def udp_ports(self) -> dict[str, int]:
+        """Those of `ports` that are UDP's."""
+        ports = {
+            f"{PREFIX}HEP_PORT (of node {node})": self.hep_port_of(node)
+            for node in self.nodes
+            if node not in self.simulated_nodes
+        }
+        return ports | ({f"{PREFIX}SIP_PORT": self.sip_port} if self.asterisk_nodes else {})
 
 
 def _mentions_secrets(annotation: Any) -> bool:

@@ -43,9 +43,10 @@ class FirstLogin:
 def check_ports(settings: Settings) -> None:
     """Raise ServerError naming every port of ours that somebody else has."""
     busy = []
+    udp = settings.udp_ports()
     for name, port in settings.ports().items():
         try:
-            require_free_port(name, port)
+            require_free_port(name, port, udp=name in udp)
         except ServerError as error:
             busy.append(str(error))
     if busy:

@@ -19,6 +19,7 @@ from router.agent.sip_head import Head, read_head
 
 log = structlog.get_logger(__name__)
 MOST_A_SECOND: Final = 10_000  # messages that are looked at
+MOST_FOREIGN_A_SECOND: Final = 50_000  # datagrams without the password, which anybody on the machine may send
 _BUFFER_BYTES: Final = 4 << 20  # of the kernel's, as far as it allows: some thousand messages
 _RETRY_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.2
@@ -51,28 +52,31 @@ class Copies:
             except OSError as error:
                 if not self.health:
                     log.warning("no copies of SIP messages: legs are billed by their channels", error=repr(error)[:300])
-                self.health = "no copies of SIP messages"
+                self.health = f"no copies of SIP messages ({error.strerror})"
                 stop.wait(_RETRY_SECONDS)
 
     def _listen(self, own: socket.socket, stop: threading.Event) -> None:
-        second, taken = time.monotonic(), 0
+        second, taken, foreign = time.monotonic(), 0, 0
         while not stop.is_set():
             now = time.monotonic()
             if now - second >= 1:
-                second, taken = now, 0
-            if taken >= MOST_A_SECOND:
+                second, taken, foreign = now, 0, 0
+            if taken >= MOST_A_SECOND or foreign >= MOST_FOREIGN_A_SECOND:
                 stop.wait(_POLL_SECONDS)
                 continue
             with suppress(TimeoutError):
-                self._take(own.recv(_DATAGRAM_BYTES))
-                taken += 1
+                is_ours = self._take(own.recv(_DATAGRAM_BYTES))
+                taken, foreign = taken + is_ours, foreign + (not is_ours)
 
-    def _take(self, datagram: bytes) -> None:
+    def _take(self, datagram: bytes) -> bool:
         packet = read_packet(datagram, self._password)
-        head = read_head(packet.payload) if packet is not None else None
-        if packet is not None and head is not None:
+        if packet is None:
+            return False
+        head = read_head(packet.payload)
+        if head is not None:
             for take in self._takers:
                 take(packet, head)
+        return True
 
 
 def direction(settings: AgentSettings) -> Callable[[Packet], bool | None]:

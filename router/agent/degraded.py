@@ -10,13 +10,14 @@ SILENT_SECONDS: Final = 15  # admit_call() in schemas/postgres refuses prepaid c
 
 class Parts(NamedTuple):
     """`ami`: why there are no heartbeats; `limits`: why shares are not renewed; `disk`: that it is nearly full. Empty:
-    all is well. `postgres_away`: counters and holds cannot be told.
+    all is well. `postgres_away`: counters and holds cannot be told. `copies`: why there are no copies of SIP messages.
     """
 
     ami: str = ""
     postgres_away: bool = False
     limits: str = ""
     disk: str = ""
+    copies: str = ""
 
 
 def degraded_of(parts: Parts, lease_seconds: float) -> str:
@@ -35,4 +36,8 @@ def degraded_of(parts: Parts, lease_seconds: float) -> str:
         found.append(f"{parts.limits}: {limited}")
     if parts.disk:
         found.append(f"{parts.disk}: new calls from this node are refused")
+    if parts.copies:
+        found.append(
+            f"{parts.copies}: legs are billed by their channels, refusals before the dialplan are not recorded"
+        )
     return "; ".join(found)

@@ -60,7 +60,8 @@ async def _serve(settings: AgentSettings) -> None:
         clock=clock.read,
         wire=wire,
         degraded=lambda: degraded_of(
-            Parts(watch.away, counters.away, limits.health, counters.disk.said), settings.limits_lease_seconds
+            Parts(watch.away, counters.away, limits.health, counters.disk.said, copies.health),
+            settings.limits_lease_seconds,
         ),
     )
     refusals = EdgeRefusals(settings, lambda: wire.unheard() if relay.is_caught_up else ())

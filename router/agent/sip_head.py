@@ -9,19 +9,22 @@ _REQUEST: Final = re.compile(rb"([A-Z]{1,32}) [^\r\n]{1,2048} SIP/2\.0\r?\n")
 _NAMES: Final = rb"Via|v|Call-ID|i|CSeq|From|f|To|t|Reason|Warning|Unsupported|Server|Authorization|Proxy-Authorization"
 _HEADER: Final = re.compile(rb"^(" + _NAMES + rb")[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _SHORT: Final = {b"v": b"via", b"i": b"call-id", b"f": b"from", b"t": b"to"}
+_ONCE: Final = frozenset((b"call-id", b"cseq", b"from", b"to"))
 _BRANCH: Final = re.compile(rb";[ \t]*branch[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNORECASE)
 _TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNORECASE)
 
 
 class Head(NamedTuple):
     """`status` of a request is 0; `method` of a response is that of the request it answers. Headers are those that
-    matter, by their long names in small letters; of one that comes twice the first.
+    matter, by their long names in small letters; of one that comes twice the first. `is_doubled`: one that may come
+    once came twice, and another reader may take the other.
     """
 
     status: int
     phrase: bytes
     method: bytes
     headers: dict[bytes, bytes]
+    is_doubled: bool = False
 
     @property
     def call_id(self) -> bytes:
@@ -32,6 +35,11 @@ class Head(NamedTuple):
     def cseq(self) -> bytes:
         """Number and method."""
         return self.headers.get(b"cseq", b"")
+
+    @property
+    def number(self) -> bytes:
+        """The number of CSeq."""
+        return self.cseq.partition(b" ")[0]
 
     def tag(self, name: bytes) -> bytes:
         """The tag of From or To; empty: it has none."""
@@ -46,13 +54,18 @@ class Head(NamedTuple):
 
 
 def read_head(payload: bytes) -> Head | None:
-    """The head of a message; None: it is none."""
+    """The head of a message; None: it is none. Line ends before it do not matter."""
+    payload = payload.lstrip(b"\r\n")
     head = payload[:_MOST_HEAD_BYTES].partition(b"\r\n\r\n")[0]
     status, request = _STATUS.match(payload), _REQUEST.match(payload)
     headers: dict[bytes, bytes] = {}
+    is_doubled = False
     for name, value in _HEADER.findall(head):
         small = name.lower()
-        headers.setdefault(_SHORT.get(small, small), value.strip())
+        full = _SHORT.get(small, small)
+        is_doubled |= full in _ONCE and full in headers
+        headers.setdefault(full, value.strip())
     if status is not None:
-        return Head(int(status[1]), status[2] or b"", headers.get(b"cseq", b"").rpartition(b" ")[2], headers)
-    return Head(0, b"", request[1], headers) if request is not None else None
+        method = headers.get(b"cseq", b"").rpartition(b" ")[2]
+        return Head(int(status[1]), status[2] or b"", method, headers, is_doubled)
+    return Head(0, b"", request[1], headers, is_doubled) if request is not None else None

@@ -1,5 +1,8 @@
 """Settings: checked whole, named in the error, handed on to children without loss."""
 
+import os
+import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from schemas.postgres_roles import ROLES
 from streamco import rooms, stack
+from streamco.embedded.ports import require_free_port
+from streamco.embedded.server import ServerError
 from streamco.embedded.temporary import free_port
 from streamco.secret_store import NAMES, with_secrets
 from streamco.settings import SECRET_SETTINGS, Settings, SettingsError, read_settings
@@ -157,6 +162,33 @@ def test_the_password_of_a_clickhouse_elsewhere_is_not_made_up(tmp_path: Path) -
         with pytest.raises(SettingsError, match="STREAMCO_CLICKHOUSE_PASSWORD: must be set with"):
             with_secrets(settings, kind)
     assert with_secrets(settings, "router").clickhouse_password is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"STREAMCO_HEP_PORT": "15060"}, "15060: must not be the port of STREAMCO_HEP_PORT (of node ast1)"),
+        (
+            {"STREAMCO_HEP_PORT": "15059", "STREAMCO_NODES": "other,ast1"},
+            "must not be the port of STREAMCO_HEP_PORT (of",
+        ),
+        ({"STREAMCO_HEP_PORT": "20500"}, "(of node ast1) 20500: must not be one of the RTP ports (20000 to 29999)"),
+        ({"STREAMCO_SIP_PORT": "29999"}, "STREAMCO_SIP_PORT 29999: must not be one of the RTP ports"),
+        ({"STREAMCO_HEP_HOST": "203.0.113.9"}, "STREAMCO_HEP_HOST '203.0.113.9'"),
+    ],
+)
+def test_ports_of_copies_sip_and_rtp_are_different(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        read_settings({"STREAMCO_NODES": "ast1", "STREAMCO_ASTERISK_NODES": "ast1", **environment})
+
+
+def test_a_busy_udp_port_is_said_with_its_holder() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as own:
+        own.bind(("127.0.0.1", 0))
+        port = own.getsockname()[1]
+        with pytest.raises(ServerError, match=f"UDP port {port} for it is not free: process {os.getpid()}"):
+            require_free_port("it", port, udp=True)
+        require_free_port("it", port)
 
 
 def test_ami_ports_count_up_with_the_nodes() -> None:

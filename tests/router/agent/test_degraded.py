@@ -22,6 +22,11 @@ REFUSED = "AMI at 127.0.0.1:15038 refuses user agent: Authentication failed"
         (Parts(postgres_away=True), "no PostgreSQL: ", ["holds are not extended", "prepaid"]),
         (Parts(limits="limits lapse: y"), "limits lapse: y: 6 s after that no leg begins to a vendor with a limit", []),
         (Parts(disk="DISK NEARLY FULL under the journal"), "DISK NEARLY FULL under the journal: new calls", []),
+        (
+            Parts(copies="no copies (taken)"),
+            "no copies (taken): legs are billed by their channels",
+            ["refusals before"],
+        ),
         (Parts(ami="x", disk="DISK"), "no AMI (x): ", ["; DISK: new calls from this node are refused"]),
     ],
 )
