@@ -20,6 +20,7 @@ from router.agent.sender import KafkaAwayError, Sender
 from router.agent.settings import AgentSettings
 from router.agent.state_file import load_state, store_state
 from router.agent.wire import Wire
+from router.agent.wire_words import WireWords
 from schemas.clock_steps import UNKNOWN, Clock
 from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
 from sinks.beat import send_beat
@@ -53,6 +54,7 @@ class Relay:
         self._settings = settings
         self._clock = clock
         self._wire = wire
+        self._words = WireWords(settings.directory)
         self._journal = settings.directory / "journal"
         self._sender = sender
         self._health = health
@@ -140,12 +142,13 @@ class Relay:
         partitions = self._settings.kafka.partitions
         # Nobody waits for packets while more lines wait.
         seconds = 0.0 if batch.full else self._settings.wire_seconds
-        wire = {} if self._wire is None else self._wire.of(batch.lines, seconds)
+        wire = {} if self._wire is None else self._words.with_kept(batch.lines, self._wire.of(batch.lines, seconds))
         # Behind the batch: a step that a line of it tells of is known then.
         clock = self._clock()
         outbox = fill_outbox(
             self._settings.node, batch.lines, own, partitions, time.time_ns() // 1_000_000, clock, wire
         )
+        self._words.keep(wire)
         if outbox.messages or not self._reached:
             self._sender.send(outbox.messages)
             self._reached = True
