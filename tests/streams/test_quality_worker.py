@@ -21,7 +21,7 @@ from schemas.frame import partition_of
 from schemas.quality import QUALITY_DECODER, Quality
 from schemas.topics import CALLS, QUALITY
 from sinks.compacted import CompactedReader, Message
-from streamco.embedded.temporary_users import as_user
+from streamco.embedded.temporary_users import as_user, values_of
 from streams.folds.quality import WIDTH, Key, count, quality_of
 from streams.folds.window import Window
 from streams.settings import StreamsSettings
@@ -84,6 +84,7 @@ def run(tmp_path: Path, kafka: Kafka) -> Iterator[Run]:
             beat=tmp_path / f"{name}.beat", quality_window_seconds=3_600,
         )  # fmt: skip
         values = settings.model_dump(mode="json")
+        values["kafka"] = values_of(settings.kafka)
         values["postgres"]["dsn"] = settings.postgres.dsn.get_secret_value()
         values["clickhouse"]["password"] = settings.clickhouse.password.get_secret_value()
         with (tmp_path / f"{name}.log").open("ab") as log:
