@@ -118,7 +118,7 @@ def _put(stack: LineStack, legs: list[RatedLeg]) -> None:
 
 
 def _produce(kafka: Kafka, legs: list[RatedLeg]) -> None:
-    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all", linger_ms=5)
+    producer = KafkaProducer(**kafka.client(), acks="all", linger_ms=5)
     for partition, message in rated_messages(legs, kafka.partitions):
         producer.send(RATED_LEGS.name, value=message, partition=partition)
     producer.flush(60)

@@ -147,7 +147,7 @@ class _Traffic:
                 self._written[call.call_id] = time.monotonic()
 
     def _watch_live(self) -> None:
-        consumer = KafkaConsumer(bootstrap_servers=self._stack.kafka.bootstrap.split(","), group_id=None)
+        consumer = KafkaConsumer(**self._stack.kafka.client(), group_id=None)
         try:
             numbers = range(self._stack.kafka.partitions)
             partitions = [TopicPartition(ACTIVE_CALLS.name, number) for number in numbers]

@@ -22,6 +22,7 @@ from streamco.embedded.kafka import kafka_server
 from streamco.embedded.postgres import postgres_server
 from streamco.embedded.settings import ClickHouseServer, KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
+from streamco.embedded.temporary_users import as_user, make_users, values_of
 
 
 class LineStack:
@@ -64,7 +65,12 @@ class LineStack:
         place = self.directory
         postgres = PostgresServer(directory=place / "postgres", port=free_port(), password=SecretStr(password()))
         self._servers.start(postgres_server(postgres))
-        kafka = KafkaServer(directory=place / "kafka", port=free_port(), controller_port=free_port())
+        kafka = KafkaServer(
+            directory=place / "kafka",
+            port=free_port(),
+            controller_port=free_port(),
+            password=SecretStr(password()),
+        )
         self._servers.start(kafka_server(kafka))
         clickhouse = ClickHouseServer(directory=place / "clickhouse", port=free_port(), password=SecretStr(password()))
         self._servers.start(clickhouse_server(clickhouse))
@@ -72,6 +78,7 @@ class LineStack:
         migrate_postgres(self.postgres)
         migrate_clickhouse(self.postgres, self.clickhouse)
         make_topics(self.kafka)
+        make_users(self.kafka)
         self.parties = make_parties(self.dsn)
 
     @property
@@ -98,7 +105,7 @@ class LineStack:
             values = {
                 "role": role,
                 "instance": int(instance or 0),
-                "kafka": self.kafka.model_dump(),
+                "kafka": values_of(as_user(self.kafka, role)),
                 "postgres": {"dsn": self.dsn},
                 "clickhouse": {**self.clickhouse.model_dump(mode="json"), "password": secret},
                 "data_directory": str(self.directory / "faust" / name),
@@ -112,7 +119,7 @@ class LineStack:
         values = {
             "node": NODE,
             "directory": str(self.node_directory),
-            "kafka": self.kafka.model_dump(),
+            "kafka": values_of(as_user(self.kafka, "agent")),
             "postgres": {"dsn": self.dsn},
             "ami_port": free_port(),
             "ami_secret": "none",

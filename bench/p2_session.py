@@ -28,6 +28,7 @@ from streamco.embedded.kafka import kafka_server
 from streamco.embedded.postgres import postgres_server
 from streamco.embedded.settings import KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
+from streamco.embedded.temporary_users import as_user, make_users, values_of
 
 HERE: Final = Path(__file__).resolve().parent.parent
 _PAIR: Final = re.compile(r"(?:^|,)([A-Z_0-9]+)=((?:[^,\\]|\\.)*)")
@@ -167,10 +168,16 @@ def start_servers(servers: TemporaryServers) -> dict[str, Any]:
     migrate_postgres(postgres.connection)
     dsn = postgres.connection.dsn.get_secret_value()
     make_agi_world(dsn)
-    kafka = KafkaServer(directory=servers.directory / "kafka", port=free_port(), controller_port=free_port())
+    kafka = KafkaServer(
+        directory=servers.directory / "kafka",
+        port=free_port(),
+        controller_port=free_port(),
+        password=SecretStr(password()),
+    )
     servers.start(kafka_server(kafka))
     make_topics(kafka.connection())
-    return {"dsn": dsn, "kafka": kafka.connection().model_dump()}
+    make_users(kafka.connection())
+    return {"dsn": dsn, "kafka": values_of(as_user(kafka.connection(), "router"))}
 
 
 @contextlib.contextmanager

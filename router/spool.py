@@ -149,7 +149,7 @@ class Spool:
 
     def _make_producer(self) -> KafkaProducer:
         return KafkaProducer(
-            bootstrap_servers=self._kafka.bootstrap.split(","),
+            **self._kafka.client(),
             acks="all",
             enable_idempotence=True,
             linger_ms=5,

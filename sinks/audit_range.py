@@ -187,7 +187,7 @@ def beginnings(kafka: Kafka, manifests: Manifests) -> dict[tuple[str, int], tupl
     """
     partitions = [TopicPartition(topic.name, number) for topic in SEALED for number in range(kafka.partitions)]
     consumer = KafkaConsumer(
-        bootstrap_servers=kafka.bootstrap.split(","),
+        **kafka.client(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         request_timeout_ms=_ANSWER_MS,

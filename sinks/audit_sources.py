@@ -255,7 +255,7 @@ def read_topic(kafka: Kafka, topic: Topic, first: Mapping[int, int] = _FROM_THE_
     `first`: offset before which messages of a partition are passed over.
     """
     consumer = KafkaConsumer(
-        bootstrap_servers=kafka.bootstrap.split(","),
+        **kafka.client(),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 << 20,

@@ -33,7 +33,7 @@ class CompactedReader:
     def __init__(self, kafka: Kafka, topics: Sequence[Topic], client_id: str) -> None:
         require_reachable(kafka)
         self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=kafka.bootstrap.split(","),
+            **kafka.client(),
             client_id=client_id,
             group_id=None,
             enable_auto_commit=False,

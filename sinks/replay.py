@@ -89,9 +89,7 @@ class Sender:
         """Raises LetterError when no broker answers."""
         try:
             require_reachable(kafka)
-            self._producer = KafkaProducer(
-                bootstrap_servers=kafka.bootstrap.split(","), acks="all", max_request_size=4 << 20
-            )
+            self._producer = KafkaProducer(**kafka.client(), acks="all", max_request_size=4 << 20)
         except (KafkaError, TopicError) as error:
             raise LetterError(f"nothing can be sent: {error}") from error
 

@@ -32,9 +32,7 @@ def make_topics(kafka: Kafka, topics: Sequence[Topic] = TOPICS, *, replication: 
     """
     require_reachable(kafka)
     try:
-        admin = KafkaAdminClient(
-            bootstrap_servers=kafka.bootstrap.split(","), request_timeout_ms=REQUEST_MS, bootstrap_timeout_ms=REQUEST_MS
-        )
+        admin = KafkaAdminClient(**kafka.client(), request_timeout_ms=REQUEST_MS, bootstrap_timeout_ms=REQUEST_MS)
     except KafkaError as error:
         raise TopicError(f"Kafka at {kafka.bootstrap} does not answer: {error}") from error
     try:

@@ -80,7 +80,7 @@ def read_waiting(kafka: Kafka, waiting: Waiting) -> tuple[list[Placed], int]:
     """The peer's letters there, and how far was read: to the end, or MAX_MESSAGES. Raises kafka-python's errors."""
     place = TopicPartition(DEAD_LETTERS.name, waiting.partition)
     consumer = KafkaConsumer(
-        bootstrap_servers=kafka.bootstrap.split(","),
+        **kafka.client(),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",

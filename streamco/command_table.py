@@ -27,6 +27,11 @@ LAZY: Final = {
         "edge_refusals",
         "Show SIP requests that were refused before any call began: who sent them, and with what they were refused.",
     ),
+    "kafka-reader": LazyCommand(
+        "streamco.kafka_reader_cli",
+        "kafka_reader",
+        "Logins for programs of yours that read Kafka's topics, and can do nothing else there.",
+    ),
     "load-pool": LazyCommand(
         "streamco.numbers_cli",
         "load_pool",

@@ -98,9 +98,9 @@ def replay(origins: tuple[str, ...], all_open: bool, reason: str, by: str) -> No
         chosen = open_origins(connection, MOST_REPLAYS) if all_open else list(origins)
         connection.commit()
         try:
-            with Sender(rooms.kafka(settings)) as sender:
+            with Sender(rooms.kafka(settings, "cli")) as sender:
                 for origin in chosen:
-                    refused += not _replay_one(connection, sender, origin, reason, by, rooms.kafka(settings).partitions)
+                    refused += not _replay_one(connection, sender, origin, reason, by, settings.kafka_partitions)
         except LetterError as error:  # no broker: none of those left can be sent
             raise click.ClickException(str(error)) from error
     click.echo(f"{len(chosen) - refused} sent again, {refused} not")

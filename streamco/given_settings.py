@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-PREFIX: Final = "STREAMCO_"
+from streamco.setting_types import PREFIX as PREFIX
+
 FILE_SUFFIX: Final = "_FILE"
 _MAX_FILE_BYTES: Final = 64 << 10
 # Of a connection string: what is a user's and not the server's.

@@ -50,5 +50,6 @@ def configure_logs(
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # warns of every busy moment of the machine
+    logging.getLogger("kafka.net.sasl").setLevel(logging.ERROR)  # warns at each login without TLS, on loopback too
     for noisy in ("kafka", "aiokafka", "asyncio", "urllib3"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from schemas.connections import ClickHouse, Kafka
+from schemas.connections import ClickHouse
 from schemas.postgres_roles import Role
-from streamco.embedded.settings import LOOPBACK, ClickHouseServer, KafkaServer, user_cache_directory
+from streamco.embedded.settings import LOOPBACK, ClickHouseServer, user_cache_directory
+from streamco.kafka_room import kafka as kafka
 from streamco.places import Places
 from streamco.postgres_access import postgres as postgres
 from streamco.secret_store import required as _secret
@@ -34,16 +35,6 @@ def _hep_secret(settings: Settings) -> SecretStr:
     return SecretStr(hmac.new(secret, b"copies of SIP messages", "sha256").hexdigest()[:32])
 
 
-def kafka_server_settings(settings: Settings) -> KafkaServer:
-    """The embedded Kafka."""
-    return KafkaServer(
-        directory=settings.home / "kafka",
-        port=settings.kafka_port,
-        controller_port=settings.kafka_controller_port,
-        heap_megabytes=settings.kafka_heap_megabytes,
-    )
-
-
 def clickhouse_server_settings(settings: Settings) -> ClickHouseServer:
     """The embedded ClickHouse engine's owner."""
     return ClickHouseServer(
@@ -53,13 +44,6 @@ def clickhouse_server_settings(settings: Settings) -> ClickHouseServer:
         password=_secret(settings.clickhouse_password, "clickhouse_password"),
         memory_bytes=settings.clickhouse_memory_megabytes << 20,
     )
-
-
-def kafka(settings: Settings) -> Kafka:
-    """How Kafka is reached."""
-    if settings.kafka_bootstrap is not None:
-        return Kafka(bootstrap=settings.kafka_bootstrap, partitions=settings.kafka_partitions)
-    return kafka_server_settings(settings).connection(settings.kafka_partitions)
 
 
 def clickhouse(settings: Settings) -> ClickHouse:
@@ -100,7 +84,7 @@ def router(settings: Settings, number: int = 1, listener: int | None = None) -> 
     name = router_names(settings)[number]
     return RouterSettings(
         snapshot=_snapshot(settings, "router"),
-        kafka=kafka(settings),
+        kafka=kafka(settings, "router"),
         host=settings.router_host,
         port=settings.router_port,
         peers_allowed=settings.router_peers,
@@ -130,7 +114,7 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
     return AgentSettings(
         node=node,
         directory=places.node(node),
-        kafka=kafka(settings),
+        kafka=kafka(settings, "agent"),
         postgres=postgres(settings, "agent"),
         ami_host=LOOPBACK if ours else settings.ami_host,
         ami_port=settings.ami_port_of(node),
@@ -172,7 +156,7 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
         {
             "role": role,
             "instance": int(instance or 0),
-            "kafka": kafka(settings),
+            "kafka": kafka(settings, role),
             "postgres": postgres(settings, "streams") if role != "quality" else None,
             "clickhouse": clickhouse(settings) if role == "cdrs" else None,
             "data_directory": places.streams / which,
@@ -190,7 +174,7 @@ def auditor(settings: Settings) -> "AuditorSettings":
 
     return AuditorSettings(
         postgres=postgres(settings, "auditor"),
-        kafka=kafka(settings),
+        kafka=kafka(settings, "auditor"),
         clickhouse=clickhouse(settings),
         beat=Places(settings).beat("auditor"),
         every_seconds=settings.audit_seconds,
@@ -204,7 +188,7 @@ def dashboards(settings: Settings) -> "DashboardsSettings":
 
     return DashboardsSettings(
         postgres=postgres(settings, "dashboards"),
-        kafka=kafka(settings),
+        kafka=kafka(settings, "dashboards"),
         clickhouse=clickhouse(settings),
         secret_key=_secret(settings.dashboards_secret_key, "dashboards_secret_key"),
         host=settings.dashboards_host,
@@ -290,7 +274,7 @@ def audit(settings: Settings) -> "AuditSettings":
     nodes = sorted({*settings.nodes, *(path.name for path in (settings.home / "nodes").glob("*") if path.is_dir())})
     return AuditSettings(
         postgres=postgres(settings, "cli"),
-        kafka=kafka(settings),
+        kafka=kafka(settings, "cli"),
         clickhouse=clickhouse(settings),
         journals={node: Places(settings).node(node) / "journal" for node in nodes},
     )

@@ -64,7 +64,7 @@ def _checked(question: "Question") -> "Checked":
     settings = rooms.check(told, "cli")
     now_ms = time.time_ns() // 1_000_000
     found = MomentSnapshots(settings).at(question.at_ms, now_ms)
-    figures = read_quality(rooms.kafka(told), _QUALITY_SECONDS) if question.at_ms is None else None
+    figures = read_quality(rooms.kafka(told, "cli"), _QUALITY_SECONDS) if question.at_ms is None else None
     full, limits = read_full(settings.live.postgres, question)
     reached = read_reached(settings.live.postgres, question)
     look_ups = LookUps(settings.lookup_tokens)

@@ -12,32 +12,38 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from schemas import kafka_access
 from schemas.postgres_roles import OWNER, ROLES
 from streamco.settings import PREFIX, SECRET_SETTINGS, Settings, SettingsError
 
 FILE: Final = "secrets.json"
 _OF_POSTGRES: Final = ("postgres_password", *(f"postgres_{room}_password" for room in (OWNER, *ROLES)))
-NAMES: Final = (*_OF_POSTGRES, "clickhouse_password", "ami_secret", "dashboards_secret_key")
+_OF_KAFKA: Final = tuple(kafka_access.password_setting(who) for who in (kafka_access.OWNER, *kafka_access.ACCESS))
+NAMES: Final = (*_OF_POSTGRES, *_OF_KAFKA, "clickhouse_password", "ami_secret", "dashboards_secret_key")
+
+
+def _kafka(*users: str) -> frozenset[str]:
+    """The passwords of these users of Kafka, and that of the one user that a Kafka of the user's may know instead."""
+    return frozenset({*map(kafka_access.password_setting, users), "kafka_password"})
 
 
 # Every kind of process of ours (run.py), and the secret settings that it needs where they are set; `migrate` is the one
 # command that need not have all, as other commands have, and the supervisor, which makes them and hands them on.
 NEEDED: Final[dict[str, frozenset[str]]] = {
-    "router": frozenset({"postgres_router_password", "lookup_tokens"}),
-    "node-agent": frozenset({"postgres_agent_password", "ami_secret"}),
-    "streams billing": frozenset({"postgres_streams_password"}),
-    "streams cdrs": frozenset({"postgres_streams_password", "clickhouse_password"}),
-    "streams live": frozenset({"postgres_streams_password"}),
-    "streams quality": frozenset(),
-    "streams control": frozenset({"postgres_streams_password", "control_webhook"}),
-    "auditor": frozenset({"postgres_auditor_password", "clickhouse_password"}),
-    "dashboards": frozenset(
-        {"postgres_dashboards_password", "clickhouse_password", "dashboards_secret_key", "lookup_tokens"}
-    ),
+    "router": _kafka("router") | {"postgres_router_password", "lookup_tokens"},
+    "node-agent": _kafka("agent") | {"postgres_agent_password", "ami_secret"},
+    "streams billing": _kafka("billing") | {"postgres_streams_password"},
+    "streams cdrs": _kafka("cdrs") | {"postgres_streams_password", "clickhouse_password"},
+    "streams live": _kafka("live") | {"postgres_streams_password"},
+    "streams quality": _kafka("quality"),
+    "streams control": _kafka("control") | {"postgres_streams_password", "control_webhook"},
+    "auditor": _kafka("auditor") | {"postgres_auditor_password", "clickhouse_password"},
+    "dashboards": _kafka("dashboards")
+    | {"postgres_dashboards_password", "clickhouse_password", "dashboards_secret_key", "lookup_tokens"},
     "simulator": frozenset({"postgres_simulator_password", "ami_secret"}),
     "asterisk": frozenset({"postgres_asterisk_password", "ami_secret"}),
     "trickle": frozenset(),
-    "migrate": frozenset({*_OF_POSTGRES, "postgres_dsn", "clickhouse_password"}),
+    "migrate": frozenset({*_OF_POSTGRES, *_OF_KAFKA, "kafka_password", "postgres_dsn", "clickhouse_password"}),
 }
 # Of the embedded cluster. Where PostgreSQL is the user's, its DSN is the owner's.
 _OF_OURS: Final = frozenset({"postgres_password", f"postgres_{OWNER}_password"})
@@ -74,6 +80,8 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
     told = only(settings, needed)
     if kind is not None and settings.postgres_elsewhere:
         needed -= _OF_OURS
+    if kind is not None and not settings.kafka_has_our_users:
+        needed -= frozenset(_OF_KAFKA)
     missing = [name for name in NAMES if name in needed and getattr(told, name) is None]
     if settings.clickhouse_url is not None and "clickhouse_password" in missing:
         raise SettingsError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
 from streamco.given_settings import PREFIX, SettingsError, postgres_address, with_files
+from streamco.kafka_settings import KafkaSettings
+from streamco.setting_types import Port, Secret
 
 __all__ = ["PREFIX", "SECRET_SETTINGS", "Settings", "SettingsError", "default_home", "read_settings"]
 
@@ -22,8 +24,6 @@ __all__ = ["PREFIX", "SECRET_SETTINGS", "Settings", "SettingsError", "default_ho
 _TEST_PREFIXES: Final = ("STREAMCO_TEST_", "STREAMCO_FAULTS_")
 _NODE: Final = r"^[a-z][a-z0-9]{0,15}$"
 
-Port = Annotated[int, Field(ge=1025, le=32_767)]
-Secret = Annotated[SecretStr, Field(min_length=8)]
 NodeName = Annotated[str, Field(pattern=_NODE)]
 Nodes = Annotated[tuple[NodeName, ...], Field(max_length=64)]
 
@@ -34,7 +34,7 @@ def default_home() -> Path:
     return (base if base.is_absolute() else Path.home() / ".local" / "share") / "streamco"
 
 
-class Settings(BaseModel):
+class Settings(KafkaSettings):
     """All of it. Ports are on loopback; those of AMI and HEP count up from their first in the order of `nodes`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -44,14 +44,11 @@ class Settings(BaseModel):
     # Servers that run elsewhere. What is set here is neither started nor stopped.
     postgres_dsn: SecretStr | None = None  # the owner's: who makes tables and roles
     postgres_address: Annotated[str, Field(max_length=2_000)] | None = None  # of that server, without user and password
-    kafka_bootstrap: Annotated[str, Field(pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")] | None = None
     clickhouse_url: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(:\d+)?/?$")] | None = None
     clickhouse_user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "streamco"
     clickhouse_database: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "streamco"
 
     postgres_port: Port = 15432
-    kafka_port: Port = 19092
-    kafka_controller_port: Port = 19093
     clickhouse_port: Port = 18123
     router_port: Port = 14573
     dashboards_port: Port = 18050
@@ -77,11 +74,9 @@ class Settings(BaseModel):
 
     # Router processes of this machine: they share one listening socket and one snapshot.
     router_processes: Annotated[int, Field(ge=1, le=16)] = 1
-    kafka_partitions: Annotated[int, Field(ge=1, le=1024)] = 8
     # Processes that share the partitions of a role.
     billing_workers: Annotated[int, Field(ge=1, le=8)] = 1
     cdrs_workers: Annotated[int, Field(ge=1, le=8)] = 1
-    kafka_heap_megabytes: Annotated[int, Field(ge=128, le=65_536)] = 256
     clickhouse_memory_megabytes: Annotated[int, Field(ge=256, le=1 << 20)] = 2048
 
     # Nodes: an agent runs for each. Those of `asterisk_nodes` are Asterisks that we start; those of `simulated_nodes`

@@ -15,6 +15,7 @@ from streamco.children import environment_of, secrets_of
 from streamco.embedded.ports import require_free_port
 from streamco.embedded.server import Progress, ServerError
 from streamco.health import check_beat, check_page, check_router, router_degraded
+from streamco.kafka_room import check_kafka, kafka_server_settings, prepare_kafka
 from streamco.places import Places
 from streamco.secret_store import kind_of
 from streamco.settings import Settings
@@ -66,9 +67,9 @@ def stores(settings: Settings) -> list[Component]:
     if settings.kafka_bootstrap is None:
         from streamco.embedded.kafka import kafka_server
 
-        components.append(component_of(kafka_server(rooms.kafka_server_settings(settings))))
+        components.append(component_of(kafka_server(kafka_server_settings(settings))))
     else:
-        components.append(_external("kafka", settings.kafka_bootstrap, partial(_check_kafka, settings)))
+        components.append(_external("kafka", settings.kafka_bootstrap, partial(check_kafka, settings)))
     if settings.clickhouse_url is None:
         from streamco.embedded.clickhouse import clickhouse_server
 
@@ -209,18 +210,6 @@ def _check_postgres(settings: Settings) -> None:
         raise ServerError(f"STREAMCO_POSTGRES_DSN: {str(error).strip()[:300]}") from error
 
 
-def _check_kafka(settings: Settings) -> None:
-    from kafka.admin import KafkaAdminClient
-    from kafka.errors import KafkaError
-
-    try:
-        KafkaAdminClient(
-            bootstrap_servers=rooms.kafka(settings).bootstrap.split(","), bootstrap_timeout_ms=3_000
-        ).close()
-    except (KafkaError, OSError) as error:
-        raise ServerError(f"STREAMCO_KAFKA_BOOTSTRAP: {error}") from error
-
-
 def _check_clickhouse(settings: Settings) -> None:
     from sinks.clickhouse import connect
 
@@ -236,7 +225,7 @@ def prepare_stores(settings: Settings, progress: Progress) -> FirstLogin | None:
     from dashboards.users import FIRST_LOGIN, ensure_first_administrator
     from sinks.migrations import MigrationError, migrate
     from sinks.roles import grant_rights, make_roles, take_over
-    from sinks.topics import TopicError, make_topics
+    from sinks.topics import TopicError
 
     try:
         maker, owner = postgres_access.maker(settings), postgres_access.owner(settings)
@@ -247,8 +236,7 @@ def prepare_stores(settings: Settings, progress: Progress) -> FirstLogin | None:
         for label in migrate(owner, rooms.clickhouse(settings)):
             progress(f"migrated: {label}")
         grant_rights(owner)
-        if made := make_topics(rooms.kafka(settings)):
-            progress(f"made topics: {', '.join(made)}")
+        prepare_kafka(settings, progress)
         password = ensure_first_administrator(rooms.postgres(settings, "cli").dsn.get_secret_value())
     except (MigrationError, TopicError, psycopg.Error) as error:
         raise ServerError(str(error)) from error

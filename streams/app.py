@@ -4,6 +4,7 @@ Faust's own defaults acknowledge what an agent failed on, commit past gaps, and 
 that fails ends the process before any acknowledgement, the supervisor starts it again, and it reads the same messages.
 """
 
+import ssl
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from typing import Any, Final
 import faust
 from mode import CrashingSupervisor
 
+from schemas.connections import Kafka
 from schemas.topics import Topic
 from streams.folds.reading import Origin
 from streams.settings import StreamsSettings
@@ -32,6 +34,7 @@ def make_app(settings: StreamsSettings) -> faust.App:
         group,
         version=1,
         broker=[f"kafka://{address}" for address in settings.kafka.bootstrap.split(",")],
+        broker_credentials=credentials(settings.kafka),
         store="memory://",
         datadir=str(data_directory),
         key_serializer="raw",
@@ -59,6 +62,19 @@ def make_app(settings: StreamsSettings) -> faust.App:
         web_enabled=False,
         autodiscover=False,
     )
+
+
+def credentials(kafka: Kafka) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """The login and TLS of a connection as Faust has them. Raises OSError where the file of the CA cannot be read."""
+    context = ssl.create_default_context(cafile=kafka.ca_file) if kafka.tls else None
+    if kafka.mechanism is not None and kafka.password is not None:
+        return faust.SASLCredentials(
+            username=kafka.user,
+            password=kafka.password.get_secret_value(),
+            mechanism=kafka.mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
 
 
 def source(app: faust.App, topic: Topic) -> Any:

@@ -31,7 +31,7 @@ class LogReader:
     def __init__(self, kafka: Kafka, topics: Sequence[Topic], from_ms: int, client_id: str) -> None:
         require_reachable(kafka)
         self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=kafka.bootstrap.split(","),
+            **kafka.client(),
             client_id=client_id,
             group_id=None,
             enable_auto_commit=False,

@@ -85,7 +85,7 @@ class QualityWorker:
         self._published = Published(topic_keys(settings.kafka))
         self._reader = LogReader(settings.kafka, (CALLS,), clock() - self._window_ms, "streamco-quality")
         self._producer = KafkaProducer(
-            bootstrap_servers=settings.kafka.bootstrap.split(","),
+            **settings.kafka.client(),
             acks="all",
             linger_ms=20,
             bootstrap_timeout_ms=5_000,

@@ -101,7 +101,7 @@ class Watch:
         try:
             if self._admin is None:
                 self._admin = KafkaAdminClient(
-                    bootstrap_servers=self._settings.kafka.bootstrap.split(","),
+                    **self._settings.kafka.client(),
                     request_timeout_ms=REQUEST_MS,
                     bootstrap_timeout_ms=REQUEST_MS,
                 )

@@ -2,9 +2,10 @@
 
     postgres_dsn     URL of a fresh database with every migration applied (a copy of a template: about 50 ms)
     postgres         the same as schemas.connections.Postgres
-    kafka            a broker on which every topic was deleted and made again: nothing of another test is in them
+    kafka            a broker on which every topic was deleted and made again: nothing of another test is in them; the
+                     test is its owner, and gives what it tests another login (streamco/embedded/temporary_users.py)
     clickhouse       a fresh database with every migration applied, reached over HTTP
-    postgres_server, kafka_bootstrap, clickhouse_server   the servers themselves, one of each a session
+    postgres_server, kafka_server, clickhouse_server   the servers themselves, one of each a session
     whole            does this run have --whole: every test in its longest form, and those marked `long` too
     real_line        Asterisk, SIPp's vendors and the router, one a session; real_calls: what was called on it
 
@@ -36,10 +37,11 @@ from sinks.clickhouse import connect as connect_clickhouse
 from sinks.migrations import migrate_clickhouse, migrate_postgres
 from sinks.topics import make_topics
 from streamco.embedded.clickhouse import clickhouse_server as make_clickhouse
-from streamco.embedded.kafka import kafka_server
+from streamco.embedded.kafka import kafka_server as make_kafka
 from streamco.embedded.postgres import postgres_server as make_postgres
 from streamco.embedded.settings import ClickHouseServer, KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
+from streamco.embedded.temporary_users import make_users
 
 pytest_plugins = ["time_budget", "early_ends"]
 _numbers = itertools.count(1)
@@ -143,14 +145,20 @@ def postgres(postgres_dsn: str) -> Postgres:
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
-    """`host:port` of a broker. No topic has been made."""
+def kafka_server(request: pytest.FixtureRequest) -> Kafka:
+    """How a broker is reached by its owner. No topic has been made; the users have."""
     if external := os.environ.get("STREAMCO_TEST_KAFKA_BOOTSTRAP"):
-        return external
+        return Kafka(bootstrap=external)
     servers: TemporaryServers = request.getfixturevalue("temporary_servers")
-    settings = KafkaServer(directory=servers.directory / "kafka", port=free_port(), controller_port=free_port())
-    servers.start(kafka_server(settings))
-    return settings.connection().bootstrap
+    settings = KafkaServer(
+        directory=servers.directory / "kafka",
+        port=free_port(),
+        controller_port=free_port(),
+        password=SecretStr(password()),
+    )
+    servers.start(make_kafka(settings))
+    make_users(settings.connection())
+    return settings.connection()
 
 
 @pytest.fixture(scope="session")
@@ -179,11 +187,11 @@ def clickhouse(clickhouse_server: ClickHouse, postgres: Postgres) -> Iterator[Cl
 
 
 @pytest.fixture
-def delete_topics(kafka_bootstrap: str) -> Callable[[], None]:
+def delete_topics(kafka_server: Kafka) -> Callable[[], None]:
     """A function that deletes every topic but the broker's own, and returns when they are really gone."""
 
     def delete() -> None:
-        admin = KafkaAdminClient(bootstrap_servers=kafka_bootstrap)
+        admin = KafkaAdminClient(**kafka_server.client())
         deadline = time.monotonic() + 30
         try:
             asked: set[str] = set()
@@ -200,12 +208,11 @@ def delete_topics(kafka_bootstrap: str) -> Callable[[], None]:
 
 
 @pytest.fixture
-def kafka(kafka_bootstrap: str, delete_topics: Callable[[], None]) -> Kafka:
+def kafka(kafka_server: Kafka, delete_topics: Callable[[], None]) -> Kafka:
     """A broker whose topics are all new and empty, those of Faust too; what groups had committed went with them."""
     delete_topics()
-    settings = Kafka(bootstrap=kafka_bootstrap)
-    make_topics(settings)
-    return settings
+    make_topics(kafka_server)
+    return kafka_server
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ class KafkaSender:
 
     def _connect(self) -> KafkaProducer:
         return KafkaProducer(
-            bootstrap_servers=self._kafka.bootstrap.split(","),
+            **self._kafka.client(),
             acks="all",
             enable_idempotence=True,
             linger_ms=2,

@@ -30,7 +30,7 @@ class RatedReader:
     def __init__(self, kafka: Kafka) -> None:
         require_reachable(kafka)
         self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=kafka.bootstrap.split(","),
+            **kafka.client(),
             group_id=BILLING_GROUP,  # only to ask for its offsets: nothing is subscribed to, nothing committed
             enable_auto_commit=False,
             auto_offset_reset="none",

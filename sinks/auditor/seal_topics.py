@@ -26,7 +26,7 @@ class SealTopics:
         self._partitions = [
             TopicPartition(name, number) for name in self._readers for number in range(kafka.partitions)
         ]
-        where = {"bootstrap_servers": kafka.bootstrap.split(","), "request_timeout_ms": _ANSWER_MS}
+        where = {**kafka.client(), "request_timeout_ms": _ANSWER_MS}
         self._admin: Any = KafkaAdminClient(**where, bootstrap_timeout_ms=_ANSWER_MS)
         self._consumer: Any = KafkaConsumer(
             **where,

@@ -1,23 +1,29 @@
 """Apache Kafka itself, as a `Server`: one KRaft node, broker and controller, on loopback, jars from the user's cache.
 
 The data directory is formatted beside its place and renamed into it, so a kill -9 leaves nothing half made. The
-broker's properties are written before every start: a changed port holds from then on.
+broker's properties are written before every start: a changed port, or a changed login, holds from then on. With them it
+gets the owner's password, and one that it logs in to itself with and that nobody else ever has: made anew each time.
 """
 
 import base64
 import functools
 import importlib.resources
 import os
+import re
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from schemas.kafka_access import OWNER, user_of
 from streamco.embedded.jars import fetch, read_lock
 from streamco.embedded.java import find_java
 from streamco.embedded.ports import require_free_port
@@ -26,6 +32,7 @@ from streamco.embedded.settings import LOOPBACK, KafkaServer
 
 VERSION: Final = "4.4.0"
 _FORMAT_SECONDS: Final = 120.0
+_BROKER: Final = user_of("broker")
 _ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
@@ -49,6 +56,19 @@ def escaped(value: str) -> str:
     units = value.replace("\\", "\\\\").encode("utf-16-be")
     codes = (int.from_bytes(units[at : at + 2], "big") for at in range(0, len(units), 2))
     return "".join(chr(code) if 32 <= code < 127 else f"\\u{code:04x}" for code in codes)
+
+
+def login_of(user: str, password: str, others: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A JAAS line: the broker logs in by PLAIN as this user, and knows this one and the others by their passwords."""
+    known = {user: password, **others}
+    options = [f"username={_quoted(user)}", f"password={_quoted(password)}"]
+    options += [f"user_{name}={_quoted(secret)}" for name, secret in known.items()]
+    return f"org.apache.kafka.common.security.plain.PlainLoginModule required {' '.join(options)};"
+
+
+def _quoted(value: str) -> str:
+    """As JAAS reads a text: what would end it, or is a control character, by its octal number."""
+    return '"' + "".join(f"\\{ord(one):03o}" if one in '"\\' or one < " " else one for one in value) + '"'
 
 
 def fetch_jars(cache: Path, progress: Progress) -> None:
@@ -105,12 +125,22 @@ def _resource(name: str) -> str:
 
 
 def _write(settings: KafkaServer, data: Path, target: Path) -> None:
-    text = _resource("kafka.properties")
-    values = {"PORT": settings.port, "CONTROLLER_PORT": settings.controller_port, "DATA": escaped(str(data))}
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", str(value))
+    own = secrets.token_urlsafe(32)
+    owner = {user_of(OWNER): settings.password.get_secret_value()}
+    values = {
+        "PORT": settings.port,
+        "CONTROLLER_PORT": settings.controller_port,
+        "DATA": escaped(str(data)),
+        "CLIENT_LOGIN": escaped(login_of(_BROKER, own, owner)),
+        "CONTROLLER_LOGIN": escaped(login_of(_BROKER, own)),
+        "BROKER": _BROKER,
+        "OWNER": user_of(OWNER),
+    }
+    text = re.sub("@([A-Z_]+)@", lambda found: str(values[found[1]]), _resource("kafka.properties"))
     part = target.with_suffix(".part")
-    part.write_text(text)
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
     part.replace(target)
 
 
@@ -136,9 +166,7 @@ def _healthy(settings: KafkaServer) -> None:
     try:
         # A closed port is the common case while it starts; the client would log every attempt.
         socket.create_connection((LOOPBACK, settings.port), timeout=2).close()
-        admin = KafkaAdminClient(
-            bootstrap_servers=f"{LOOPBACK}:{settings.port}", request_timeout_ms=4000, bootstrap_timeout_ms=4000
-        )
+        admin = KafkaAdminClient(**settings.connection().client(), request_timeout_ms=4000, bootstrap_timeout_ms=4000)
         try:
             # A broker that is still fenced is in nobody's metadata: a client that starts now is stuck without one.
             if all(broker.get("is_fenced") for broker in admin.describe_cluster()["brokers"]):

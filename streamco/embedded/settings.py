@@ -8,6 +8,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
+from schemas.kafka_access import OWNER, user_of
 from schemas.topics import DEFAULT_PARTITIONS
 
 LOOPBACK: Final = "127.0.0.1"
@@ -46,9 +47,11 @@ class PostgresServer(Frozen):
 
 
 class KafkaServer(Frozen):
-    """A single-node KRaft broker on loopback. `cache` is the user's: the jars are fetched there once."""
+    """A single-node KRaft broker on loopback. `password` is its owner's, who may do everything (other users are made by
+    sinks/kafka_access.py). `cache` is the user's: the jars are fetched there once."""
 
     directory: Directory
+    password: Secret
     port: Port = 19092
     controller_port: Port = 19093
     cache: Directory = Field(default_factory=lambda: user_cache_directory() / "kafka")
@@ -56,8 +59,14 @@ class KafkaServer(Frozen):
     heap_megabytes: Annotated[int, Field(ge=128, le=65536)] = 256
 
     def connection(self, partitions: int = DEFAULT_PARTITIONS) -> Kafka:
-        """How a client reaches it."""
-        return Kafka(bootstrap=f"{LOOPBACK}:{self.port}", partitions=partitions)
+        """How its owner reaches it."""
+        return Kafka(
+            bootstrap=f"{LOOPBACK}:{self.port}",
+            partitions=partitions,
+            mechanism="PLAIN",  # the broker has its owner's login in its own file, before it has any user
+            user=user_of(OWNER),
+            password=self.password,
+        )
 
 
 class ClickHouseServer(Frozen):

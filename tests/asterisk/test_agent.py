@@ -17,6 +17,7 @@ from schemas.connections import Kafka
 from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
 from schemas.topics import CALLS, DEAD_LETTERS, NODES, Topic
 from sinks.audit_sources import read_topic
+from streamco.embedded.temporary_users import as_user, values_of
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 PROGRAM = """
@@ -33,7 +34,7 @@ def agent(own_line: Line, kafka: Kafka) -> Iterator[subprocess.Popen[bytes]]:
     values = {
         "node": "ast1",
         "directory": str(own_line.directory / "node"),
-        "kafka": kafka.model_dump(),
+        "kafka": values_of(as_user(kafka, "agent")),
         "postgres": {"dsn": own_line.dsn},
         "ami_port": own_line.ami_port,
         "ami_secret": "right-secret",

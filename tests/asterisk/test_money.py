@@ -22,6 +22,7 @@ from configuration.world.pay import pay
 from router.agent.cuts import LEAD_MS
 from schemas.connections import Kafka
 from sinks.ledger import Ledger
+from streamco.embedded.temporary_users import as_user, values_of
 from streams.folds.rating import rate_leg
 from tests.faults.report import report
 
@@ -60,7 +61,7 @@ def line(own_line: Line, kafka: Kafka, tmp_path: Path) -> Iterator[Line]:
     own_line.start_router(hold_seconds=QUANTUM_SECONDS)
     own_line.await_router()
     values = {
-        "node": "ast1", "directory": str(own_line.directory / "node"), "kafka": kafka.model_dump(),
+        "node": "ast1", "directory": str(own_line.directory / "node"), "kafka": values_of(as_user(kafka, "agent")),
         "postgres": {"dsn": own_line.dsn}, "ami_port": own_line.ami_port, "ami_secret": "right-secret",
         "heartbeat_seconds": 0.4, "hold_margin_seconds": 2, "beat": str(tmp_path / "agent.beat"),
     }  # fmt: skip

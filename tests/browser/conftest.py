@@ -26,6 +26,7 @@ from router.settings import SnapshotSettings
 from schemas.connections import ClickHouse, Kafka, Postgres
 from streamco.embedded.settings import user_cache_directory
 from streamco.embedded.temporary import free_port
+from streamco.embedded.temporary_users import as_user
 
 # A process that has imported the dashboards once: the sites are its children.
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -63,13 +64,14 @@ def site(postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse, tmp_path: Pat
         users.add_user(connection, LOGIN, PASSWORD, "noc")
     live = SnapshotSettings(postgres=postgres, directory=tmp_path / "live")
     settings = DashboardsSettings(
-        postgres=postgres, kafka=kafka, clickhouse=clickhouse, secret_key=SecretStr("k" * 32), port=free_port(),
+        postgres=postgres, kafka=as_user(kafka, "dashboards"), clickhouse=clickhouse, secret_key=SecretStr("k" * 32),
+        port=free_port(),
         check=CheckSettings(live=live, directory=tmp_path / "check"),
     )  # fmt: skip
     process = _PROCESSES.Process(target=run, args=(settings,), daemon=True)
     process.start()
     address = f"http://127.0.0.1:{settings.port}"
-    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+    producer = KafkaProducer(**kafka.client())
     try:
         wait_for(address)
         yield Site(address, kafka, clickhouse, postgres, producer, process)

@@ -14,6 +14,7 @@ from schemas.connections import Kafka
 from schemas.live import NodeState
 from schemas.topics import ACTIVE_CALLS, NODE_STATES, TOPICS
 from sinks.topics import TopicError, make_topics
+from streamco.embedded.temporary_users import as_user
 
 NOW_MS = 1_795_000_000_000
 
@@ -94,13 +95,13 @@ def _wait(condition: Callable[[], bool], seconds: float = 20) -> None:
 def test_the_reader_follows_and_reads_anew_when_the_topics_are_new(
     kafka: Kafka, delete_topics: Callable[[], None]
 ) -> None:
-    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+    producer = KafkaProducer(**kafka.client())
     first, second = make_live(1, NOW_MS), make_live(2, NOW_MS)
     for live in (first, second):
         producer.send(ACTIVE_CALLS.name, key=live.key, value=live.value).get(10)
     producer.send(NODE_STATES.name, key=b"sim1", value=_node(NOW_MS)).get(10)
     store = LiveStore()
-    reader = LiveReader(kafka, store, lambda: NOW_MS + 400)
+    reader = LiveReader(as_user(kafka, "dashboards"), store, lambda: NOW_MS + 400)
     reader.start()
     try:
         _wait(lambda: store.view().complete)

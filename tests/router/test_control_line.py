@@ -18,6 +18,7 @@ from schemas import events
 from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import RatedLeg, decode_event
 from schemas.topics import RATED_LEGS
+from streamco.embedded.temporary_users import as_user
 from streams.control import Controller
 from streams.settings import StreamsSettings
 from tests.router.test_server import Running
@@ -84,7 +85,7 @@ async def test_from_bad_legs_to_calls_that_go_elsewhere_and_back(
             produce_events(kafka, RATED_LEGS, failed_legs(world.terminator, time.time_ns() // 1_000_000))
             controller = Controller(
                 StreamsSettings(
-                    role="control", kafka=kafka, postgres=postgres, data_directory=tmp_path,
+                    role="control", kafka=as_user(kafka, "control"), postgres=postgres, data_directory=tmp_path,
                     clickhouse=ClickHouse(url="http://127.0.0.1:9", password=SecretStr("x")),
                 )
             )  # fmt: skip

@@ -1,6 +1,7 @@
 """Kafka as the embedded stack starts it: what was acknowledged survives, errors say what is wrong."""
 
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -8,14 +9,18 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from pydantic import SecretStr
 
 from schemas.topics import CALLS
 from sinks.topics import make_topics
-from streamco.embedded.kafka import escaped, kafka_server
+from streamco.embedded.kafka import escaped, kafka_server, login_of
 from streamco.embedded.server import ServerError
 from streamco.embedded.settings import KafkaServer
-from streamco.embedded.temporary import TemporaryServers, free_port
+from streamco.embedded.temporary import TemporaryServers, free_port, password
+from streamco.embedded.temporary_users import as_user, make_users
 
 pytestmark = pytest.mark.servers
 
@@ -30,11 +35,14 @@ def servers() -> Iterator[TemporaryServers]:
 def settings(servers: TemporaryServers) -> KafkaServer:
     """With a path that Java's properties would misread if it were not escaped."""
     directory = servers.directory / "käfka ☎ \\data"
-    return KafkaServer(directory=directory, port=free_port(), controller_port=free_port())
+    return KafkaServer(
+        directory=directory, port=free_port(), controller_port=free_port(), password=SecretStr(password())
+    )
 
 
 def send(settings: KafkaServer, count: int) -> None:
-    producer = KafkaProducer(bootstrap_servers=settings.connection().bootstrap, acks="all")
+    agent = as_user(settings.connection(), "agent")  # whose login survives as the messages do
+    producer = KafkaProducer(**agent.client(), acks="all")
     sent = [producer.send("calls", b"x" * 100, partition=0) for _ in range(count)]
     for one in sent:
         one.get(10)
@@ -42,7 +50,7 @@ def send(settings: KafkaServer, count: int) -> None:
 
 
 def kept(settings: KafkaServer) -> int:
-    consumer = KafkaConsumer(bootstrap_servers=settings.connection().bootstrap)
+    consumer = KafkaConsumer(**settings.connection().client())
     partition = TopicPartition("calls", 0)
     end: int = consumer.end_offsets([partition])[partition]
     consumer.close()
@@ -53,6 +61,7 @@ def test_acknowledged_messages_survive_kill_9_stop_and_start(servers: TemporaryS
     server = kafka_server(settings)
     process = servers.start(server)
     make_topics(settings.connection(), [CALLS])
+    make_users(settings.connection())
     for turn in (1, 2):
         send(settings, 500)
         process.send_signal(signal.SIGKILL)
@@ -92,6 +101,16 @@ def test_a_server_that_is_away_is_reported(settings: KafkaServer) -> None:
 def test_a_directory_that_kafka_would_take_for_two_is_refused(settings: KafkaServer) -> None:
     with pytest.raises(ServerError, match="','"):
         kafka_server(settings.model_copy(update={"directory": Path("/nowhere/a,b")})).prepare(print)
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1))
+def test_a_password_of_any_text_is_read_back_from_the_line(secret: str) -> None:
+    """JAAS reads a quoted text until its quote, and a backslash with three octal digits as that character."""
+    line = login_of("us-er", secret, {"other": secret})
+    quoted = re.findall(r'([\w-]+)="([^"\n\r]*)"', line)
+    assert [name for name, _ in quoted] == ["username", "password", "user_us-er", "user_other"]
+    read = [re.sub(r"\\([0-3][0-7]{2})", lambda found: chr(int(found[1], 8)), text) for _, text in quoted]
+    assert read == ["us-er", secret, secret, secret]
 
 
 def test_values_are_escaped_for_java() -> None:

@@ -45,10 +45,10 @@ def test_a_broker_that_is_away_is_an_error() -> None:
 
 @pytest.mark.parametrize("turn", [1, 2])
 def test_each_test_has_empty_topics(kafka: Kafka, turn: int) -> None:
-    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+    producer = KafkaProducer(**kafka.client())
     producer.send("calls", b"only one", partition=3).get(10)
     producer.close()
-    consumer = KafkaConsumer("calls", bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest", group_id=None)
+    consumer = KafkaConsumer("calls", **kafka.client(), auto_offset_reset="earliest", group_id=None)
     records = consumer.poll(timeout_ms=5000)
     consumer.close()
     assert [record.offset for found in records.values() for record in found] == [0]

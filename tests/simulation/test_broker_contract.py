@@ -96,9 +96,9 @@ class ModelLog:
 
 
 class RealMember:
-    def __init__(self, bootstrap: str, group: str) -> None:
+    def __init__(self, kafka: Kafka, group: str) -> None:
         self._consumer: Any = KafkaConsumer(
-            CALLS.name, bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False,
+            CALLS.name, **kafka.client(), group_id=group, enable_auto_commit=False,
             auto_offset_reset="earliest", session_timeout_ms=6_000, heartbeat_interval_ms=500,
             max_poll_interval_ms=6_000, metadata_max_age_ms=2_000,
         )  # fmt: skip
@@ -132,19 +132,19 @@ class RealMember:
 
 class RealLog:
     def __init__(self, kafka: Kafka) -> None:
-        self._bootstrap = kafka.bootstrap
-        self._producer: Any = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+        self._kafka = kafka
+        self._producer: Any = KafkaProducer(**kafka.client())
         self._members: list[RealMember] = []
 
     def append(self, partition: int, value: bytes) -> None:
         self._producer.send(CALLS.name, value, partition=partition).get(DEADLINE_SECONDS)
 
     def join(self, group: str) -> Member:
-        self._members.append(RealMember(self._bootstrap, group))
+        self._members.append(RealMember(self._kafka, group))
         return self._members[-1]
 
     def committed(self, group: str, partition: int) -> int:
-        consumer: Any = KafkaConsumer(bootstrap_servers=self._bootstrap, group_id=group, enable_auto_commit=False)
+        consumer: Any = KafkaConsumer(**self._kafka.client(), group_id=group, enable_auto_commit=False)
         try:
             return consumer.committed(TopicPartition(CALLS.name, partition)) or 0
         finally:

@@ -23,6 +23,7 @@ from schemas.ids import make_leg_id, node_of
 from schemas.topics import CALLS, DEAD_LETTERS, DECISIONS, NODES
 from sinks.audit_sources import read_journals, read_topic
 from streamco.embedded.temporary import free_port
+from streamco.embedded.temporary_users import as_user, values_of
 
 pytestmark = pytest.mark.servers
 PROGRAMS = {
@@ -63,7 +64,7 @@ class Line:
         snapshot = {"postgres": {"dsn": self.dsn}, "directory": str(self.directory / "snapshot")}
         values = {
             "snapshot": snapshot,
-            "kafka": self.kafka.model_dump(),
+            "kafka": values_of(as_user(self.kafka, "router")),
             "port": self.router_port,
             "spool": str(self.directory / "spool.sqlite"),
             "beat": str(beat),
@@ -83,7 +84,7 @@ class Line:
                 {
                     "node": node,
                     "directory": str(self.directory / node),
-                    "kafka": self.kafka.model_dump(),
+                    "kafka": values_of(as_user(self.kafka, "agent")),
                     "postgres": {"dsn": self.dsn},
                     "ami_port": port,
                     "ami_secret": "right-secret",

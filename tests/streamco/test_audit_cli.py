@@ -10,6 +10,7 @@ from made_legs import insert_parties, make_legs, produce_events
 from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.topics import RATED_LEGS
 from streamco.cli import commands
+from streamco.embedded.temporary_users import as_user, environment_of
 from streams.folds.rating import rate_leg
 
 pytestmark = pytest.mark.servers
@@ -22,7 +23,7 @@ def environment(
     return {
         "STREAMCO_HOME": str(tmp_path_factory.mktemp("home")),
         **command_environment(postgres.dsn.get_secret_value()),
-        "STREAMCO_KAFKA_BOOTSTRAP": kafka.bootstrap,
+        **environment_of(as_user(kafka, "cli")),
         "STREAMCO_CLICKHOUSE_URL": clickhouse.url,
         "STREAMCO_CLICKHOUSE_USER": clickhouse.user,
         "STREAMCO_CLICKHOUSE_PASSWORD": clickhouse.password.get_secret_value(),

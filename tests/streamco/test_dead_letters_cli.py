@@ -18,6 +18,7 @@ from schemas.topics import CALLS
 from sinks.audit_sources import read_topic
 from sinks.letter_store import keep_letters
 from streamco.dead_letters_cli import dead_letters
+from streamco.embedded.temporary_users import as_user, environment_of
 
 pytestmark = pytest.mark.servers
 EXAMPLES = Path(events.__file__).parent / "examples"
@@ -33,7 +34,7 @@ class Desk:
         self.dsn = dsn
         self.kafka = kafka
         self.environment = {
-            "STREAMCO_HOME": str(home), **command_environment(dsn), "STREAMCO_KAFKA_BOOTSTRAP": kafka.bootstrap,
+            "STREAMCO_HOME": str(home), **command_environment(dsn), **environment_of(as_user(kafka, "cli")),
         }  # fmt: skip
 
     async def keep(self, **raws: bytes) -> None:

@@ -19,6 +19,7 @@ from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import RatedLeg, decode_event
 from schemas.topics import DECISIONS, RATED_LEGS
 from sinks.control_actions import ControlActionError, list_actions, release_action
+from streamco.embedded.temporary_users import as_user
 from streams.control import LOOK_SECONDS, Controller
 from streams.control_notify import Notifier
 from streams.settings import StreamsSettings
@@ -56,7 +57,7 @@ def legs(now_ms: int, vendor: int, answered_percent: int, begin: int) -> list[Ra
 def settings(tmp_path: Path, postgres: Postgres, kafka: Kafka) -> StreamsSettings:
     insert_parties(postgres.dsn.get_secret_value())
     return StreamsSettings(
-        role="control", kafka=kafka, postgres=postgres, data_directory=tmp_path,
+        role="control", kafka=as_user(kafka, "control"), postgres=postgres, data_directory=tmp_path,
         clickhouse=ClickHouse(url="http://127.0.0.1:9", password=SecretStr("x")),
     )  # fmt: skip
 
@@ -80,11 +81,11 @@ def now_ms() -> int:
 
 
 def test_a_bad_vendor_is_blocked_once_over_a_restart_and_released_by_time_and_by_hand(
-    settings: StreamsSettings, connection: psycopg.Connection[Any]
+    settings: StreamsSettings, kafka: Kafka, connection: psycopg.Connection[Any]
 ) -> None:
     connection.execute(TERMINATION)
     at_ms = now_ms()
-    produce_events(settings.kafka, RATED_LEGS, [*legs(at_ms, BAD, 5, 1), *legs(at_ms, GOOD, 60, 1_000)])
+    produce_events(kafka, RATED_LEGS, [*legs(at_ms, BAD, 5, 1), *legs(at_ms, GOOD, 60, 1_000)])
 
     def rows() -> list[tuple[Any, ...]]:
         return connection.execute("SELECT peer_id, action, released_by FROM control_actions").fetchall()
@@ -143,7 +144,7 @@ def test_a_bad_vendor_is_blocked_once_over_a_restart_and_released_by_time_and_by
 
 
 def test_a_customer_who_calls_too_much_is_capped_and_his_destinations_are_kept(
-    settings: StreamsSettings, connection: psycopg.Connection[Any]
+    settings: StreamsSettings, kafka: Kafka, connection: psycopg.Connection[Any]
 ) -> None:
     connection.execute(
         "INSERT INTO origination_controls (name, measure, threshold, window_seconds, action, cap_concurrent)"
@@ -151,7 +152,7 @@ def test_a_customer_who_calls_too_much_is_capped_and_his_destinations_are_kept(
     )
     at_ms = now_ms()
     produce_events(
-        settings.kafka,
+        kafka,
         DECISIONS,
         [
             msgspec.structs.replace(

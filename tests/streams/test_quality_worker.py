@@ -21,6 +21,7 @@ from schemas.frame import partition_of
 from schemas.quality import QUALITY_DECODER, Quality
 from schemas.topics import CALLS, QUALITY
 from sinks.compacted import CompactedReader, Message
+from streamco.embedded.temporary_users import as_user, values_of
 from streams.folds.quality import WIDTH, Key, count, quality_of
 from streams.folds.window import Window
 from streams.settings import StreamsSettings
@@ -78,11 +79,12 @@ def run(tmp_path: Path, kafka: Kafka) -> Iterator[Run]:
 
     def start(name: str) -> subprocess.Popen[bytes]:
         settings = StreamsSettings(
-            role="quality", kafka=kafka, postgres=Postgres(dsn="postgresql://nobody@127.0.0.1:9/x"),
+            role="quality", kafka=as_user(kafka, "quality"), postgres=Postgres(dsn="postgresql://nobody@127.0.0.1:9/x"),
             clickhouse=ClickHouse(url="http://127.0.0.1:9", password="x"), data_directory=tmp_path / name,
             beat=tmp_path / f"{name}.beat", quality_window_seconds=3_600,
         )  # fmt: skip
         values = settings.model_dump(mode="json")
+        values["kafka"] = values_of(settings.kafka)
         values["postgres"]["dsn"] = settings.postgres.dsn.get_secret_value()
         values["clickhouse"]["password"] = settings.clickhouse.password.get_secret_value()
         with (tmp_path / f"{name}.log").open("ab") as log:
@@ -106,13 +108,13 @@ def test_published_once_a_leg_made_anew_after_a_kill_and_read_by_the_router(kafk
     half = len(ended) // 2
     assert half > 300
     # An earlier worker has left a key that has no legs any more.
-    old = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+    old = KafkaProducer(**kafka.client())
     left = Quality(side="vendor", peer_id=999, at_ms=1, window_seconds=60, attempts=3)
     old.send(
         QUALITY.name, key=b"vendor/999/", value=msgspec.json.encode(left), partition=partition_of("vendor/999/", 8)
     )
     old.close()
-    reader = QualityReader(kafka)
+    reader = QualityReader(as_user(kafka, "router"))
     reader.start()
     try:
         until(lambda: "vendor/999/" in reader.current)

@@ -33,6 +33,7 @@ from sinks.auditor.letters import OPEN_LETTER
 from sinks.clickhouse import connect
 from sinks.dead_letters import dead_letter_messages
 from streamco.dead_letters_cli import dead_letters
+from streamco.embedded.temporary_users import as_user, environment_of, values_of
 from streams.folds.rating import rate_leg
 from streams.worker import READ
 
@@ -61,7 +62,7 @@ class Line:
     def start(self, role: str, **options: Any) -> subprocess.Popen[bytes]:
         values = {
             "role": role,
-            "kafka": self.kafka.model_dump(),
+            "kafka": values_of(as_user(self.kafka, role)),
             "postgres": {"dsn": self.dsn},
             "clickhouse": {
                 **self.clickhouse.model_dump(mode="json"),
@@ -116,7 +117,7 @@ class Line:
         journals = write_journals(self.directory / "nodes", ended)
         journals |= {place.name: place / "journal" for place in (self.directory / "nodes").iterdir()}
         settings = AuditSettings(
-            postgres=self.postgres, kafka=self.kafka, clickhouse=self.clickhouse, journals=journals
+            postgres=self.postgres, kafka=as_user(self.kafka, "cli"), clickhouse=self.clickhouse, journals=journals
         )
         return audit(settings, settle_seconds=settle_seconds)
 
@@ -140,7 +141,7 @@ def line(tmp_path: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHous
 
 def raw_messages(kafka: Kafka, topic: Topic) -> list[tuple[bytes | None, bytes | None, int]]:
     """(key, value, partition) of every message of a topic, as the dashboards would read it."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap, enable_auto_commit=False)
+    consumer = KafkaConsumer(**kafka.client(), enable_auto_commit=False)
     try:
         partitions = [TopicPartition(topic.name, number) for number in range(kafka.partitions)]
         consumer.assign(partitions)
@@ -389,7 +390,7 @@ def test_lines_without_the_time_of_their_answer_are_posted_when_they_are_replaye
     line.until(lambda: line.posted() == line.written() == len(ended) - 2 and line.kept() == raws.keys())
     environment = {
         "STREAMCO_HOME": str(line.directory / "home"), **command_environment(line.dsn),
-        "STREAMCO_KAFKA_BOOTSTRAP": line.kafka.bootstrap,
+        **environment_of(as_user(line.kafka, "cli")),
     }  # fmt: skip
     done = CliRunner().invoke(dead_letters, ["replay", "--all", "--reason", "this version reads them"], env=environment)
     assert done.exit_code == 0, done.output

@@ -23,6 +23,7 @@ from sinks.cdrs import write_decisions, write_legs
 from sinks.clickhouse import connect
 from sinks.ledger import Ledger
 from sinks.node_calls import list_calls
+from streamco.embedded.temporary_users import as_user
 from streams.folds.rating import rate_leg
 
 # Ahead of what the real stores write down as now: to this auditor everything was posted a while ago.
@@ -101,7 +102,7 @@ def said(run: Run) -> set[tuple[str, str]]:
 def places_of(kafka: Kafka) -> dict[tuple[str, int], int]:
     """Where each rated leg stands in its partition: the first place, by leg and revision."""
     places: dict[tuple[str, int], int] = {}
-    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap, enable_auto_commit=False)
+    consumer = KafkaConsumer(**kafka.client(), enable_auto_commit=False)
     partitions = [TopicPartition(RATED_LEGS.name, number) for number in range(kafka.partitions)]
     consumer.assign(partitions)
     consumer.seek_to_beginning(*partitions)
@@ -118,7 +119,7 @@ def places_of(kafka: Kafka) -> dict[tuple[str, int], int]:
 
 def offsets_of(kafka: Kafka, topic: Topic) -> list[tuple[int, int]]:
     """Of each partition the first offset that it still has, and the one behind its last."""
-    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap)
+    consumer = KafkaConsumer(**kafka.client())
     partitions = [TopicPartition(topic.name, number) for number in range(kafka.partitions)]
     first, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
     consumer.close()
@@ -127,7 +128,7 @@ def offsets_of(kafka: Kafka, topic: Topic) -> list[tuple[int, int]]:
 
 def commit(kafka: Kafka, group: str, topic: Topic, less: int = 0) -> None:
     """The group has done with all of the topic that there is, but for so many messages of each partition."""
-    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    admin = KafkaAdminClient(**kafka.client())
     offsets = {
         TopicPartition(topic.name, number): OffsetAndMetadata(max(first, end - less), "", -1)
         for number, (first, end) in enumerate(offsets_of(kafka, topic))
@@ -150,7 +151,9 @@ def rated_legs(world: World, seed: int = 1, calls: int = 60) -> list[RatedLeg]:
 
 def seal_everything(postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> None:
     """An auditor for whom all is past its retention: what the workers have done with is sealed and deleted."""
-    settings = AuditorSettings(postgres=postgres, kafka=kafka, clickhouse=clickhouse, cdr_seconds=0, topic_seconds=0)
+    settings = AuditorSettings(
+        postgres=postgres, kafka=as_user(kafka, "auditor"), clickhouse=clickhouse, cdr_seconds=0, topic_seconds=0
+    )
     auditor = Auditor(settings, lambda: datetime.now(UTC) + timedelta(hours=2))
     assert auditor.run().differences == []
     while auditor.seal():

@@ -39,6 +39,7 @@ from streamco.embedded.postgres import postgres_server
 from streamco.embedded.server import Server
 from streamco.embedded.settings import ClickHouseServer, KafkaServer, PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password
+from streamco.embedded.temporary_users import as_user, make_users, values_of
 from streamco.health import check_beat
 from streamco.places import Places
 from streamco.settings import read_settings
@@ -75,7 +76,12 @@ class FaultServers:
         self._servers = servers
         place = servers.directory
         postgres = PostgresServer(directory=place / "postgres", port=free_port(), password=SecretStr(password()))
-        kafka = KafkaServer(directory=place / "kafka", port=free_port(), controller_port=free_port())
+        kafka = KafkaServer(
+            directory=place / "kafka",
+            port=free_port(),
+            controller_port=free_port(),
+            password=SecretStr(password()),
+        )
         clickhouse = ClickHouseServer(directory=place / "clickhouse", port=free_port(), password=SecretStr(password()))
         self.postgres, self.kafka, self.clickhouse = postgres.connection, kafka.connection(), clickhouse.connection
         self._server: dict[str, Server] = {}
@@ -83,6 +89,7 @@ class FaultServers:
         for server in (postgres_server(postgres), kafka_server(kafka), clickhouse_server(clickhouse)):
             self._server[server.name] = server
             self.start(server.name)
+        make_users(self.kafka)
         self._template = self._url("template")
         self._administer('CREATE DATABASE "template"')
         migrate_postgres(Postgres(dsn=SecretStr(self._template)))
@@ -117,7 +124,7 @@ class FaultServers:
             connection.execute(statement.encode())
 
     def _make_topics(self) -> None:
-        admin = KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)
+        admin = KafkaAdminClient(**self.kafka.client())
         try:
             for group in list(admin.list_groups()):
                 admin.delete_groups([group["group_id"] if isinstance(group, dict) else group[0]])
@@ -172,7 +179,7 @@ class FaultLine:
         secret = self.clickhouse.password.get_secret_value()
         values = {
             "role": role,
-            "kafka": self.kafka.model_dump(),
+            "kafka": values_of(as_user(self.kafka, role)),
             "postgres": {"dsn": dsn},
             "clickhouse": {**self.clickhouse.model_dump(mode="json"), "password": secret, "url": url},
             "data_directory": str(self.directory / "faust" / name),
@@ -198,7 +205,7 @@ class FaultLine:
         values = {
             "node": node,
             "directory": str(self.directory / node),
-            "kafka": self.kafka.model_dump(),
+            "kafka": values_of(as_user(self.kafka, "agent")),
             "postgres": {"dsn": self.dsn},
             "ami_port": free_port(),
             "ami_secret": "none",
@@ -353,7 +360,7 @@ class FaultLine:
 
     def committed(self, role: str) -> dict[TopicPartition, int]:
         """What the group of a role has committed, as the broker knows it."""
-        admin = KafkaAdminClient(bootstrap_servers=self.kafka.bootstrap)
+        admin = KafkaAdminClient(**self.kafka.client())
         try:
             group = f"streamco-{role}"
             return {one: at.offset for one, at in admin.list_group_offsets([group])[group].items() if at.offset >= 0}
@@ -363,7 +370,7 @@ class FaultLine:
     def uncommitted(self) -> set[str]:
         """Legs in the ledger whose messages billing has not committed: what a kill now lets come again."""
         committed = self.committed("billing")
-        consumer = KafkaConsumer(bootstrap_servers=self.kafka.bootstrap, group_id=None, enable_auto_commit=False)
+        consumer = KafkaConsumer(**self.kafka.client(), group_id=None, enable_auto_commit=False)
         found: set[str] = set()
         try:
             partitions = [TopicPartition(RATED_LEGS.name, number) for number in range(self.kafka.partitions)]
@@ -382,7 +389,7 @@ class FaultLine:
 
     def table(self, topic: Topic) -> dict[str, bytes]:
         """What a compacted topic comes to: the last value of each key, without those that were deleted."""
-        consumer = KafkaConsumer(bootstrap_servers=self.kafka.bootstrap, group_id=None, enable_auto_commit=False)
+        consumer = KafkaConsumer(**self.kafka.client(), group_id=None, enable_auto_commit=False)
         values: dict[str, bytes] = {}
         try:
             partitions = [TopicPartition(topic.name, number) for number in range(self.kafka.partitions)]
@@ -414,7 +421,7 @@ class FaultLine:
         """All stores compared, with journals written now unless they are there. Waits for what is in flight."""
         settings = AuditSettings(
             postgres=self.postgres,
-            kafka=self.kafka,
+            kafka=as_user(self.kafka, "cli"),
             clickhouse=self.clickhouse,
             journals=journals or write_journals(self.directory / "nodes", ended),
         )
@@ -461,7 +468,7 @@ class Feeder:
 
     def _work(self) -> None:
         try:
-            producer = KafkaProducer(bootstrap_servers=self._kafka.bootstrap, acks="all", linger_ms=5)
+            producer = KafkaProducer(**self._kafka.client(), acks="all", linger_ms=5)
             begun = time.monotonic()
             sent = []
             for number, (partition, message) in enumerate(self._messages):

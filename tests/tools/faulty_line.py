@@ -16,6 +16,7 @@ from schemas.events import CallEnded, LegEnded
 from schemas.topics import CALLS
 from sinks.audit import AuditReport, audit
 from sinks.audit_sources import AuditSettings, read_topic
+from streamco.embedded.temporary_users import as_user, values_of
 
 _AGENT: Final = """
 import sys
@@ -96,7 +97,7 @@ class FaultyLine:
 
     def _start(self, name: str, program: str, values: Mapping[str, Any]) -> None:
         whole = {
-            "kafka": self.kafka.model_dump(),
+            "kafka": values_of(as_user(self.kafka, name.partition("-")[0])),
             **({} if name == "router" else {"postgres": {"dsn": self.postgres.dsn.get_secret_value()}}),
             **values,
         }
@@ -151,7 +152,7 @@ class FaultyLine:
         """The audit, once what is in flight has settled."""
         self._keep_workers()
         settings = AuditSettings(
-            postgres=self.postgres, kafka=self.kafka, clickhouse=self.clickhouse, journals=journals
+            postgres=self.postgres, kafka=as_user(self.kafka, "cli"), clickhouse=self.clickhouse, journals=journals
         )
         return audit(settings, settle_seconds=settle_seconds)
 

@@ -130,7 +130,7 @@ def write_journals(directory: Path, legs: Iterable[Ended]) -> dict[str, Path]:
 
 def produce(kafka: Kafka, topic: Topic, messages: Iterable[tuple[int, bytes]]) -> None:
     """Write (partition, message) pairs and wait for the broker."""
-    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all", linger_ms=5)
+    producer = KafkaProducer(**kafka.client(), acks="all", linger_ms=5)
     sent = [producer.send(topic.name, value=message, partition=partition) for partition, message in messages]
     producer.flush(30)
     for one in sent:

@@ -23,6 +23,7 @@ from sinks.auditor.letters import OPEN_LETTER
 from sinks.dead_letters import dead_letter_messages
 from sinks.topics import make_topics
 from streamco.dead_letters_cli import dead_letters
+from streamco.embedded.temporary_users import as_user, environment_of
 from tests.faults.report import report
 
 pytestmark = [pytest.mark.servers, pytest.mark.faults]
@@ -31,7 +32,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.faults]
 def desk(line: FaultLine, *arguments: str, code: int = 0) -> str:
     environment = {
         "STREAMCO_HOME": str(line.directory / "home"), **command_environment(line.dsn),
-        "STREAMCO_KAFKA_BOOTSTRAP": line.kafka.bootstrap,
+        **environment_of(as_user(line.kafka, "cli")),
     }  # fmt: skip
     done = CliRunner().invoke(dead_letters, arguments, env=environment)
     assert done.exit_code == code, done.output
@@ -110,7 +111,7 @@ def test_f2_poison_is_one_letter_each_and_goes_through_the_same_door_again(line:
 
 
 def alter(line: FaultLine, settings: dict[str, str]) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=line.kafka.bootstrap)
+    admin = KafkaAdminClient(**line.kafka.client())
     try:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, DEAD_LETTERS.name, configs=settings)])
     finally:
@@ -118,7 +119,7 @@ def alter(line: FaultLine, settings: dict[str, str]) -> None:
 
 
 def delete_topic(line: FaultLine) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=line.kafka.bootstrap)
+    admin = KafkaAdminClient(**line.kafka.client())
     try:
         admin.delete_topics([DEAD_LETTERS.name])
     finally:

@@ -34,7 +34,7 @@ def stop_merges(line: FaultLine) -> None:
 
 def rewind(line: FaultLine) -> None:
     """The CDRs' group begins anew, as after a loss of its offsets."""
-    admin = KafkaAdminClient(bootstrap_servers=line.kafka.bootstrap)
+    admin = KafkaAdminClient(**line.kafka.client())
     try:
         admin.delete_group_offsets(
             "streamco-cdrs", [TopicPartition(RATED_LEGS.name, number) for number in range(line.kafka.partitions)]

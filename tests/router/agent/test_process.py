@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 from small_world import make_small_world
 
 from schemas.connections import Kafka
@@ -25,7 +26,8 @@ from sinks.audit_sources import read_topic
 from sinks.topics import make_topics
 from streamco.embedded.kafka import kafka_server
 from streamco.embedded.settings import KafkaServer
-from streamco.embedded.temporary import TemporaryServers, free_port
+from streamco.embedded.temporary import TemporaryServers, free_port, password
+from streamco.embedded.temporary_users import as_user, make_users, values_of
 
 pytestmark = pytest.mark.servers
 PROGRAM = """
@@ -45,7 +47,7 @@ class Agent:
         values = {
             "node": "sim1",
             "directory": str(directory),
-            "kafka": kafka.model_dump(),
+            "kafka": values_of(as_user(kafka, "agent")),
             "postgres": {"dsn": dsn},
             "ami_port": ami_port,
             "ami_secret": "right-secret",
@@ -176,11 +178,17 @@ def test_kafka_killed_in_mid_stream_costs_time_and_nothing_else(
     directory: Path, postgres_dsn: str, line_of: Any, event_id_of: Any
 ) -> None:
     with TemporaryServers() as servers:
-        settings = KafkaServer(directory=servers.directory / "kafka", port=free_port(), controller_port=free_port())
+        settings = KafkaServer(
+            directory=servers.directory / "kafka",
+            port=free_port(),
+            controller_port=free_port(),
+            password=SecretStr(password()),
+        )
         server = kafka_server(settings)
         broker = servers.start(server)
         kafka = settings.connection()
         make_topics(kafka)
+        make_users(kafka)
         agent = Agent(directory, kafka, postgres_dsn, 9)
         written = 0
         try:

@@ -1,6 +1,7 @@
 """What check routing says, the router does: the same requests to a real router's process and to the check's own way."""
 
 import asyncio
+import json
 import random
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from schemas.events import CallRouted, ExplainedCall, decode_event, explained
 from schemas.frame import unpack_frame
 from schemas.topics import DECISIONS
 from streamco.embedded.temporary import free_port
+from streamco.embedded.temporary_users import as_user, values_of
 
 pytestmark = pytest.mark.servers
 REQUESTS = 150
@@ -44,11 +46,11 @@ from pydantic import SecretStr
 from router.server import run
 from router.settings import RouterSettings, SnapshotSettings
 from schemas.connections import Kafka, Postgres
-dsn, bootstrap, directory, port = sys.argv[1:]
+dsn, kafka, directory, port = sys.argv[1:]
 directory = Path(directory)
 run(RouterSettings(
     snapshot=SnapshotSettings(postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot"),
-    kafka=Kafka(bootstrap=bootstrap), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
+    kafka=Kafka.model_validate_json(kafka), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
     admission=False,
 ))
 """
@@ -61,7 +63,7 @@ def port(postgres_dsn: str, kafka: Kafka, tmp_path: Path) -> Iterator[int]:
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("UPDATE peers SET trusted = peer_id % 2 = 0")
     port = free_port()
-    arguments = [postgres_dsn, kafka.bootstrap, str(tmp_path), str(port)]
+    arguments = [postgres_dsn, json.dumps(values_of(as_user(kafka, "router"))), str(tmp_path), str(port)]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=log, stderr=log)
     deadline = time.monotonic() + 60
@@ -98,7 +100,7 @@ def _questions(peers: list[Peer]) -> list[Question]:
 
 def _decisions(kafka: Kafka) -> dict[str, ExplainedCall]:
     """The events that the router sent, by call."""
-    consumer: Any = KafkaConsumer(bootstrap_servers=kafka.bootstrap, group_id=None, auto_offset_reset="earliest")
+    consumer: Any = KafkaConsumer(**kafka.client(), group_id=None, auto_offset_reset="earliest")
     consumer.assign([TopicPartition(DECISIONS.name, number) for number in range(kafka.partitions)])
     found: dict[str, ExplainedCall] = {}
     deadline = time.monotonic() + 60

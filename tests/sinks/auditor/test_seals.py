@@ -23,6 +23,7 @@ from sinks.auditor.main import Auditor
 from sinks.auditor.seal_fold import hash_of
 from sinks.auditor.seal_topics import SealTopics
 from sinks.letter_store import keep_letters
+from streamco.embedded.temporary_users import as_user, values_of
 
 pytestmark = pytest.mark.servers
 DAYS_LATER = timedelta(days=8)
@@ -251,7 +252,7 @@ def test_the_auditor_s_process_seals_between_its_runs(world: World, tmp_path: Pa
     settings = world.settings
     values = {
         "postgres": {"dsn": world.dsn},
-        "kafka": settings.kafka.model_dump(),
+        "kafka": values_of(as_user(settings.kafka, "auditor")),
         "clickhouse": {
             **settings.clickhouse.model_dump(mode="json"),
             "password": settings.clickhouse.password.get_secret_value(),
@@ -259,7 +260,7 @@ def test_the_auditor_s_process_seals_between_its_runs(world: World, tmp_path: Pa
         "topic_seconds": 3_600,
         "beat": str(tmp_path / "auditor.beat"),
     }
-    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap)
+    producer = KafkaProducer(**settings.kafka.client())
     (frame,) = pack_frames([encode_event(BEAT)])
     for hours in (9, 0):
         at_ms = int((datetime.now(UTC) - timedelta(hours=hours)).timestamp() * 1000)
