@@ -75,7 +75,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
 
 
 def test_a_setting_that_holds_a_secret_has_the_type_of_one() -> None:
-    words = ("password", "secret", "dsn", "webhook", "token")
+    words = ("password", "secret", "dsn", "webhook", "token", "agi_")
     assert {name for name in Settings.model_fields if any(word in name for word in words)} == SECRET_SETTINGS
     assert set(NAMES) <= SECRET_SETTINGS
 
@@ -83,7 +83,12 @@ def test_a_setting_that_holds_a_secret_has_the_type_of_one() -> None:
 @pytest.mark.parametrize("name", sorted(SECRET_SETTINGS))
 def test_every_secret_may_be_in_a_file(tmp_path: Path, name: str) -> None:
     variable, path = f"STREAMCO_{name.upper()}", tmp_path / "secret"
-    texts = {"lookup_tokens": '{"NPAC": "s3cret"}', "postgres_dsn": "postgresql://u:s3cret@db.example/streamco"}
+    texts = {
+        "lookup_tokens": '{"NPAC": "s3cret"}',
+        "postgres_dsn": "postgresql://u:s3cret@db.example/streamco",
+        "agi_previous": "1795609900:s3cret of before",
+        "agi_node_key": "0123456789abcdef" * 8,
+    }
     text = texts.get(name, f"https://{'s3cret' * 8}")
     path.write_text(f"{text}\n")
     assert read_settings({f"{variable}_FILE": str(path)}) == read_settings({variable: text})
@@ -249,7 +254,7 @@ def test_the_secret_of_the_nodes_keys_is_changed_and_the_one_before_counts_for_a
     second = with_secrets(settings)
     assert second.agi_secret not in (None, first.agi_secret)
     assert second.model_copy(update={"agi_secret": first.agi_secret, "agi_previous": None}) == first
-    told = rooms.router(with_secrets(read_settings(environment_of(second, {}))))
+    told = rooms.router(with_secrets(settings, "router"))
     assert told.agi_secrets(1_999_999_999.9) == (
         second.agi_secret.get_secret_value(),  # type: ignore[union-attr]
         first.agi_secret.get_secret_value(),
