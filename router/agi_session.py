@@ -83,6 +83,7 @@ class AgiSession(asyncio.Protocol):
         "_task",
         "_transport",
         "_waiter",
+        "_work",
         "began",
         "headed",
         "over",
@@ -93,6 +94,7 @@ class AgiSession(asyncio.Protocol):
         self._buffer = bytearray()
         self._transport: Any = None
         self._task: asyncio.Task[None] | None = None
+        self._work: Any = None  # what the task is about to begin
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._lost = False
@@ -149,6 +151,9 @@ class AgiSession(asyncio.Protocol):
             self._error = error
             self._task.cancel()
             self._broken(error)  # at once: what the route waits for may take its time to let go
+            if self._work is not None:  # it has not begun, and will not
+                self._work.close()
+                self._done()
 
     def abort(self) -> None:
         """Let go of a connection that its other side does not close."""
@@ -191,6 +196,7 @@ class AgiSession(asyncio.Protocol):
             headers = parse_headers(raw)
             script = headers.get("agi_network_script", "").partition("?")[0]
             route = application.route_of(script)
+            application.require(script, headers)
         except AgiError as error:
             self._broken(error)
             return
@@ -201,9 +207,16 @@ class AgiSession(asyncio.Protocol):
             self._transport.write(refusal)
             self._transport.close()
             return
-        self._task = application.loop.create_task(self._run(route(AgiRequest(application, headers, self))))
+        self._work = route(AgiRequest(application, headers, self))
+        self._task = application.loop.create_task(self._run(self._work))
+
+    def _done(self) -> None:
+        self._task = None
+        if self._lost:
+            self._application.ends(self)
 
     async def _run(self, work: Any) -> None:
+        self._work = None
         try:
             await work
             self._close()
@@ -217,9 +230,7 @@ class AgiSession(asyncio.Protocol):
             log.exception("a session's route failed: a defect, which costs this call alone")
             self._broken(error)
         finally:
-            self._task = None
-            if self._lost:
-                self._application.ends(self)
+            self._done()
 
     def _broken(self, error: Exception) -> None:
         if not self.over:

@@ -7,7 +7,9 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from pydantic import SecretStr
@@ -26,7 +28,9 @@ NAMES: Final = (
     "clickhouse_reader_password",
     "ami_secret",
     "dashboards_secret_key",
+    "agi_secret",
 )
+_LATER: Final = ("agi_previous",)  # in the file only since one was given up
 
 
 def _kafka(*users: str) -> frozenset[str]:
@@ -37,7 +41,7 @@ def _kafka(*users: str) -> frozenset[str]:
 # Every kind of process of ours (run.py), and the secret settings that it needs where they are set; `migrate` is the one
 # command that need not have all, as other commands have, and the supervisor, which makes them and hands them on.
 NEEDED: Final[dict[str, frozenset[str]]] = {
-    "router": _kafka("router") | {"postgres_router_password", "lookup_tokens"},
+    "router": _kafka("router") | {"postgres_router_password", "lookup_tokens", "agi_secret", "agi_previous"},
     "node-agent": _kafka("agent") | {"postgres_agent_password", "ami_secret"},
     "streams billing": _kafka("billing") | {"postgres_streams_password"},
     "streams cdrs": _kafka("cdrs") | {"postgres_streams_password", "clickhouse_password"},
@@ -47,8 +51,9 @@ NEEDED: Final[dict[str, frozenset[str]]] = {
     "auditor": _kafka("auditor") | {"postgres_auditor_password", "clickhouse_password"},
     "dashboards": _kafka("dashboards")
     | {"postgres_dashboards_password", "clickhouse_reader_password", "dashboards_secret_key", "lookup_tokens"},
-    "simulator": frozenset({"postgres_simulator_password", "ami_secret"}),
-    "asterisk": frozenset({"postgres_asterisk_password", "ami_secret"}),
+    "simulator": frozenset({"postgres_simulator_password", "ami_secret", "agi_secret"}),
+    # The routers' secret only where it is not given its node's key.
+    "asterisk": frozenset({"postgres_asterisk_password", "ami_secret", "agi_node_key", "agi_secret"}),
     "trickle": frozenset(),
     "migrate": frozenset({*_OF_POSTGRES, *_OF_KAFKA, "kafka_password", "postgres_dsn", "clickhouse_password"}),
 }
@@ -97,7 +102,11 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
         names -= _OF_OURS
     if kind is not None and not settings.kafka_has_our_users:
         names -= frozenset(_OF_KAFKA)
-    missing = [name for name in NAMES if name in names and getattr(told, name) is None]
+    if kind is not None and told.agi_node_key is not None:
+        names -= {"agi_secret"}
+    missing = [name for name in (*NAMES, *_LATER) if name in names and getattr(told, name) is None]
+    if told.agi_secret is not None:  # then the one before it is not the home's either
+        missing = [name for name in missing if name != "agi_previous"]
     if settings.clickhouse_url is not None and "clickhouse_password" in missing:
         raise SettingsError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")
     named = settings.clickhouse_url is not None and settings.clickhouse_reader_user is not None
@@ -108,11 +117,29 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
         kept = _keep(settings.home / FILE) if missing else {}
     except OSError as error:
         raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
-    return told.model_copy(update={name: SecretStr(kept[name]) for name in missing})
+    return told.model_copy(update={name: SecretStr(kept[name]) for name in missing if name in kept})
 
 
-def _keep(path: Path) -> dict[str, str]:
-    """What the file holds, after what it lacks was added. One process at a time."""
+def change_agi_secret(settings: Settings, until_seconds: int) -> None:
+    """Make a new secret of the nodes' keys; the present one counts beside it until then (unix seconds).
+
+    Raises SettingsError where the secret is not the home's own.
+    """
+    if settings.agi_secret is not None:
+        raise SettingsError(
+            f"{PREFIX}AGI_SECRET: is set; give it a new value, and {PREFIX}AGI_PREVIOUS the old one as UNTIL:SECRET"
+        )
+    present = with_secrets(settings).agi_secret
+    assert present is not None  # noqa: S101 (for the type checker)
+    fresh = {"agi_secret": secrets.token_urlsafe(32), "agi_previous": f"{until_seconds}:{present.get_secret_value()}"}
+    try:
+        _keep(settings.home / FILE, fresh)
+    except OSError as error:
+        raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
+
+
+def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """What the file holds, after `changes` and what it lacks were written to it. One process at a time."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -123,8 +150,9 @@ def _keep(path: Path) -> dict[str, str]:
             kept = json.loads(text) if text else {}
         except ValueError as error:
             raise SettingsError(f"{path}: is not JSON ({error})") from error
-        if missing := [name for name in NAMES if name not in kept]:
-            kept |= {name: secrets.token_urlsafe(32) for name in missing}
+        fresh_values = {name: secrets.token_urlsafe(32) for name in NAMES if name not in kept} | dict(changes)
+        if fresh_values:
+            kept |= fresh_values
             part = path.with_suffix(".part")
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as fresh:
                 json.dump(kept, fresh)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
+from schemas.agi_digest import read_node_key
 from streamco.given_settings import PREFIX, SettingsError, postgres_address, with_files
 from streamco.kafka_settings import KafkaSettings
 from streamco.setting_types import Port, Secret
@@ -129,6 +130,11 @@ class Settings(KafkaSettings):
     clickhouse_password: Secret | None = None
     clickhouse_reader_password: Secret | None = None
     ami_secret: Secret | None = None
+    # What nodes' keys are made of, by which routers know their sessions; the one before it, as UNTIL:SECRET (unix
+    # seconds); and a node's own key, which is all that a machine needs that runs nothing but its Asterisk.
+    agi_secret: Secret | None = None
+    agi_previous: Annotated[SecretStr, Field(max_length=1_000)] | None = None
+    agi_node_key: SecretStr | None = None
     dashboards_secret_key: Annotated[SecretStr, Field(min_length=32)] | None = None
 
     @field_validator(
@@ -149,6 +155,22 @@ class Settings(KafkaSettings):
     def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
             raise ValueError("must be an http or https address")
+        return value
+
+    @field_validator("agi_previous")
+    @classmethod
+    def _until_and_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            until, _, secret = value.get_secret_value().partition(":")
+            if not (until.isascii() and until.isdigit() and len(until) <= 10 and len(secret) >= 8):
+                raise ValueError("must be of the form UNTIL:SECRET, with unix seconds")
+        return value
+
+    @field_validator("agi_node_key")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_node_key(value.get_secret_value())
         return value
 
     @field_validator("home")

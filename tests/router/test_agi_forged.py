@@ -59,6 +59,9 @@ class Loop:
     def cancel(self) -> None:
         self.cancelled = True
 
+    def add_done_callback(self, _done: object) -> None:
+        """It never ends."""
+
 
 class Transport:
     """Of a connection that is there."""
@@ -77,7 +80,7 @@ class Application:
         self.settings = settings
         self.loop = Loop()
         self.begun: list[AgiRequest] = []
-        self.gate = lambda _script, _headers: None
+        self.require = self.gate = lambda _script, _headers: None
 
     def admits(self, _session: AgiSession, _peername: Any) -> bool:
         return True
@@ -92,6 +95,7 @@ class Application:
 SETTINGS: Final = RouterSettings(
     snapshot=SnapshotSettings(postgres=Postgres(dsn=SecretStr("postgresql://none")), directory=Path("/none")),
     kafka=Kafka(bootstrap="127.0.0.1:1"), spool=Path("/none/spool.sqlite"), header_seconds=1, deadline_seconds=1,
+    agi_secret=SecretStr("a secret"),
 )  # fmt: skip
 
 
