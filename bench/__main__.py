@@ -26,6 +26,8 @@ ROWS: Final = {
     "BACKLOG": "bench.backlog",
     "AUDIT": "bench.audit",
     "FUZZ": "bench.fuzz",
+    "SQLFUZZ": "bench.sql_fuzz",
+    "GUARD": "bench.sql_guard",
     "OVERLOAD": "bench.overload",
     "START": "bench.process_start",
 }

@@ -128,7 +128,7 @@ class Queries:
     def _connected(self) -> Any:
         with self._guard:
             if self._client is None:
-                limits = {"max_execution_time": ANSWER_SECONDS, "readonly": 2}
+                limits = {"max_execution_time": ANSWER_SECONDS}
                 self._client = connect(self._settings, answer_seconds=ANSWER_SECONDS, query_settings=limits)
             return self._client
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from streamco.given_settings import FILE_SUFFIX
-from streamco.secret_store import NEEDED, only
+from streamco.secret_store import needed, only
 from streamco.settings import PREFIX, SECRET_SETTINGS, Settings, SettingsError, read_settings
 
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "XDG_CACHE_HOME", "XDG_DATA_HOME", "JAVA_HOME", "SSL_CERT_FILE")
@@ -32,7 +32,7 @@ def environment_of(settings: Settings, environment: Mapping[str, str] | None = N
 
 def secrets_of(settings: Settings, kind: str | None = None) -> bytes:
     """The secrets that a process of this kind needs, as it is given them; every one that is set without a kind."""
-    names = SECRET_SETTINGS if kind is None else NEEDED[kind]
+    names = SECRET_SETTINGS if kind is None else needed(settings, kind)
     values = {name: getattr(settings, name) for name in sorted(names)}
     return json.dumps({name: _text(value) for name, value in values.items() if value != _default(name)}).encode()
 
@@ -49,7 +49,7 @@ def settings_with(given: bytes, kind: str | None = None) -> Settings:
     if not isinstance(secrets, dict) or not secrets.keys() <= SECRET_SETTINGS:
         raise SettingsError("the secrets on standard input must be a JSON object of secret settings")
     settings = read_settings(**secrets)
-    return settings if kind is None else only(settings, NEEDED[kind])
+    return settings if kind is None else only(settings, needed(settings, kind))
 
 
 def forget_secrets(environment: MutableMapping[str, str]) -> None:

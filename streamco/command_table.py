@@ -5,6 +5,11 @@ from typing import Final
 from streamco.lazy_group import LazyCommand
 
 LAZY: Final = {
+    "analyst": LazyCommand(
+        "streamco.analyst_cli",
+        "analyst",
+        "Make, list, disable and remove people's logins of ClickHouse. They only read, within limits.",
+    ),
     "api-token": LazyCommand(
         "streamco.routing_cli",
         "api_token",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from streams.settings import StreamsSettings
 
 _ROUTER_CONNECTIONS = 8
+READER_USER = "streamco_reader"
+CLICKHOUSE_READERS = frozenset({"dashboards", "audit", "why"})
 STREAM_ROLES = ("billing", "cdrs", "live", "quality", "control")
 
 
@@ -51,6 +53,9 @@ def clickhouse_server_settings(settings: Settings) -> ClickHouseServer:
         port=settings.clickhouse_port,
         user=settings.clickhouse_user,
         password=_secret(settings.clickhouse_password, "clickhouse_password"),
+        reader_user=settings.clickhouse_reader_user or READER_USER,
+        reader_password=_secret(settings.clickhouse_reader_password, "clickhouse_reader_password"),
+        database=settings.clickhouse_database,
         memory_bytes=settings.clickhouse_memory_megabytes << 20,
     )
 
@@ -62,14 +67,17 @@ def kafka(settings: Settings) -> Kafka:
     return kafka_server_settings(settings).connection(settings.kafka_partitions)
 
 
-def clickhouse(settings: Settings) -> ClickHouse:
-    """How ClickHouse is reached."""
-    return ClickHouse(
-        url=settings.clickhouse_url or f"http://{LOOPBACK}:{settings.clickhouse_port}",
-        user=settings.clickhouse_user,
-        password=_secret(settings.clickhouse_password, "clickhouse_password"),
-        database=settings.clickhouse_database,
-    )
+def clickhouse(settings: Settings, room: str) -> ClickHouse:
+    """How `room` reaches ClickHouse: with the login that reads, if it is one of CLICKHOUSE_READERS.
+
+    A ClickHouse of the user's has that login when the settings name it.
+    """
+    url = settings.clickhouse_url or f"http://{LOOPBACK}:{settings.clickhouse_port}"
+    reads = room in CLICKHOUSE_READERS and settings.clickhouse_has_reader
+    user = (settings.clickhouse_reader_user or READER_USER) if reads else settings.clickhouse_user
+    name = "clickhouse_reader_password" if reads else "clickhouse_password"
+    password = _secret(getattr(settings, name), name)
+    return ClickHouse(url=url, user=user, password=password, database=settings.clickhouse_database)
 
 
 def router_names(settings: Settings) -> dict[int, str]:
@@ -174,7 +182,7 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
             "instance": int(instance or 0),
             "kafka": kafka(settings),
             "postgres": postgres(settings, "streams") if role != "quality" else None,
-            "clickhouse": clickhouse(settings) if role == "cdrs" else None,
+            "clickhouse": clickhouse(settings, "streams") if role == "cdrs" else None,
             "data_directory": places.streams / which,
             "beat": places.beat(names[which]),
             "control_webhook": settings.control_webhook if role == "control" else None,
@@ -191,7 +199,7 @@ def auditor(settings: Settings) -> "AuditorSettings":
     return AuditorSettings(
         postgres=postgres(settings, "auditor"),
         kafka=kafka(settings),
-        clickhouse=clickhouse(settings),
+        clickhouse=clickhouse(settings, "auditor"),
         beat=Places(settings).beat("auditor"),
         every_seconds=settings.audit_seconds,
         topic_seconds=settings.topic_days * 86_400.0,
@@ -205,7 +213,7 @@ def dashboards(settings: Settings) -> "DashboardsSettings":
     return DashboardsSettings(
         postgres=postgres(settings, "dashboards"),
         kafka=kafka(settings),
-        clickhouse=clickhouse(settings),
+        clickhouse=clickhouse(settings, "dashboards"),
         secret_key=_secret(settings.dashboards_secret_key, "dashboards_secret_key"),
         host=settings.dashboards_host,
         port=settings.dashboards_port,
@@ -291,6 +299,6 @@ def audit(settings: Settings) -> "AuditSettings":
     return AuditSettings(
         postgres=postgres(settings, "cli"),
         kafka=kafka(settings),
-        clickhouse=clickhouse(settings),
+        clickhouse=clickhouse(settings, "audit"),
         journals={node: Places(settings).node(node) / "journal" for node in nodes},
     )

@@ -101,7 +101,7 @@ def why(call_id: str, as_json: bool) -> None:
 
     settings = with_secrets(read_settings())
     try:
-        queries = Queries(rooms.clickhouse(settings))
+        queries = Queries(rooms.clickhouse(settings, "why"))
         if CALL_ID_PATTERN.fullmatch(call_id) is None:
             found = queries.calls_by_sip_call_id(call_id)
             if len(found) != 1:

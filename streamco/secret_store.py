@@ -17,7 +17,13 @@ from streamco.settings import PREFIX, SECRET_SETTINGS, Settings, SettingsError
 
 FILE: Final = "secrets.json"
 _OF_POSTGRES: Final = ("postgres_password", *(f"postgres_{room}_password" for room in (OWNER, *ROLES)))
-NAMES: Final = (*_OF_POSTGRES, "clickhouse_password", "ami_secret", "dashboards_secret_key")
+NAMES: Final = (
+    *_OF_POSTGRES,
+    "clickhouse_password",
+    "clickhouse_reader_password",
+    "ami_secret",
+    "dashboards_secret_key",
+)
 
 
 # Every kind of process of ours (run.py), and the secret settings that it needs where they are set; `migrate` is the one
@@ -32,7 +38,7 @@ NEEDED: Final[dict[str, frozenset[str]]] = {
     "streams control": frozenset({"postgres_streams_password", "control_webhook"}),
     "auditor": frozenset({"postgres_auditor_password", "clickhouse_password"}),
     "dashboards": frozenset(
-        {"postgres_dashboards_password", "clickhouse_password", "dashboards_secret_key", "lookup_tokens"}
+        {"postgres_dashboards_password", "clickhouse_reader_password", "dashboards_secret_key", "lookup_tokens"}
     ),
     "simulator": frozenset({"postgres_simulator_password", "ami_secret"}),
     "asterisk": frozenset({"postgres_asterisk_password", "ami_secret"}),
@@ -46,6 +52,14 @@ _OF_OURS: Final = frozenset({"postgres_password", f"postgres_{OWNER}_password"})
 def kind_of(process: str, which: str = "") -> str:
     """The kind of a process: its name, and of a stream worker its role too."""
     return f"{process} {which.partition('-')[0]}" if process == "streams" else process
+
+
+def needed(settings: Settings, kind: str) -> frozenset[str]:
+    """NEEDED of a kind with these settings: without a ClickHouse login that only reads, readers need the other one."""
+    names = NEEDED[kind]
+    if settings.clickhouse_has_reader or "clickhouse_reader_password" not in names:
+        return names
+    return names - {"clickhouse_reader_password"} | {"clickhouse_password"}
 
 
 def only(settings: Settings, names: frozenset[str]) -> Settings:
@@ -70,13 +84,16 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
     """
     if kind is not None and kind not in NEEDED:
         raise SettingsError(f"process {kind!r}: must be one of {', '.join(NEEDED)}")
-    needed = SECRET_SETTINGS if kind is None else NEEDED[kind]
-    told = only(settings, needed)
+    names = SECRET_SETTINGS if kind is None else needed(settings, kind)
+    told = only(settings, names)
     if kind is not None and settings.postgres_elsewhere:
-        needed -= _OF_OURS
-    missing = [name for name in NAMES if name in needed and getattr(told, name) is None]
+        names -= _OF_OURS
+    missing = [name for name in NAMES if name in names and getattr(told, name) is None]
     if settings.clickhouse_url is not None and "clickhouse_password" in missing:
         raise SettingsError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")
+    named = settings.clickhouse_url is not None and settings.clickhouse_reader_user is not None
+    if named and "clickhouse_reader_password" in missing:
+        raise SettingsError(f"{PREFIX}CLICKHOUSE_READER_PASSWORD: must be set with {PREFIX}CLICKHOUSE_READER_USER")
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         kept = _keep(settings.home / FILE) if missing else {}

@@ -47,6 +47,8 @@ class Settings(BaseModel):
     kafka_bootstrap: Annotated[str, Field(pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")] | None = None
     clickhouse_url: Annotated[str, Field(pattern=r"^https?://[^\s/@]+(:\d+)?/?$")] | None = None
     clickhouse_user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "streamco"
+    # The login of processes that only read. On a server of the user's it is used once it is set.
+    clickhouse_reader_user: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] | None = None
     clickhouse_database: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "streamco"
 
     postgres_port: Port = 15432
@@ -130,6 +132,7 @@ class Settings(BaseModel):
     postgres_simulator_password: Secret | None = None
     lookup_tokens: dict[str, SecretStr] = Field(default_factory=dict)  # JSON: bearer tokens of look-ups, by their names
     clickhouse_password: Secret | None = None
+    clickhouse_reader_password: Secret | None = None
     ami_secret: Secret | None = None
     dashboards_secret_key: Annotated[SecretStr, Field(min_length=32)] | None = None
 
@@ -188,7 +191,16 @@ class Settings(BaseModel):
                 f" {PREFIX}EXTERNAL_SIGNALING_ADDRESS or {PREFIX}EXTERNAL_MEDIA_ADDRESS, and only then"
             )
         self._different_ports()
+        if self.clickhouse_reader_user == self.clickhouse_user:
+            raise ValueError(
+                f"{PREFIX}CLICKHOUSE_READER_USER {self.clickhouse_user!r}: must not be {PREFIX}CLICKHOUSE_USER"
+            )
         return self
+
+    @property
+    def clickhouse_has_reader(self) -> bool:
+        """Has ClickHouse a login that only reads? Ours has; a server of the user's once it is named."""
+        return self.clickhouse_url is None or self.clickhouse_reader_user is not None
 
     def _different_ports(self) -> None:
         used: dict[int, str] = {}

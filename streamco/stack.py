@@ -225,7 +225,7 @@ def _check_clickhouse(settings: Settings) -> None:
     from sinks.clickhouse import connect
 
     try:
-        with connect(rooms.clickhouse(settings), database="default", answer_seconds=3) as client:
+        with connect(rooms.clickhouse(settings, "migrations"), database="default", answer_seconds=3) as client:
             client.command("SELECT 1")
     except Exception as error:  # the client lets errors of several libraries through; each means: not usable
         raise ServerError(f"STREAMCO_CLICKHOUSE_URL: {str(error)[:300]}") from error
@@ -244,7 +244,7 @@ def prepare_stores(settings: Settings, progress: Progress) -> FirstLogin | None:
             take_over(maker, postgres_access.owner_password(settings))
         if roles := make_roles(maker, postgres_access.room_passwords(settings)):
             progress(f"made PostgreSQL's roles: {', '.join(roles)}")
-        for label in migrate(owner, rooms.clickhouse(settings)):
+        for label in migrate(owner, rooms.clickhouse(settings, "migrations")):
             progress(f"migrated: {label}")
         grant_rights(owner)
         if made := make_topics(rooms.kafka(settings)):

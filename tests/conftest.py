@@ -154,18 +154,24 @@ def kafka_bootstrap(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
+def clickhouse_owner(temporary_servers: TemporaryServers) -> ClickHouseServer:
+    """The embedded ClickHouse of this session."""
+    settings = ClickHouseServer(
+        directory=temporary_servers.directory / "clickhouse", port=free_port(), password=SecretStr(password())
+    )
+    temporary_servers.start(make_clickhouse(settings))
+    return settings
+
+
+@pytest.fixture(scope="session")
 def clickhouse_server(request: pytest.FixtureRequest) -> ClickHouse:
     """How a ClickHouse is reached whose user may make databases."""
     if external := os.environ.get("STREAMCO_TEST_CLICKHOUSE_URL"):
         user = os.environ.get("STREAMCO_TEST_CLICKHOUSE_USER", "default")
         secret = SecretStr(os.environ.get("STREAMCO_TEST_CLICKHOUSE_PASSWORD", ""))
         return ClickHouse(url=external, user=user, password=secret)
-    servers: TemporaryServers = request.getfixturevalue("temporary_servers")
-    settings = ClickHouseServer(
-        directory=servers.directory / "clickhouse", port=free_port(), password=SecretStr(password())
-    )
-    servers.start(make_clickhouse(settings))
-    return settings.connection
+    owner: ClickHouseServer = request.getfixturevalue("clickhouse_owner")
+    return owner.connection
 
 
 @pytest.fixture

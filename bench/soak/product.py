@@ -119,7 +119,7 @@ class Product:
 
     def closed_legs(self) -> list[ClosedLeg]:
         """Every CDR, as it is matched."""
-        with connect(rooms.clickhouse(self.settings)) as client:
+        with connect(rooms.clickhouse(self.settings, "audit")) as client:
             rows = client.query(_LEGS, parameters={"node": NODE}).result_rows
         return [
             ClosedLeg(call_id, "customer" if inbound else "vendor", leg_id, bool(answered), duration_ms, seconds)

@@ -1,6 +1,7 @@
 """What the embedded servers are told: directories, loopback ports, passwords. Built once by the command line."""
 
 import os
+import secrets
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -63,6 +64,9 @@ class KafkaServer(Frozen):
 class ClickHouseServer(Frozen):
     """ClickHouse's engine behind its HTTP interface on loopback.
 
+    `user` is the login of our processes that write, `reader_user` of those that only read. People's are in the file
+    analysts.json of `directory`, and read `database` alone.
+
     Limits: `memory_bytes` of the engine, `max_body_bytes` of one request as sent and again when decompressed,
     `max_queries` at once (a further one waits, then is refused), sessions by number and by idle seconds.
     """
@@ -71,6 +75,9 @@ class ClickHouseServer(Frozen):
     port: Port = 18123
     user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "streamco"
     password: Secret
+    reader_user: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = "streamco_reader"
+    reader_password: Secret = Field(default_factory=lambda: SecretStr(secrets.token_urlsafe(32)))
+    database: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "streamco"
     memory_bytes: Annotated[int, Field(ge=256 << 20)] = 2 << 30
     max_body_bytes: Annotated[int, Field(ge=1 << 20)] = 256 << 20
     max_queries: Annotated[int, Field(ge=1, le=256)] = 16
@@ -80,5 +87,15 @@ class ClickHouseServer(Frozen):
 
     @property
     def connection(self) -> ClickHouse:
-        """How a client reaches it."""
+        """How a client that writes reaches it."""
         return ClickHouse(url=f"http://{LOOPBACK}:{self.port}", user=self.user, password=self.password)
+
+    @property
+    def reading(self) -> ClickHouse:
+        """How a client that only reads reaches it."""
+        return ClickHouse(
+            url=f"http://{LOOPBACK}:{self.port}",
+            user=self.reader_user,
+            password=self.reader_password,
+            database=self.database,
+        )

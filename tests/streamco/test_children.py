@@ -11,7 +11,7 @@ from schemas.postgres_roles import ROLES
 from streamco import postgres_access, rooms, stack
 from streamco.children import environment_of, forget_secrets, secrets_of, settings_with
 from streamco.run import PROCESSES
-from streamco.secret_store import NAMES, NEEDED, kind_of, with_secrets
+from streamco.secret_store import NAMES, NEEDED, kind_of, needed, with_secrets
 from streamco.settings import SECRET_SETTINGS, Settings, SettingsError, read_settings
 
 EVERYTHING = {
@@ -68,6 +68,20 @@ def test_a_process_works_with_the_secrets_that_it_needs_and_names_one_that_is_mi
         lacking = {other: value for other, value in given.items() if other != name}
         with pytest.raises(SettingsError, match=f"STREAMCO_{name.upper()}: this process needs it and was not given it"):
             ROOMS[kind](settings_with(json.dumps(lacking).encode(), kind))
+
+
+def test_readers_of_a_clickhouse_without_a_login_that_reads_need_the_other_one(tmp_path: Path) -> None:
+    server = {"STREAMCO_CLICKHOUSE_URL": "http://ch:8123", "STREAMCO_CLICKHOUSE_PASSWORD": "long enough"}
+    reader = {"STREAMCO_CLICKHOUSE_READER_USER": "reader", "STREAMCO_CLICKHOUSE_READER_PASSWORD": "long as well"}
+    for more, name in (({}, "clickhouse_password"), (reader, "clickhouse_reader_password")):
+        settings = with_secrets(read_settings({**server, **more, "STREAMCO_HOME": str(tmp_path)}))
+        names = needed(settings, "dashboards")
+        assert {one for one in names if one.startswith("clickhouse")} == {name}
+        assert needed(settings, "streams cdrs") == NEEDED["streams cdrs"]
+    without = {**server, "STREAMCO_CLICKHOUSE_READER_USER": "reader", "STREAMCO_HOME": str(tmp_path)}
+    with pytest.raises(SettingsError, match="STREAMCO_CLICKHOUSE_READER_PASSWORD: must be set with"):
+        with_secrets(read_settings(without), "dashboards")
+    with_secrets(read_settings(without), "streams cdrs")
 
 
 @pytest.mark.parametrize("kind", sorted(ROOMS))

@@ -10,8 +10,8 @@ import yaml
 from streamco.embedded import kafka, postgres
 from streamco.rooms import STREAM_ROLES
 from streamco.run import PROCESSES
-from streamco.secret_store import NAMES, NEEDED, kind_of
-from streamco.settings import SECRET_SETTINGS, Settings
+from streamco.secret_store import NAMES, kind_of, needed
+from streamco.settings import SECRET_SETTINGS, Settings, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -67,7 +67,8 @@ def test_each_container_has_the_secrets_that_its_process_needs_as_files(name: st
     kind = "migrate" if name == "migrate" else kind_of(*command[3:])
     given = set(service.get("secrets", ()))
     ours = {"postgres_password", "postgres_owner_password"}  # of the PostgreSQL that we start
-    assert given == NEEDED[kind] & set(NAMES) - ours
+    settings = read_settings({"STREAMCO_CLICKHOUSE_URL": service["environment"]["STREAMCO_CLICKHOUSE_URL"]})
+    assert given == needed(settings, kind) & set(NAMES) - ours
     assert given <= COMPOSE["secrets"].keys()
     environment: dict[str, str] = service.get("environment", {})
     shown = {

@@ -32,10 +32,18 @@ def test_an_inserts_head_format_and_data_are_told_apart(
     assert f"{head}FORMAT {form}\n".encode()[: found.data_at] + data == f"{head}FORMAT {form}\n".encode() + data
 
 
+@given(st.lists(GAP, min_size=3, max_size=3), NAME, COLUMNS, DATA)
+def test_values_are_data_and_never_read_as_sql(gaps: list[str], name: str, columns: str, data: bytes) -> None:
+    head = f"INSERT{gaps[0]}INTO{gaps[1]}{name} {columns}{gaps[2]}"
+    found = read_insert(f"{head}values".encode() + b" (" + data)
+    assert found is not None
+    assert (found.kind, found.head.decode(), found.format) == ("insert", head, "Values")
+    assert found.data_at == len(f"{head}values".encode())
+
+
 @pytest.mark.parametrize(
     "sql",
     [
-        "INSERT INTO t VALUES (1)",
         "INSERT INTO t SELECT 1 FORMAT CSV",
         "INSERT INTO t (a) WITH x AS (SELECT 1) SELECT * FROM x FORMAT Native",
         "SELECT 'INSERT INTO t FORMAT CSV'",

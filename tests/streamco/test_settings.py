@@ -49,6 +49,7 @@ def test_defaults_are_on_loopback_and_below_the_ephemeral_ports() -> None:
         ({"STREAMCO_SIMULATED_NODES": "sim1"}, ["STREAMCO_SIMULATED_NODES", "sim1", "STREAMCO_NODES"]),
         ({"STREAMCO_ROUTER_PORT": "18050"}, ["18050", "STREAMCO_ROUTER_PORT", "STREAMCO_DASHBOARDS_PORT"]),
         ({"STREAMCO_HOME": "relative"}, ["STREAMCO_HOME", "relative", "absolute"]),
+        ({"STREAMCO_CLICKHOUSE_READER_USER": "streamco"}, ["STREAMCO_CLICKHOUSE_READER_USER 'streamco': must not be"]),
         ({"STREAMCO_BILLING_WORKERS": "9"}, ["STREAMCO_BILLING_WORKERS", "9", "8"]),
         (
             {"STREAMCO_CDRS_WORKERS": "4", "STREAMCO_KAFKA_PARTITIONS": "2"},
@@ -194,6 +195,24 @@ def test_a_busy_udp_port_is_said_with_its_holder() -> None:
 def test_ami_ports_count_up_with_the_nodes() -> None:
     settings = read_settings({"STREAMCO_NODES": "sim1,sim2,ast1"})
     assert [settings.ami_port_of(node) for node in settings.nodes] == [15038, 15039, 15040]
+
+
+def test_who_only_reads_clickhouse_has_the_login_that_reads(tmp_path: Path) -> None:
+    home = {"STREAMCO_HOME": str(tmp_path)}
+    settings = with_secrets(read_settings(home))
+    owner = rooms.clickhouse_server_settings(settings)
+    for room in rooms.CLICKHOUSE_READERS:
+        login = rooms.clickhouse(settings, room)
+        assert (login.user, login.password) == (owner.reader_user, owner.reader_password)
+    for room in ("streams", "auditor", "migrations"):
+        login = rooms.clickhouse(settings, room)
+        assert (login.user, login.password) == (owner.user, owner.password)
+    assert owner.password != owner.reader_password
+    server = {**home, "STREAMCO_CLICKHOUSE_URL": "http://ch:8123", "STREAMCO_CLICKHOUSE_PASSWORD": "long enough"}
+    assert rooms.clickhouse(with_secrets(read_settings(server)), "dashboards").user == "streamco"
+    server |= {"STREAMCO_CLICKHOUSE_READER_USER": "reader", "STREAMCO_CLICKHOUSE_READER_PASSWORD": "long as well"}
+    reading = rooms.clickhouse(with_secrets(read_settings(server)), "dashboards")
+    assert (reading.user, reading.password.get_secret_value()) == ("reader", "long as well")
 
 
 def test_secrets_are_made_once_for_us_alone_and_the_environment_wins(tmp_path: Path) -> None:

@@ -4,17 +4,19 @@ A fresh handle costs less than a millisecond and forgets everything when it is c
 tables of a request cannot reach another. Called from worker threads; the engine does its work outside Python's lock.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import chdb
 
-from streamco.embedded.front.jobs import Answer, Job, apply_settings, execute, make_table, restoring, set_all
+from streamco.embedded.front.guard import Guard
+from streamco.embedded.front.jobs import Answer, Job, apply_settings, bounded, execute, make_table, restoring, set_all
 from streamco.embedded.front.sessions import Sessions
 from streamco.embedded.front.sql import StatementError, identifier, literal
 from streamco.embedded.front.wire import EngineError
 
+_MOST_VERDICTS: Final = 1_024
 _connect: Final[Callable[[str], Any]] = chdb.connect  # it has no types
 
 
@@ -29,6 +31,7 @@ class Engine:
         defaults: dict[str, str],
         most_sessions: int,
         session_seconds: float,
+        database: str,
     ) -> None:
         options = "&".join(f"{name}={value}" for name, value in server_settings.items())
         self._path = str(directory)
@@ -36,6 +39,7 @@ class Engine:
         # This handle keeps the engine alive between requests; the server's settings are taken from the first one.
         self._keep = _connect(f"{self._path}?{options}" if options else self._path)
         self.sessions = Sessions(self._new_handle, most_sessions, session_seconds)
+        self.guard = Guard(self.ask_whole, database, _MOST_VERDICTS)
         self.version = self.ask("SELECT version()")
         self.time_zone = self.ask("SELECT timezone()")
 
@@ -50,9 +54,13 @@ class Engine:
 
     def ask(self, sql: str) -> str:
         """The first value that a statement of ours gives, as text."""
+        return self.ask_whole(sql).split("\n", 1)[0]
+
+    def ask_whole(self, sql: str, parameters: Mapping[str, str] | None = None) -> str:
+        """What a statement of ours gives, as raw text. Raises EngineError."""
         handle = self._new_handle()
         try:
-            return str((handle.query(sql, "TSV").bytes() or b"").decode().split("\n", 1)[0])
+            return str((handle.query(sql, "TSVRaw", params=dict(parameters or {})).bytes() or b"").decode())
         except Exception as error:
             raise EngineError.of(error) from error
         finally:
@@ -74,7 +82,7 @@ class Engine:
     def run(self, job: Job) -> Answer:
         """Run a job. Raises EngineError. An answer in Pieces has to be closed by the caller."""
         try:
-            return self._run_on(*self._handle(job))
+            return self._run_on(*self._handle(bounded(job, self.guard.database)))
         except (EngineError, StatementError) as error:
             raise EngineError.of(error) from error
         except Exception as error:  # the engine's own errors have several types, and one text
@@ -104,8 +112,8 @@ class Engine:
             apply_settings(handle, job)
             for table in job.tables:
                 undo.append(f"DROP TEMPORARY TABLE IF EXISTS {identifier(table.name)}")
-                make_table(handle, table)
-            answer = execute(handle, job, finish)
+                make_table(handle, table, self.guard)
+            answer = execute(handle, job, self.guard, finish)
         except BaseException:
             finish()
             raise

@@ -6,10 +6,9 @@ Nothing of SQL is known here. Every request but /ping needs user and password. A
 import asyncio
 import base64
 import binascii
-import hmac
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import chain
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from starlette.routing import Route
 
 from streamco.embedded.front.engine import Engine
 from streamco.embedded.front.jobs import Answer, Job, Pieces, Table
+from streamco.embedded.front.logins import Login, Logins, Usage
 from streamco.embedded.front.wire import (
     Compressor,
     EngineError,
@@ -44,6 +44,21 @@ _KILL_AGAIN_SECONDS: Final = 1.0
 _THROWN_AWAY: Final = 8
 
 
+class _Place:
+    """The right to run a query now. Given back once, however often it is said."""
+
+    def __init__(self, places: asyncio.Semaphore, ended: Callable[[], None]) -> None:
+        self._places = places
+        self._ended = ended
+        self._kept = True
+
+    def release(self) -> None:
+        if self._kept:
+            self._kept = False
+            self._places.release()
+            self._ended()
+
+
 class Front:
     """Answers requests on one engine."""
 
@@ -51,6 +66,8 @@ class Front:
         self._engine = engine
         self._settings = settings
         self._places = asyncio.Semaphore(settings.max_queries)
+        self._logins = Logins(settings)
+        self._usage = Usage()
 
     def application(self) -> Starlette:
         """What uvicorn serves."""
@@ -69,30 +86,38 @@ class Front:
         if request.method == "GET" and "query" not in arguments:
             return Response("Ok.\n")
         try:
-            self._authorise(request, arguments)
-            job = await self._job(request, arguments)
-            await asyncio.wait_for(self._places.acquire(), _WAIT_SECONDS)
-        except TimeoutError:
-            return failure(
-                EngineError(
-                    f"Code: 202. DB::Exception: {self._settings.max_queries} queries run already. "
-                    "(TOO_MANY_SIMULTANEOUS_QUERIES)"
-                ),
-                query_id,
-            )
+            login = await self._login(request, arguments)
+            job = await self._job(request, arguments, login)
+            place = await self._place(login)
         except EngineError as error:
             return failure(error, query_id)
         except ClientDisconnect:
             return Response(status_code=499)
         try:
             answer = await self._run(job, request)
-            return self._response(answer, request, arguments, query_id)
+            return self._response(answer, request, arguments, query_id, place)
         except EngineError as error:
-            self._places.release()
+            place.release()
             return failure(error, query_id)
         except BaseException:
-            self._places.release()
+            place.release()
             raise
+
+    async def _place(self, login: Login) -> _Place:
+        """A place for a query of this login. Raises EngineError: it has too many, or too many wait."""
+        ended = self._usage.begin(login)
+        try:
+            await asyncio.wait_for(self._places.acquire(), _WAIT_SECONDS)
+        except TimeoutError as error:
+            ended()
+            raise EngineError(
+                f"Code: 202. DB::Exception: {self._settings.max_queries} queries run already. "
+                "(TOO_MANY_SIMULTANEOUS_QUERIES)"
+            ) from error
+        except BaseException:
+            ended()
+            raise
+        return _Place(self._places, ended)
 
     async def _run(self, job: Job, request: Request) -> Answer:
         """Run a job in a thread. If its client goes away before there is an answer, a query is ended."""
@@ -107,7 +132,8 @@ class Front:
         finally:
             gone.cancel()
 
-    def _authorise(self, request: Request, arguments: dict[str, str]) -> None:
+    async def _login(self, request: Request, arguments: dict[str, str]) -> Login:
+        """Who asks. Raises EngineError."""
         user = request.headers.get("x-clickhouse-user") or arguments.get("user", "")
         password = request.headers.get("x-clickhouse-key") or arguments.get("password", "")
         scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
@@ -116,12 +142,11 @@ class Front:
                 user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
             except (binascii.Error, ValueError):
                 user = ""
-        right = hmac.compare_digest(user.encode(), self._settings.user.encode())
-        right &= hmac.compare_digest(password.encode(), self._settings.password.get_secret_value().encode())
-        if not right:
-            raise EngineError(f"Code: 516. DB::Exception: {user[:64]}: Authentication failed. (AUTHENTICATION_FAILED)")
+        if (known := self._logins.known(user, password)) is not None:
+            return known
+        return await run_in_threadpool(self._logins.verify, user, password)
 
-    async def _job(self, request: Request, arguments: dict[str, str]) -> Job:
+    async def _job(self, request: Request, arguments: dict[str, str], login: Login) -> Job:
         """What is asked. Raises EngineError."""
         limit = self._settings.max_body_bytes
         body, files = b"", []
@@ -157,6 +182,7 @@ class Front:
             session_must_exist=arguments.get("session_check") == "1",
             may_stream=arguments.get("wait_end_of_query") != "1",
             read_only=request.method == "GET",
+            rights=login.rights,
         )
 
     async def _body(self, request: Request, limit: int) -> bytes:
@@ -176,7 +202,9 @@ class Front:
             raise too_large(limit)
         return b"".join(parts)
 
-    def _response(self, answer: Answer, request: Request, arguments: dict[str, str], query_id: str) -> Response:
+    def _response(
+        self, answer: Answer, request: Request, arguments: dict[str, str], query_id: str, place: _Place
+    ) -> Response:
         headers = {
             "X-ClickHouse-Query-Id": query_id,
             "X-ClickHouse-Timezone": self._engine.time_zone,
@@ -193,14 +221,14 @@ class Front:
         if isinstance(answer.body, Pieces):
             tag = uuid.uuid4().hex[:16]
             headers["X-ClickHouse-Exception-Tag"] = tag
-            stream = self._stream(answer.body, Compressor(encoding), tag)
+            stream = self._stream(answer.body, Compressor(encoding), tag, place)
             return StreamingResponse(stream, 200, headers, media_type="application/octet-stream")
-        self._places.release()
+        place.release()
         compressor = Compressor(encoding)
         content = compressor.add(answer.body) + compressor.end() if encoding else answer.body
         return Response(content, 200, headers, media_type="application/octet-stream")
 
-    async def _stream(self, pieces: Pieces, compressor: Compressor, tag: str) -> AsyncIterator[bytes]:
+    async def _stream(self, pieces: Pieces, compressor: Compressor, tag: str, place: _Place) -> AsyncIterator[bytes]:
         try:
             while True:
                 try:
@@ -215,7 +243,7 @@ class Front:
             if rest := compressor.end():
                 yield rest
         finally:
-            self._places.release()
+            place.release()
             pieces.close()
 
 

@@ -5,10 +5,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Final
 
+from streamco.clickhouse_access.rights import WRITER, Rights
+from streamco.embedded.front.guard import Guard
+from streamco.embedded.front.rules import FORMATS, UPLOADED, Scope, check_settings, check_target, refused
 from streamco.embedded.front.sql import identifier, is_name, literal, read_insert, read_statement, read_target
 from streamco.embedded.front.wire import EngineError
 
@@ -31,7 +34,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Job:
-    """One statement and what it runs with. `body`: the statement, and the data of an insert behind it, in pieces."""
+    """One statement and what it runs with. `body`: the statement, and the data of an insert behind it, in pieces.
+
+    `read_only`: nothing may be changed, whatever the `rights` of its login are.
+    """
 
     body: Iterable[bytes]
     settings: dict[str, str] = field(default_factory=dict)
@@ -44,6 +50,7 @@ class Job:
     session_must_exist: bool = False
     may_stream: bool = False
     read_only: bool = False
+    rights: Rights = WRITER
     marker: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -91,6 +98,26 @@ class Answer:
     summary: dict[str, int]
 
 
+def bounded(job: Job, database: str) -> Job:
+    """The job within its login's rights: its settings checked, the login's own added, its database ours (`database`).
+
+    A login that only reads has no sessions: nothing that it may do would live in one. Raises EngineError.
+    """
+    rights = job.rights
+    check_settings(rights, {name: value for name, value in job.settings.items() if name != "readonly"})
+    if not rights.read_only:
+        return job
+    if job.settings.get("readonly", "1") not in ("1", "2"):
+        raise EngineError("Code: 164. DB::Exception: readonly may not be changed here. (READONLY)")
+    if job.database not in (None, database):
+        raise refused(f"the database {(job.database or '')[:64]}")
+    if job.session_must_exist:
+        raise EngineError("Code: 372. DB::Exception: Session not found. (SESSION_NOT_FOUND)")
+    own = {name: value for name, value in job.settings.items() if name != "readonly"}
+    maxima = {name: str(most) for name, most in rights.maxima.items()}
+    return replace(job, settings=dict(rights.fixed) | maxima | own, database=database, session=None)
+
+
 def apply_settings(handle: Any, job: Job) -> None:
     """Set the job's database and settings on its handle.
 
@@ -99,7 +126,7 @@ def apply_settings(handle: Any, job: Job) -> None:
     """
     if job.database is not None:
         handle.query(f"USE {identifier(job.database)}", "TSV")
-    only_read = {"readonly": "2"} if job.read_only and job.session is None else {}
+    only_read = {"readonly": "2"} if job.read_only and job.session is None and not job.rights.read_only else {}
     set_all(handle, job.settings | {"log_comment": job.marker} | only_read)
 
 
@@ -127,17 +154,24 @@ def _value(text: str) -> str:
     return text if text[:1] == "{" and text[-1:] == "}" else literal(text)
 
 
-def make_table(handle: Any, table: Table) -> None:
+def make_table(handle: Any, table: Table, guard: Guard) -> None:
     """The external data of a request as a temporary table."""
     if not is_name(table.name):
         raise EngineError(f"Code: 36. DB::Exception: {table.name[:80]!r} is no table's name. (BAD_ARGUMENTS)")
-    handle.query(f"CREATE OR REPLACE TEMPORARY TABLE {identifier(table.name)} ({table.structure})", "TSV")
+    if not UPLOADED.fullmatch(table.format):
+        raise EngineError(f"Code: 73. DB::Exception: format {table.format[:64]!r} of uploaded data. (UNKNOWN_FORMAT)")
+    structure = guard.admit_structure(table.structure)
+    handle.query(f"CREATE OR REPLACE TEMPORARY TABLE {identifier(table.name)} ({structure})", "TSV")
     if table.data:
         _insert(handle, f"INSERT INTO {identifier(table.name)}", table.format, [table.data])
 
 
-def execute(handle: Any, job: Job, finish: Callable[[], None]) -> Answer:
-    """Run the statement. `finish` is called by Pieces when the answer is one; else the caller calls it."""
+def execute(handle: Any, job: Job, guard: Guard, finish: Callable[[], None]) -> Answer:
+    """Run the statement, if its login may. `finish` is called by Pieces when the answer is one; else by the caller.
+
+    Of an insert with data nothing is run but a move into the table that it names (`_insert_checked`); any other
+    statement is run in the engine's own words that the guard has checked.
+    """
     begun_ns = time.perf_counter_ns()
     pieces = iter(job.body)
     start = _start(pieces)
@@ -145,14 +179,23 @@ def execute(handle: Any, job: Job, finish: Callable[[], None]) -> Answer:
     if insert is not None:
         _require_change(job)
         data = chain([start[insert.data_at :]], pieces)
-        rows, size = _insert_checked(handle, insert.head.decode(), insert.format or "", data)
+        rows, size = _insert_checked(
+            handle, insert.head.decode(), insert.format or "", data, in_session=job.session is not None
+        )
         return Answer(b"", None, _summary(begun_ns, written_rows=rows, written_bytes=size))
     sql = start + b"".join(pieces)
     statement = read_statement(sql)
     if statement.kind not in ("select", "show"):
         _require_change(job)
-    text = sql.decode()
+    scope = Scope(job.rights, guard.database, frozenset(one.name for one in job.tables))
+    verdict = guard.admit(scope, sql.decode(), job.parameters)
+    text = verdict.text
+    statement = read_statement(text.encode())
     form = statement.format or job.default_format
+    if job.rights.read_only:
+        if not FORMATS.fullmatch(form):
+            raise EngineError(f"Code: 73. DB::Exception: format {form[:64]!r} is not for this login. (UNKNOWN_FORMAT)")
+        set_all(handle, {"readonly": verdict.readonly})
     if statement.kind == "select" and job.may_stream and form in STREAMED:
         rest = handle.send_query(text, form, params=job.parameters)
         first = rest.fetch()
@@ -172,7 +215,7 @@ def execute(handle: Any, job: Job, finish: Callable[[], None]) -> Answer:
 
 
 def _require_change(job: Job) -> None:
-    if job.read_only:
+    if job.read_only or job.rights.read_only:
         raise EngineError("Code: 164. DB::Exception: Cannot execute query in readonly mode. (READONLY)")
 
 
@@ -186,7 +229,7 @@ def _start(pieces: Iterator[bytes]) -> bytes:
     return start
 
 
-def _insert_checked(handle: Any, head: str, form: str, data: Iterable[bytes]) -> tuple[int, int]:
+def _insert_checked(handle: Any, head: str, form: str, data: Iterable[bytes], *, in_session: bool) -> tuple[int, int]:
     """Insert the data; (rows, bytes) written.
 
     The engine's streamed insert says nothing when the table itself refuses the rows (too many parts or partitions, a
@@ -200,7 +243,11 @@ def _insert_checked(handle: Any, head: str, form: str, data: Iterable[bytes]) ->
             "settings go beside it. (NOT_IMPLEMENTED)"
         )
     name, columns = target
+    check_target(name)
     listed = f"({columns})" if columns else ""
+    if in_session and handle.query(f"EXISTS TEMPORARY TABLE {name}", "TSV").bytes() == b"1\n":
+        written = _insert(handle, f"INSERT INTO {name} {listed}", form, data)
+        return written.rows_written, 0
     handle.query(f"CREATE OR REPLACE TEMPORARY TABLE {_ARRIVED} AS {name} ENGINE = Memory", "TSV")
     try:
         written = _insert(handle, f"INSERT INTO {_ARRIVED} {listed}", form, data)

@@ -21,14 +21,21 @@ from streamco.embedded.settings import LOOPBACK, ClickHouseServer
 from streamco.handover import taken
 
 _QUERY_SECONDS: Final = 300
+# Beside the time: data that arrives is never read as SQL.
+_DEFAULTS: Final = {
+    "max_execution_time": str(_QUERY_SECONDS),
+    "input_format_values_interpret_expressions": "0",
+    "input_format_values_deduce_templates_of_expressions": "0",
+}
 _STOP_SECONDS: Final = 5
 _KILLED_SECONDS: Final = 10
 _BACKLOG: Final = 256
 
 
 def settings_text(settings: ClickHouseServer) -> str:
-    """The settings as they are handed over, the password with them."""
-    return json.dumps(settings.model_dump(mode="json") | {"password": settings.password.get_secret_value()})
+    """The settings as they are handed over, the passwords with them."""
+    secrets = {name: getattr(settings, name).get_secret_value() for name in ("password", "reader_password")}
+    return json.dumps(settings.model_dump(mode="json") | secrets)
 
 
 def own(settings: ClickHouseServer) -> TextIO:
@@ -66,9 +73,10 @@ def main() -> None:
     engine = Engine(
         settings.directory / "data",
         server_settings={"max_server_memory_usage": str(settings.memory_bytes), "timezone": "UTC"},
-        defaults={"max_execution_time": str(_QUERY_SECONDS), "max_memory_usage": str(settings.memory_bytes // 2)},
+        defaults=_DEFAULTS | {"max_memory_usage": str(settings.memory_bytes // 2)},
         most_sessions=settings.max_sessions,
         session_seconds=settings.session_seconds,
+        database=settings.database,
     )
     config = uvicorn.Config(
         Front(engine, settings).application(),

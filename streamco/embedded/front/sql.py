@@ -28,7 +28,7 @@ _TARGET: Final = re.compile(
 )
 _SHOWING: Final = {b"SHOW", b"DESCRIBE", b"DESC", b"EXISTS", b"EXPLAIN", b"CHECK"}
 _SELECTING: Final = {b"SELECT", b"WITH", b"FROM", b"("}
-_DATA_ELSEWHERE: Final = {b"SELECT", b"WITH", b"VALUES", b"FROM", b"WATCH"}
+_DATA_ELSEWHERE: Final = {b"SELECT", b"WITH", b"FROM", b"WATCH"}
 _LONGEST_INSERT_HEAD: Final = 1 << 20
 
 
@@ -61,7 +61,8 @@ def identifier(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def _tokens(sql: bytes) -> Iterator[re.Match[bytes]]:
+def tokens(sql: bytes) -> Iterator[re.Match[bytes]]:
+    """The words, quoted texts and marks of a statement in their order, without what is between them."""
     for token in _TOKEN.finditer(sql):
         if token["gap"] is None:
             yield token
@@ -71,7 +72,7 @@ def read_insert(start: bytes) -> Statement | None:
     """The insert whose data follows in `start` (the first bytes of a body are enough). None: it is something else."""
     depth = 0
     head_end: int | None = None
-    for number, token in enumerate(_tokens(start[:_LONGEST_INSERT_HEAD])):
+    for number, token in enumerate(tokens(start[:_LONGEST_INSERT_HEAD])):
         word = (token["word"] or b"").upper()
         if number == 0 and word != b"INSERT":
             return None
@@ -83,6 +84,8 @@ def read_insert(start: bytes) -> Statement | None:
             depth += 1 if token[0] == b"(" else -1
         elif depth == 0 and (word in _DATA_ELSEWHERE or token[0] == b";"):
             return None
+        elif depth == 0 and word == b"VALUES":
+            return Statement("insert", start[: token.start()], "Values", token.end())
         elif depth == 0 and word == b"FORMAT":
             head_end = token.start()
     return None
@@ -105,10 +108,10 @@ def read_statement(sql: bytes) -> Statement:
 
     The engine takes nothing, and a quote that does not end, for a statement that succeeds.
     """
-    tokens = list(_tokens(sql))
-    while tokens and tokens[-1][0] == b";":
-        tokens.pop()
-    words = [(token["word"] or token[0]).upper() for token in tokens]
+    found = list(tokens(sql))
+    while found and found[-1][0] == b";":
+        found.pop()
+    words = [(token["word"] or token[0]).upper() for token in found]
     if b";" in words:
         raise StatementError("Code: 62. DB::Exception: Syntax error: Multi-statements are not allowed. (SYNTAX_ERROR)")
     if not words or not {b"'", b'"', b"`"}.isdisjoint(words):
@@ -116,18 +119,18 @@ def read_statement(sql: bytes) -> Statement:
         raise StatementError(f"Code: 62. DB::Exception: Syntax error: {why}. (SYNTAX_ERROR)")
     first = words[0]
     if first in _SELECTING:
-        return Statement("select", sql, _format(tokens, words))
+        return Statement("select", sql, _format(found, words))
     kind: Kind = "kill" if first == b"KILL" else "show" if first in _SHOWING else "change"
-    return Statement(kind, sql, _format(tokens, words))
+    return Statement(kind, sql, _format(found, words))
 
 
-def _format(tokens: list[re.Match[bytes]], words: list[bytes]) -> str | None:
+def _format(found: list[re.Match[bytes]], words: list[bytes]) -> str | None:
     """FORMAT stands at the end, but for SETTINGS; anywhere else it is a column or the function."""
     depth = 0
     for at, word in enumerate(words):
         if word in (b"(", b")"):
             depth += 1 if word == b"(" else -1
-        named = at + 1 < len(words) and tokens[at + 1]["word"] is not None
+        named = at + 1 < len(words) and found[at + 1]["word"] is not None
         if word == b"FORMAT" and depth == 0 and named and words[at + 2 : at + 3] in ([], [b"SETTINGS"]):
-            return tokens[at + 1][0].decode()
+            return found[at + 1][0].decode()
     return None
