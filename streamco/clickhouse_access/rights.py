@@ -48,6 +48,7 @@ _LIMITING: Final = frozenset(
         "max_bytes_to_read",
     }
 )  # fmt: skip
+_CAPS: Final = {"max_threads": 64, "max_block_size": 1_048_576}
 _WRITING: Final = frozenset(
     {
         "insert_deduplication_token", "deduplicate_blocks_in_dependent_materialized_views", "insert_deduplicate",
@@ -117,6 +118,11 @@ class Rights:
     def maxima(self) -> dict[str, int]:
         """The largest value of each setting that is a limit."""
         return {} if self.limits is None else self.limits.settings()
+
+    @property
+    def caps(self) -> dict[str, int]:
+        """The largest value that a client may give a setting, where there is one."""
+        return {**_CAPS, **self.maxima} if self.read_only else {}
 
     def within(self, memory_bytes: int) -> "Rights":
         """The same, with queries of so much memory at most."""

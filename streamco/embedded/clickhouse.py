@@ -1,7 +1,7 @@
 """ClickHouse's engine behind its own HTTP interface, as a `Server`: one owner process, clients as of any ClickHouse.
 
 The data directory survives kill -9: an insert that was acknowledged is there, one that was not is there whole or not at
-all. Not a ClickHouse server: no users but one, no Kafka engine, no replication.
+all. Not a ClickHouse server: users are the logins of front/logins.py, no Kafka engine, no replication.
 """
 
 import functools

@@ -190,6 +190,13 @@ def test_arguments_that_widen_are_refused(seat: Seat, settings: str) -> None:
     assert answer.code in (115, 452, 164, 497, 73, 372), answer.text
 
 
+def test_a_statement_longer_than_the_engine_reads_is_refused_unread(seat: Seat) -> None:
+    answer = seat.ask("SELECT " + "1," * 20_000_000 + "1")
+    assert (answer.status, answer.code) == (400, 62)
+    long = "SELECT 1 -- " + "'" * 250_000
+    assert seat.ask(long).text == "1\n"
+
+
 def test_limits_are_in_force_for_every_answer(seat: Seat) -> None:
     assert ANALYST.limits is not None
     asked = "SELECT getSetting('max_execution_time'), getSetting('max_result_rows'), getSetting('readonly')"

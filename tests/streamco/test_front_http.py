@@ -13,6 +13,7 @@ from streamco.embedded.front import http
 from streamco.embedded.front.engine import Engine
 from streamco.embedded.front.http import Front
 from streamco.embedded.front.jobs import Answer, Job
+from streamco.embedded.front.logins import Login, Logins, unknown
 from streamco.embedded.front.wire import EngineError
 from streamco.embedded.settings import ClickHouseServer
 
@@ -48,7 +49,7 @@ def engine() -> Iterator[WaitingEngine]:
     engine.go.set()
 
 
-async def ask(front: Front, gone: asyncio.Event | None = None) -> tuple[int, bytes]:
+async def ask(front: Front, gone: asyncio.Event | None = None, user: bytes = b"streamco") -> tuple[int, bytes]:
     """A POST of `SELECT 1`; status and body. The client goes away when `gone` is set."""
     scope = {
         "type": "http",
@@ -56,7 +57,7 @@ async def ask(front: Front, gone: asyncio.Event | None = None) -> tuple[int, byt
         "method": "POST",
         "path": "/",
         "query_string": b"",
-        "headers": [(b"x-clickhouse-user", b"streamco"), (b"x-clickhouse-key", b"password")],
+        "headers": [(b"x-clickhouse-user", user), (b"x-clickhouse-key", b"password")],
     }
     messages: list[Message] = [{"type": "http.request", "body": b"SELECT 1", "more_body": False}]
     sent: list[Message] = []
@@ -106,3 +107,30 @@ async def test_a_client_that_goes_away_gives_its_place_back(engine: WaitingEngin
         assert engine.killed == set(engine.markers)
     engine.go.set()
     assert await asyncio.gather(*(ask(front) for _ in range(4))) == [(200, b"1\n")] * 4
+
+
+async def test_guessers_take_no_thread_of_a_query_and_wait_for_each_other(
+    engine: WaitingEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashing = threading.Semaphore(1)
+    over = threading.Event()
+
+    def verify(_: Logins, name: str, __: str) -> Login:
+        assert hashing.acquire(blocking=False)
+        over.wait(10)
+        hashing.release()
+        raise unknown(name)
+
+    monkeypatch.setattr(Logins, "verify", verify)
+    monkeypatch.setattr(http, "_HASHING_WAIT_SECONDS", 0.5)
+    front = Front(cast(Engine, engine), SETTINGS)
+    guesses = [asyncio.create_task(ask(front, user=f"guess{number}".encode())) for number in range(100)]
+    engine.go.set()
+    async with asyncio.timeout(10):
+        assert await ask(front) == (200, b"1\n")
+        await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
+        over.set()
+        said = [body for _, body in await asyncio.gather(*guesses)]
+    busy = sum(b"too many logins at once" in body for body in said)
+    assert busy > 0
+    assert busy + sum(b"AUTHENTICATION_FAILED" in body for body in said) == 100

@@ -191,6 +191,7 @@ def test_what_words_may_be_there(text: str, sets: bool) -> None:
         ("max_result_rows", "", 452),
         ("max_memory_usage", "99999999999999", 452),
         ("max_rows_to_read", "nan", 452),
+        ("max_threads", "100000", 452),
     ],
 )
 def test_settings_that_widen_or_reach_out_are_refused(name: str, value: str, code: int) -> None:

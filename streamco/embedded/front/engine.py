@@ -17,6 +17,8 @@ from streamco.embedded.front.sql import StatementError, identifier, literal
 from streamco.embedded.front.wire import EngineError
 
 _MOST_VERDICTS: Final = 1_024
+# Half of what else such a statement takes; and it may hold another one as a text.
+_ASKING: Final = {"max_threads": "1", "log_queries": "0", "max_query_size": "1048576"}
 _connect: Final[Callable[[str], Any]] = chdb.connect  # it has no types
 
 
@@ -39,6 +41,7 @@ class Engine:
         # This handle keeps the engine alive between requests; the server's settings are taken from the first one.
         self._keep = _connect(f"{self._path}?{options}" if options else self._path)
         self.sessions = Sessions(self._new_handle, most_sessions, session_seconds)
+        self._idle: list[Any] = []  # as many as were used at once
         self.guard = Guard(self.ask_whole, database, _MOST_VERDICTS)
         self.version = self.ask("SELECT version()")
         self.time_zone = self.ask("SELECT timezone()")
@@ -57,14 +60,22 @@ class Engine:
         return self.ask_whole(sql).split("\n", 1)[0]
 
     def ask_whole(self, sql: str, parameters: Mapping[str, str] | None = None) -> str:
-        """What a statement of ours gives, as raw text. Raises EngineError."""
-        handle = self._new_handle()
+        """What a statement of ours that changes nothing gives, as raw text. Raises EngineError.
+
+        Handles that have answered are used again: to make one takes longer than such a statement.
+        """
         try:
-            return str((handle.query(sql, "TSVRaw", params=dict(parameters or {})).bytes() or b"").decode())
+            handle = self._idle.pop()
+        except IndexError:
+            handle = self._new_handle()
+            set_all(handle, _ASKING)
+        try:
+            answer = str((handle.query(sql, "TSVRaw", params=dict(parameters or {})).bytes() or b"").decode())
         except Exception as error:
-            raise EngineError.of(error) from error
-        finally:
             handle.close()
+            raise EngineError.of(error) from error
+        self._idle.append(handle)
+        return answer
 
     def kill(self, marker: str) -> None:
         """End the query of the job with this marker, if it runs and only reads: a change is never cut in two."""
@@ -77,6 +88,8 @@ class Engine:
     def close(self) -> None:
         """Close the engine. Nothing may run any more."""
         self.sessions.close()
+        for handle in self._idle:
+            handle.close()
         self._keep.close()
 
     def run(self, job: Job) -> Answer:

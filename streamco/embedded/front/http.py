@@ -40,6 +40,7 @@ TRANSPORT: Final = {
     "cancel_http_readonly_queries_on_client_close", "stacktrace", "log_comment",
 }  # fmt: skip
 _WAIT_SECONDS: Final = 30.0
+_HASHING_WAIT_SECONDS: Final = 5.0
 _KILL_AGAIN_SECONDS: Final = 1.0
 _THROWN_AWAY: Final = 8
 
@@ -68,6 +69,7 @@ class Front:
         self._places = asyncio.Semaphore(settings.max_queries)
         self._logins = Logins(settings)
         self._usage = Usage()
+        self._hashing = asyncio.Lock()
 
     def application(self) -> Starlette:
         """What uvicorn serves."""
@@ -144,7 +146,19 @@ class Front:
                 user = ""
         if (known := self._logins.known(user, password)) is not None:
             return known
-        return await run_in_threadpool(self._logins.verify, user, password)
+        # One at a time, and without a thread for those that wait: guessers cannot take the threads of queries.
+        try:
+            await asyncio.wait_for(self._hashing.acquire(), _HASHING_WAIT_SECONDS)
+        except TimeoutError as error:
+            raise EngineError(
+                "Code: 202. DB::Exception: too many logins at once: try again. (TOO_MANY_SIMULTANEOUS_QUERIES)"
+            ) from error
+        try:
+            if (known := self._logins.known(user, password)) is not None:
+                return known  # another request has hashed it meanwhile
+            return await run_in_threadpool(self._logins.verify, user, password)
+        finally:
+            self._hashing.release()
 
     async def _job(self, request: Request, arguments: dict[str, str], login: Login) -> Job:
         """What is asked. Raises EngineError."""

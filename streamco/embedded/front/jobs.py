@@ -19,6 +19,7 @@ from streamco.embedded.front.wire import EngineError
 STREAMED: Final = {"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"}
 _APPEND_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 64 << 10
+_LONGEST_STATEMENT: Final = 262_144  # the engine's own max_query_size
 _ARRIVED: Final = "rows_of_this_insert"
 
 
@@ -183,7 +184,7 @@ def execute(handle: Any, job: Job, guard: Guard, finish: Callable[[], None]) -> 
             handle, insert.head.decode(), insert.format or "", data, in_session=job.session is not None
         )
         return Answer(b"", None, _summary(begun_ns, written_rows=rows, written_bytes=size))
-    sql = start + b"".join(pieces)
+    sql = _whole(start, pieces)
     statement = read_statement(sql)
     if statement.kind not in ("select", "show"):
         _require_change(job)
@@ -217,6 +218,19 @@ def execute(handle: Any, job: Job, guard: Guard, finish: Callable[[], None]) -> 
 def _require_change(job: Job) -> None:
     if job.read_only or job.rights.read_only:
         raise EngineError("Code: 164. DB::Exception: Cannot execute query in readonly mode. (READONLY)")
+
+
+def _whole(start: bytes, pieces: Iterator[bytes]) -> bytes:
+    """A statement without data, all of it. One that the engine would not read is not read here either."""
+    sql = start
+    for piece in pieces:
+        if len(sql) + len(piece) > _LONGEST_STATEMENT:
+            break
+        sql += piece
+    else:
+        if len(sql) <= _LONGEST_STATEMENT:
+            return sql
+    raise EngineError(f"Code: 62. DB::Exception: a statement of more than {_LONGEST_STATEMENT} bytes. (SYNTAX_ERROR)")
 
 
 def _start(pieces: Iterator[bytes]) -> bytes:

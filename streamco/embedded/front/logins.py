@@ -1,13 +1,12 @@
 """Who asks: our own processes by their passwords, analysts by the register; and what each login takes.
 
-A password of ours is compared as it is. An analyst's is hashed once (about 50 ms), one at a time in the whole process;
-after that its keyed digest is enough, until the register changes.
+A password of ours is compared as it is. An analyst's is hashed once (about 50 ms); after that its keyed digest is
+enough, until the register changes.
 """
 
 import hashlib
 import hmac
 import secrets
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from streamco.embedded.front.wire import EngineError
 from streamco.embedded.settings import ClickHouseServer
 
 _MOST_VERIFIED: Final = 1_024
-_HASHING_WAIT_SECONDS: Final = 5.0
 _HOUR_SECONDS: Final = 3_600.0
 
 
@@ -51,7 +49,6 @@ class Logins:
         self._analysts: dict[str, Analyst] = {}
         self._key = secrets.token_bytes(32)
         self._verified: dict[str, tuple[bytes, str]] = {}
-        self._hashing = threading.Lock()
         self._nobodys_hash = hash_password(secrets.token_urlsafe(32))
 
     def known(self, name: str, password: str) -> Login | None:
@@ -69,20 +66,10 @@ class Logins:
         return Login(name, self._analyst) if same and analyst is not None and self._may(analyst, hashed) else None
 
     def verify(self, name: str, password: str) -> Login:
-        """The analyst of this password. Hashes it, whoever is named. Raises EngineError."""
+        """The analyst of this password. Hashes it, whoever is named: call it from one thread. Raises EngineError."""
         analyst = self._read().get(name)
         hashed = self._nobodys_hash if analyst is None else analyst.hash
-        if not self._hashing.acquire(timeout=_HASHING_WAIT_SECONDS):
-            raise EngineError(
-                "Code: 202. DB::Exception: too many logins at once: try again. (TOO_MANY_SIMULTANEOUS_QUERIES)"
-            )
-        try:
-            if (known := self.known(name, password)) is not None:
-                return known  # hashed by another request meanwhile
-            right = matches(password, hashed)
-        finally:
-            self._hashing.release()
-        if not right or analyst is None or not analyst.enabled:
+        if not matches(password, hashed) or analyst is None or not analyst.enabled:
             raise unknown(name)
         if len(self._verified) >= _MOST_VERIFIED:
             self._verified.clear()

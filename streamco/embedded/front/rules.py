@@ -124,7 +124,7 @@ def check_settings(rights: Rights, settings: Mapping[str, str]) -> None:
                 f"Code: 115. DB::Exception: setting {name[:80]!r} is unknown, or may not be changed here. "
                 "(UNKNOWN_SETTING)"
             )
-        most = rights.maxima.get(name)
+        most = rights.caps.get(name)
         if most is not None:
             found = _NUMBER.fullmatch(value)
             if found is None or not 0 < float(found["number"]) <= most:
