@@ -50,8 +50,8 @@ def _profile(rights: Rights) -> Iterator[str]:
     if rights.limits is not None:
         yield f"max_concurrent_queries_for_user = {rights.limits.concurrent_queries}"
     for name in sorted(rights.settings - rights.maxima.keys()):
-        most = f" MAX {rights.caps[name]}" if name in rights.caps else ""
-        yield f"{name}{most} CHANGEABLE_IN_READONLY"
+        capped = f" MAX {rights.caps[name]}" if name in rights.caps else ""
+        yield f"{name}{capped} CHANGEABLE_IN_READONLY"
 
 
 def create_user(login: str, password: str, salt: str, rights: Rights) -> list[str]:
