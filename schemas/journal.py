@@ -149,8 +149,8 @@ def split_at_length(line: bytes) -> tuple[str, dict[str, str]]:
         )
     first, *parts = message.split("|")
     keys = KEYS.get(first.removeprefix("v="), {}).get(kind)
-    if first != "v=1" and len(rows[0]) != len(_FIELDS):
-        raise JournalError(f"{kind}: {len(rows[0])} fields: a line of {first[:20]!r} has {len(_FIELDS)}")
+    if first != "v=1" and (len(rows[0]) != len(_FIELDS) or not text.endswith('"')):
+        raise JournalError(f"{kind}: {len(rows[0])} fields: a line of {first[:20]!r} has {len(_FIELDS)}, all in quotes")
     if keys is None or not first.startswith("v="):
         raise JournalError(f"{kind}: {first[:20]!r}: this program reads journal versions {', '.join(KEYS)}")
     pairs = dict(part.partition("=")[::2] for part in parts)

@@ -46,6 +46,8 @@ def test_a_torn_line_is_never_an_event(line: bytes, data: st.DataObject) -> None
 def test_a_line_that_lacks_its_last_field_is_torn(line: bytes) -> None:
     with pytest.raises(journal.JournalError):
         journal.decode_line(line[: line.rindex(b",")])
+    with pytest.raises(journal.JournalError):
+        journal.decode_line(line[: line.rindex(b",") + 1])
 
 
 @given(st.lists(st.tuples(st.sampled_from(LINES), st.integers(0, 1_000)), max_size=3), st.sampled_from(LINES))
