@@ -21,22 +21,28 @@ WHERE token_hash = %s AND expires_at > %s AND enabled"""
 
 
 def make_token(connection: psycopg.Connection[Any], login: str, name: str, now: datetime, days: int) -> str:
-    """A new token of a user, in place of his one of that name; ended ones are swept. Raises UserError."""
+    """A new token of an enabled user; ended ones are swept. Raises UserError, also where the user has one of that name.
+
+    One that goes on is never replaced: whatever uses it would stop working without a word.
+    """
     if _NAME.fullmatch(name) is None:
-        raise UserError(f"name {name[:80]!r}: must be 1 to 64 characters, none of them a control character")
+        raise UserError("name", name, "must be 1 to 64 characters, none of them a control character")
     if not 1 <= days <= MOST_DAYS:
-        raise UserError(f"days {days}: must be 1 to {MOST_DAYS}")
+        raise UserError("days", str(days), f"must be 1 to {MOST_DAYS}")
+    user = connection.execute("SELECT user_id, enabled FROM users WHERE login = %s", (login,)).fetchone()
+    if user is None:
+        raise UserError("login", login, "there is no such user")
+    if not user[1]:
+        raise UserError("login", login, "is disabled")
     token = f"streamco_{secrets.token_urlsafe(32)}"
     connection.execute("DELETE FROM api_tokens WHERE expires_at <= %s", (now,))
-    row = connection.execute(
-        "INSERT INTO api_tokens (token_hash, user_id, name, created_at, expires_at)"
-        " SELECT %s, user_id, %s, %s, %s FROM users WHERE login = %s"
-        " ON CONFLICT (user_id, name) DO UPDATE SET token_hash = excluded.token_hash,"
-        " created_at = excluded.created_at, expires_at = excluded.expires_at RETURNING user_id",
-        (hash_token(token), name, now, now + timedelta(days=days), login),
+    made = connection.execute(
+        "INSERT INTO api_tokens (token_hash, user_id, name, created_at, expires_at) VALUES (%s, %s, %s, %s, %s)"
+        " ON CONFLICT (user_id, name) DO NOTHING RETURNING name",
+        (hash_token(token), user[0], name, now, now + timedelta(days=days)),
     ).fetchone()
-    if row is None:
-        raise UserError(f"login {login[:80]!r}: there is no such user")
+    if made is None:
+        raise UserError("name", name, f"{login} has a token of that name; end it first, or take another name")
     return token
 
 
@@ -48,7 +54,7 @@ def end_token(connection: psycopg.Connection[Any], login: str, name: str) -> Non
         (login, name),
     ).fetchone()
     if row is None:
-        raise UserError(f"name {name[:80]!r}: {login[:80]} has no token of that name")
+        raise UserError("name", name, f"{login[:80]} has no token of that name")
 
 
 def user_of_token(connection: psycopg.Connection[Any], token: str, now: datetime) -> User | None:

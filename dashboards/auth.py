@@ -4,6 +4,7 @@ A session is a random token in a cookie that scripts cannot read and other sites
 request that changes something must carry a token of the form (Flask-WTF) or come from this very origin (Dash's own).
 """
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -18,15 +19,20 @@ from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response
 
+from dashboards.access import OPEN_ENDPOINTS, SHELL, allowed, enters
 from dashboards.api import PREFIX
 from dashboards.api.door import check_token
 from dashboards.api.problems import problem
+from dashboards.bad_texts import refuse_bad_texts
+from dashboards.login_limiter import LoginLimiter, Try
+from dashboards.logins import normal_address, normal_login
 from dashboards.settings import DashboardsSettings
 from dashboards.users import (
-    STAFF_ROLES,
     TooBusyError,
+    User,
     check_login,
     close_session,
+    is_known_address,
     open_session,
     user_of_session,
 )
@@ -34,12 +40,20 @@ from dashboards.users import (
 log = structlog.get_logger(__name__)
 COOKIE: Final = "streamco_session"
 _CONNECT_SECONDS: Final = 3
-_OPEN: Final = ("/login", "/assets/")
 _LONGEST_NEXT: Final = 512
 
 
-def add_auth(server: flask.Flask, settings: DashboardsSettings, clock: Callable[[], datetime]) -> Limiter:
-    """Put the door in front of every route of the server. Out: what limits how often one may ask."""
+def add_auth(
+    server: flask.Flask,
+    settings: DashboardsSettings,
+    clock: Callable[[], datetime],
+    logins: LoginLimiter,
+    seconds: Callable[[], float] = time.monotonic,
+) -> Limiter:
+    """Put the door in front of every route of the server. Out: what limits how often one may ask the API.
+
+    `seconds`: what `logins` counts pauses by.
+    """
     server.config.update(
         SECRET_KEY=settings.secret_key.get_secret_value(),
         WTF_CSRF_TIME_LIMIT=None,
@@ -53,16 +67,13 @@ def add_auth(server: flask.Flask, settings: DashboardsSettings, clock: Callable[
         RATELIMIT_HEADERS_ENABLED=False,
     )
     csrf = CSRFProtect(server)
-    limiter = Limiter(get_remote_address, app=server, storage_uri="memory://", default_limits=[])
-    door = _Door(settings, clock)
-    limit = f"{settings.logins_per_minute} per minute"
-    by_login = limiter.limit(limit, methods=["POST"], key_func=lambda: request.form.get("login", "")[:64].lower())
-    login = by_login(limiter.limit(limit, methods=["POST"])(_protected(csrf, door.login)))
-    server.add_url_rule("/login", "login", login, methods=["GET", "POST"])
-    server.add_url_rule("/logout", "logout", _protected(csrf, door.logout), methods=["POST"])
+    door = _Door(settings, clock, logins, seconds)
+    server.before_request(refuse_bad_texts)
     server.before_request(door.check)
+    server.add_url_rule("/login", "login", _protected(csrf, door.login), methods=["GET", "POST"])
+    server.add_url_rule("/logout", "logout", _protected(csrf, door.logout), methods=["POST"])
     server.register_error_handler(429, _too_many)
-    return limiter
+    return Limiter(get_remote_address, app=server, storage_uri="memory://", default_limits=[])
 
 
 def _protected(csrf: CSRFProtect, view: Callable[[], Any]) -> Callable[[], Any]:
@@ -78,13 +89,21 @@ def _protected(csrf: CSRFProtect, view: Callable[[], Any]) -> Callable[[], Any]:
 def _too_many(_: Exception) -> Any:
     if request.path.startswith(PREFIX):
         return problem(429, "Too many requests. Wait a minute.")
-    return render_template("login.html", error="Too many tries. Wait a minute.", next=""), 429
+    return "Too many requests. Wait a minute.", 429
 
 
 class _Door:
-    def __init__(self, settings: DashboardsSettings, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: DashboardsSettings,
+        clock: Callable[[], datetime],
+        logins: LoginLimiter,
+        seconds: Callable[[], float],
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._seconds = seconds
+        self._limiter = logins
         self._dsn = settings.postgres.dsn.get_secret_value()
 
     def _connect(self) -> psycopg.Connection[Any]:
@@ -92,7 +111,7 @@ class _Door:
 
     def check(self) -> Any:
         """Before every request: who is it?"""
-        if request.path == _OPEN[0] or request.path.startswith(_OPEN[1]):
+        if request.endpoint in OPEN_ENDPOINTS:
             return None
         if request.path.startswith(PREFIX):
             return check_token(self._connect, self._clock)
@@ -105,10 +124,13 @@ class _Door:
         except psycopg.Error as error:
             log.warning("sessions cannot be checked", error=str(error)[:200])
             return "The database of users does not answer. Try again in a moment.", 503
-        if user is None or user.role not in STAFF_ROLES:
+        if user is None or not allowed(user.role, SHELL):
             if request.method == "GET" and not request.path.startswith("/_"):
                 return redirect(_login_address())
             return "Log in first.", 401
+        if not enters(user.role, request.endpoint):
+            log.warning("route refused", login=user.login, role=user.role, path=request.path[:128])
+            return f"Users of role {user.role} may not do this.", 403
         g.user = user
         return None
 
@@ -117,26 +139,29 @@ class _Door:
         target = safe_next(request.values.get("next", ""))
         if request.method == "GET":
             return render_template("login.html", error="", next=target)
-        name, password = request.form.get("login", "").strip().lower(), request.form.get("password", "")
+
+        def again(status: int, error: str) -> Any:
+            return render_template("login.html", error=error, next=target), status
+
         try:
             with self._connect() as connection:
-                user = check_login(connection, name[:64], password)
-                if user is None or user.role not in STAFF_ROLES:
-                    log.warning("login refused", login=name[:64], address=request.remote_addr)
-                    return render_template("login.html", error="Login or password is wrong.", next=target), 401
-                token = open_session(
-                    connection, user, request.remote_addr or "", self._clock(), self._settings.session_hours
-                )
+                entered = self._enter(connection)
         except TooBusyError:
-            return render_template("login.html", error="Busy. Try again in a moment.", next=target), 503
+            return again(503, "Busy. Try again in a moment.")
         except psycopg.Error as error:
             log.warning("logins cannot be checked", error=str(error)[:200])
-            return render_template("login.html", error="The database of users does not answer.", next=target), 503
-        log.info("login", login=user.login, address=request.remote_addr)
+            return again(503, "The database of users does not answer.")
+        if isinstance(entered, int):
+            words = "a second" if entered == 1 else f"{entered} seconds"
+            answer = flask.make_response(again(429, f"Too many wrong tries. Wait {words}."))
+            answer.headers["Retry-After"] = str(entered)
+            return answer
+        if entered is None:
+            return again(401, "Login or password is wrong.")
         response = redirect(target)
         response.set_cookie(
             COOKIE,
-            token,
+            entered,
             max_age=self._settings.session_hours * 3600,
             httponly=True,
             samesite="Strict",
@@ -144,6 +169,31 @@ class _Door:
             path="/",
         )
         return response
+
+    def _enter(self, connection: psycopg.Connection[Any]) -> str | int | None:
+        """A new session's token; or seconds to wait before the next try; or None where login or password is wrong."""
+        login, address = normal_login(request.form.get("login", "")), normal_address(request.remote_addr)
+        now = self._clock()
+        known = login is not None and is_known_address(connection, login, address, now)
+        one = Try(login or "", address, known)
+        if wait := self._limiter.begin(one, self._seconds()):
+            log.warning("login slowed down", login=one.login, address=address, seconds=wait)
+            return wait
+        try:
+            user = check_login(connection, one.login, request.form.get("password", ""), known=known)
+            token = self._open(connection, user, now) if user is not None and allowed(user.role, SHELL) else None
+        except (TooBusyError, psycopg.Error):
+            self._limiter.undone(one)
+            raise
+        if token is None:
+            log.warning("login refused", login=one.login, address=address)
+            return None
+        self._limiter.right(one)
+        log.info("login", login=one.login, address=address)
+        return token
+
+    def _open(self, connection: psycopg.Connection[Any], user: User, now: datetime) -> str:
+        return open_session(connection, user, request.remote_addr or "", now, self._settings.session_hours)
 
     def logout(self) -> Response:
         """End the session here and in the database."""
@@ -165,7 +215,10 @@ def _login_address() -> str:
 
 def safe_next(target: str) -> str:
     """Where to go after the login: a path of ours, else the start."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:  # such as http://[
+        return "/"
     ours = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
     clean = len(target) <= _LONGEST_NEXT and target.isprintable() and "\\" not in target
     return target if ours and clean and not target.startswith(("/login", "/logout", "/_")) else "/"
@@ -177,7 +230,10 @@ def same_origin(headers: Any, host: str) -> bool:
     if site is not None and site != "same-origin":
         return False
     origin = headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == host
+    try:
+        return origin is None or urlsplit(origin).netloc == host
+    except ValueError:
+        return False
 
 
 def now_utc() -> datetime:

@@ -11,6 +11,7 @@ import structlog
 
 from schemas.connections import Postgres
 from sinks.control_actions import ControlAction, list_actions, release_action
+from sinks.user_acts import Person, write_act
 
 _log = structlog.get_logger(__name__)
 MOST_ROWS: Final = 500
@@ -80,10 +81,11 @@ class ControlStore:
                 self._read_at = time.monotonic()
             return self._state
 
-    def release(self, action_id: str, by: str, why: str) -> None:
+    def release(self, action_id: str, person: Person, why: str) -> None:
         """End an action now. Raises ControlActionError, and psycopg.Error where the database does not answer."""
         with self._connect() as connection:
-            release_action(connection, action_id, by, why)
+            release_action(connection, action_id, person.name, why)
+            write_act(connection, person, "controls", "release", action_id, why.strip())
         with self._guard:
             self._read_at = float("-inf")
 

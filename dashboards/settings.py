@@ -15,8 +15,9 @@ class DashboardsSettings(Frozen):
     """Servers to read from, where to listen, and how sessions are kept.
 
     `secret_key` signs the cookies. `behind_https`: a proxy in front speaks HTTPS and sets X-Forwarded-For and -Proto;
-    cookies are then marked Secure. `metrics`: the file for the process's numbers. With more than one worker each has
-    its own rate limits. `check`: where snapshots are, for check routing; without it nothing can be checked.
+    cookies are then marked Secure. `metrics`: the file for the process's numbers. After `login_free_tries` wrong ones a
+    login has to wait (login_limiter.py). With more than one worker each has its own limits. `check`: where snapshots
+    are, for check routing; without it nothing can be checked.
     """
 
     postgres: Postgres
@@ -30,7 +31,7 @@ class DashboardsSettings(Frozen):
     behind_https: bool = False
     metrics: Path | None = None
     session_hours: Annotated[int, Field(ge=1, le=168)] = 12
-    logins_per_minute: Annotated[int, Field(ge=1, le=600)] = 10
+    login_free_tries: Annotated[int, Field(ge=1, le=100)] = 5
     check: CheckSettings | None = None
     api_requests_per_minute: Annotated[int, Field(ge=1, le=60_000)] = 300
 

@@ -3,15 +3,13 @@
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import dash
-import dash_mantine_components as dmc
 import flask
-from dash import ClientsideFunction, Input, Output, State, dcc, html
+from dash.exceptions import DependencyException
 from flask_compress import Compress
 from flask_limiter import Limiter
-from flask_wtf.csrf import generate_csrf
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from dashboards.api.problems import add_problems
@@ -21,15 +19,17 @@ from dashboards.auth import add_auth, now_utc
 from dashboards.checks import Checks
 from dashboards.controls import ControlStore
 from dashboards.live import LiveReader, LiveStore
+from dashboards.login_limiter import LoginLimiter
 from dashboards.names import NameStore
-from dashboards.pages import audit, call, calls, check, controls, trial, wall
+from dashboards.page_callbacks import Rules, guard
 from dashboards.pages.shared import Sources
 from dashboards.queries import Queries
 from dashboards.reachability import ReachStore
 from dashboards.settings import DashboardsSettings
+from dashboards.shell import add_shell
 from dashboards.trials import Trials
+from dashboards.user_store import UserStore
 from router.quality_reader import QualityReader
-from schemas.ids import CALL_ID_PATTERN
 
 _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -39,14 +39,6 @@ _HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_LINKS: Final = (
-    ("/", "Wall"),
-    ("/calls", "Active calls"),
-    (check.PATH, "Check routing"),
-    (trial.PATH, "Try translation"),
-    ("/controls", "Controls"),
-    ("/audit", "Audit"),
-)
 
 
 def clock_ms() -> int:
@@ -63,6 +55,7 @@ class Web:
         postgres, queries = settings.postgres, Queries(settings.clickhouse, clock)
         self._quality = QualityReader(settings.kafka)
         checks = Checks(settings.check, lambda: self._quality.current, lambda: int(clock().timestamp() * 1000))
+        logins = LoginLimiter(settings.login_free_tries)
         self.sources = Sources(
             queries,
             NameStore(postgres),
@@ -73,8 +66,9 @@ class Web:
             ReachStore(postgres),
             checks,
             Trials(postgres),
+            UserStore(postgres, clock, logins),
         )
-        self.server, limiter = _flask(settings, clock)
+        self.server, limiter = _flask(settings, clock, logins)
         add_api(
             self.server,
             limiter,
@@ -82,10 +76,11 @@ class Web:
             queries,
             self.sources.trials,
             self.sources.reach,
+            self.sources.users,
             postgres,
             settings.api_requests_per_minute,
         )
-        self.dash = _dash(self.server, self.sources)
+        self.dash, self.rules = _dash(self.server, self.sources)
         policy = _policy(self.dash)
 
         @self.server.after_request
@@ -109,14 +104,16 @@ class Web:
         self.sources.checks.close()
 
 
-def _flask(settings: DashboardsSettings, clock: Callable[[], datetime]) -> tuple[flask.Flask, Limiter]:
+def _flask(
+    settings: DashboardsSettings, clock: Callable[[], datetime], logins: LoginLimiter
+) -> tuple[flask.Flask, Limiter]:
     server = flask.Flask("dashboards", template_folder="templates", static_folder=None)
     server.config["COMPRESS_ALGORITHM"] = ["zstd", "br", "gzip"]
     Compress(server)
     if settings.behind_https:
         server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     add_problems(server)
-    return server, add_auth(server, settings, clock)
+    return server, add_auth(server, settings, clock, logins)
 
 
 def _policy(app: dash.Dash) -> str:
@@ -129,7 +126,7 @@ def _policy(app: dash.Dash) -> str:
     )
 
 
-def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
+def _dash(server: flask.Flask, sources: Sources) -> tuple[dash.Dash, Rules]:
     app = dash.Dash(
         "dashboards",
         server=server,  # type: ignore[arg-type]
@@ -140,91 +137,7 @@ def _dash(server: flask.Flask, sources: Sources) -> dash.Dash:
         suppress_callback_exceptions=True,
         compress=False,
     )
-    app.layout = _shell
-    for page in (wall, calls, call, check, trial, controls, audit):
-        page.add_callbacks(app, sources)
-
-    @app.callback(Output("page", "children"), Output("where", "data"), Input("address", "pathname"))
-    def show(path: str) -> tuple[Any, str]:
-        if path == "/calls":
-            return calls.layout(), path
-        if path == "/controls":
-            return controls.layout(), path
-        if path == check.PATH:
-            return check.layout(), path
-        if path == trial.PATH:
-            return trial.layout(), path
-        if path == "/audit":
-            return audit.layout(), path
-        if path and path.startswith("/call/"):
-            return call.layout(path.removeprefix("/call/")), path
-        if path in ("/", None):
-            return wall.layout(), "/"
-        return html.P(["There is no such page. ", dcc.Link("To the wall", href="/")], className="empty"), str(path)
-
-    @app.callback(
-        Output("address", "pathname"),
-        Output("find-error", "children"),
-        Input("find", "n_submit"),
-        State("find", "value"),
-        prevent_initial_call=True,
-    )
-    def find(_: int, text: str | None) -> tuple[Any, str]:
-        call_id = (text or "").strip().split("/")[0]
-        if CALL_ID_PATTERN.fullmatch(call_id) is None:
-            return dash.no_update, "not a call's id"
-        return f"/call/{call_id}", ""
-
-    app.clientside_callback(  # type: ignore[no-untyped-call]
-        ClientsideFunction("streamco", "scheme"),
-        Output("theme", "forceColorScheme"),
-        Input("scheme", "data"),
-    )
-    app.clientside_callback(  # type: ignore[no-untyped-call]
-        ClientsideFunction("streamco", "toggle"),
-        Output("scheme", "data"),
-        Input("toggle", "n_clicks"),
-        State("scheme", "data"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(ClientsideFunction("streamco", "mark"), Output("nav", "data-at"), Input("where", "data"))  # type: ignore[no-untyped-call]
-    return app
-
-
-def _shell() -> Any:
-    user = flask.g.user if flask.has_request_context() and "user" in flask.g else None
-    links = [
-        dcc.Link(label, href=href, className="nav-link", id=f"nav-{label.split()[0].lower()}") for href, label in _LINKS
-    ]
-    header = html.Header(
-        [
-            html.Span([html.Span("◢", className="mark"), " Streamco"], className="brand"),
-            html.Nav(links, id="nav", className="nav"),
-            dcc.Input(id="find", className="find", placeholder="call id", debounce=False, maxLength=64),
-            html.Span(id="find-error", className="find-error", role="alert"),
-            html.Span(id="stale", className="grow stale", role="alert"),
-            html.Span("", id="zone-clock", className="clock"),
-            html.Button("◐", id="toggle", className="button", title="dark or light", n_clicks=0),
-            html.Form(
-                [
-                    dcc.Input(type="hidden", name="csrf_token", value=generate_csrf()),
-                    html.Button(f"Log out {user.login if user else ''}", className="button", type="submit"),
-                ],
-                action="/logout",
-                method="post",
-            ),
-        ],
-        className="header",
-    )
-    return dmc.MantineProvider(
-        [
-            dcc.Location(id="address", refresh=False),
-            dcc.Store(id="scheme", storage_type="local", data="dark"),
-            dcc.Store(id="where"),
-            header,
-            html.Main(id="page", className="page"),
-        ],
-        id="theme",
-        forceColorScheme="dark",
-        theme={"fontFamily": "Inter, system-ui, sans-serif", "primaryColor": "gray"},
-    )
+    rules = add_shell(app, sources)
+    server.before_request(guard(app, rules))
+    server.register_error_handler(DependencyException, lambda _: ("There is no such file.", 404))
+    return app, rules

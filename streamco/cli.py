@@ -173,25 +173,6 @@ def migrate() -> None:
     tell("all tables and topics are as this version needs them")
 
 
-@commands.command()
-@click.argument("login")
-def password(login: str) -> None:
-    """Give a user of the dashboards a new password, shown once; all his sessions end."""
-    import secrets
-
-    import psycopg
-
-    from dashboards.users import UserError, set_password
-
-    fresh = secrets.token_urlsafe(15)
-    try:
-        with psycopg.connect(_dsn(), connect_timeout=5) as connection:
-            set_password(connection, login, fresh)
-    except (UserError, psycopg.Error) as error:
-        _fail(str(error).strip())
-    click.echo(f"login: {login}  password: {fresh}  (shown once)")
-
-
 def _dsn() -> str:
     from streamco import rooms
 

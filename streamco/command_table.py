@@ -37,6 +37,11 @@ LAZY: Final = {
         "metrics",
         "Print the metrics of all processes in Prometheus' text format, with the label `component`.",
     ),
+    "password": LazyCommand(
+        "streamco.users_cli",
+        "password_command",
+        "Give the user LOGIN a new password; its sessions end, its tokens go on.",
+    ),
     "reachability": LazyCommand(
         "streamco.reach_cli",
         "reachability",
@@ -46,6 +51,9 @@ LAZY: Final = {
         "streamco.numbers_cli",
         "try_translation",
         "Show, step by step, what becomes of a NUMBER that a peer sends us, or is sent.",
+    ),
+    "user": LazyCommand(
+        "streamco.users_cli", "user", "Users of the dashboards and the API: who may come in, and as what."
     ),
     "why": LazyCommand(
         "streamco.routing_cli",

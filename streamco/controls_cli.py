@@ -1,6 +1,5 @@
 """`streamco controls`: what controllers have blocked, moved back or capped, why, and the way to end it."""
 
-import getpass
 import json
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,9 @@ import click
 import psycopg
 
 from sinks.control_actions import STATES, ControlAction, ControlActionError, State, list_actions, release_action
+from sinks.user_acts import write_act
 from streamco import rooms
+from streamco.person import account, person
 from streamco.secret_store import with_secrets
 from streamco.settings import read_settings
 
@@ -48,7 +49,7 @@ def list_command(state: State, limit: int, as_json: bool) -> None:
 @controls.command()
 @click.argument("action_ids", nargs=-1, required=True)
 @click.option("--reason", required=True, help="Why it may go on. It is kept with your name.")
-@click.option("--by", default=getpass.getuser, show_default="you", help="Who decides this.")
+@click.option("--by", default=account, show_default="you", help="Who decides this. Your account is kept beside it.")
 def release(action_ids: tuple[str, ...], reason: str, by: str) -> None:
     """End actions now. The control may act again, on what comes after this."""
     refused = 0
@@ -57,6 +58,7 @@ def release(action_ids: tuple[str, ...], reason: str, by: str) -> None:
             try:
                 with connection.transaction():
                     release_action(connection, action_id, by, reason)
+                    write_act(connection, person(by), "controls", "release", action_id, reason.strip())
             except ControlActionError as error:
                 refused += 1
                 click.echo(click.style(str(error), fg="red"), err=True)

@@ -1,7 +1,6 @@
 """`streamco dead-letters`: read what could not be processed, send it through its door again, or discard it."""
 
 import base64
-import getpass
 import json
 import sys
 from collections.abc import Iterator
@@ -23,13 +22,17 @@ from sinks.letter_store import (
     open_origins,
     release_hold_of,
 )
+from sinks.user_acts import write_act
 from streamco import rooms
+from streamco.person import account, person
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, read_settings
 
 MOST_REPLAYS: Final = 3  # by --all: what was refused so often needs somebody who reads it, and names it
 _STATE_MARKS: Final = {"open": "red", "replayed": "green", "discarded": "yellow"}
-_By = click.option("--by", default=getpass.getuser, show_default="you", help="Who decides this.")
+_By = click.option(
+    "--by", default=account, show_default="you", help="Who decides this. Your account is kept beside it."
+)
 
 
 @click.group("dead-letters")
@@ -126,6 +129,7 @@ def _replay_one(
             letter = find_letter(connection, origin, lock=True)
             place = sender.send(message)
             decide(connection, letter, "replayed", by, reason)
+            write_act(connection, person(by), "dead letters", "replay", origin, reason.strip())
     except LetterError as error:
         click.echo(click.style(str(error), fg="red"), err=True)
         return False
@@ -152,6 +156,7 @@ def discard(origins: tuple[str, ...], reason: str, by: str) -> None:
                     if letter.state != "open":
                         raise LetterError(f"{origin}: is {letter.state}, not open")
                     decide(connection, letter, "discarded", by, reason)
+                    write_act(connection, person(by), "dead letters", "discard", origin, reason.strip())
                 with connection.transaction():
                     released = release_hold_of(connection, letter)
             except LetterError as error:

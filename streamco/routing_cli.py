@@ -124,23 +124,32 @@ def why(call_id: str, as_json: bool) -> None:
 @click.option("--days", default=90, show_default=True, type=click.IntRange(1, 366), help="It ends after so many days.")
 @click.option("--end", is_flag=True, help="End the token of that name instead.")
 def api_token(login: str, name: str, days: int, end: bool) -> None:
-    """Give a user of the dashboards a token of the REST API, called NAME and shown once; it acts as the user."""
+    """Give a user of the dashboards a token of the REST API, called NAME and shown once; it acts as the user.
+
+    A user has one token of a name at a time; `streamco user list` shows them.
+    """
     from datetime import UTC, datetime
 
     import psycopg
 
     from dashboards.api_tokens import end_token, make_token
+    from dashboards.logins import normal_login
     from dashboards.users import UserError
+    from sinks.user_acts import write_act
     from streamco import rooms
+    from streamco.person import person
 
     dsn = rooms.postgres(with_secrets(read_settings()), "cli").dsn.get_secret_value()
+    login = normal_login(login) or login
     try:
         with psycopg.connect(dsn, connect_timeout=5) as connection:
             if end:
                 end_token(connection, login, name)
+                write_act(connection, person(), "users", "end token", login, name)
                 click.echo(f"{name} of {login} has ended")
             else:
                 token = make_token(connection, login, name, datetime.now(UTC), days)
+                write_act(connection, person(), "users", "token", login, f"{name}, for {days} days")
                 click.echo(f"token: {token}  (of {login}, for {days} days, shown once)")
     except (UserError, psycopg.Error) as error:
         _fail(str(error).strip())

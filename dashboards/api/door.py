@@ -10,21 +10,23 @@ from typing import Any, Final
 import flask
 import psycopg
 import structlog
+from werkzeug.exceptions import HTTPException
 
+from dashboards.access import SHELL, allowed, enters
 from dashboards.api import PREFIX
 from dashboards.api.problems import problem
 from dashboards.api_tokens import TOKEN, user_of_token
-from dashboards.users import STAFF_ROLES
 
 log = structlog.get_logger(__name__)
-_SCHEME: Final = "Bearer "
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_SCHEME: Final = "bearer"  # in any case (RFC 9110)
 
 
 def check_token(connect: Callable[[], psycopg.Connection[Any]], clock: Callable[[], datetime]) -> flask.Response | None:
     """None lets the request in, with `flask.g.user`; else the answer that refuses it."""
-    given = flask.request.headers.get("Authorization", "")
-    token = given.removeprefix(_SCHEME)
-    if token == given or TOKEN.fullmatch(token) is None:
+    scheme, _, token = flask.request.headers.get("Authorization", "").partition(" ")
+    token = token.strip(" ")
+    if scheme.lower() != _SCHEME or TOKEN.fullmatch(token) is None:
         return problem(401, "A token is needed: Authorization: Bearer streamco_…")
     try:
         with connect() as connection:
@@ -35,10 +37,31 @@ def check_token(connect: Callable[[], psycopg.Connection[Any]], clock: Callable[
     if user is None:
         log.warning("token refused", address=flask.request.remote_addr)
         return problem(401, "This token is not known, or has ended.")
-    if user.role not in STAFF_ROLES:
+    if not allowed(user.role, SHELL):
         return problem(403, f"Users of role {user.role} may not use the API.")
     flask.g.user = user
     # The pages answer every path that nobody else does: not here.
     if flask.request.url_rule is not None and not flask.request.url_rule.rule.startswith(PREFIX):
-        return problem(404, "There is no such path.")
+        return _nothing_here()
+    if not enters(user.role, flask.request.endpoint):
+        log.warning("act refused", login=user.login, role=user.role, path=flask.request.path[:128])
+        return problem(403, f"Users of role {user.role} may not do this.")
     return None
+
+
+def _nothing_here() -> flask.Response:
+    """404, or 405 where the path answers to another method."""
+    adapter = flask.globals.request_ctx.url_adapter
+    methods = []
+    for method in _METHODS:
+        try:
+            rule, _ = adapter.match(method=method, return_rule=True)  # type: ignore[union-attr]
+        except HTTPException:
+            continue
+        if rule.rule.startswith(PREFIX):
+            methods.append(method)
+    if not methods:
+        return problem(404, "There is no such path.")
+    answer = problem(405, "The method is not allowed for this path.")
+    answer.headers["Allow"] = ", ".join(methods)
+    return answer

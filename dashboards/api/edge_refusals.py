@@ -46,7 +46,7 @@ class EdgeRefusals(msgspec.Struct, frozen=True):
     refusals: tuple[EdgeRefusalView, ...]
 
 
-def edge_refusals_view(api: SpecTree, postgres: Postgres, responses: Callable[[type[msgspec.Struct]], Response]) -> Any:
+def edge_refusals_view(api: SpecTree, postgres: Postgres, responses: Callable[..., Response]) -> Any:
     """The view."""
 
     @api.validate(resp=responses(EdgeRefusals), tags=["routing"], operation_id="listEdgeRefusals")
@@ -57,6 +57,8 @@ def edge_refusals_view(api: SpecTree, postgres: Postgres, responses: Callable[[t
         """
         try:
             network = str(ipaddress.ip_network(query.address)) if query.address else None
+            if network is not None and "%" in network:  # PostgreSQL knows no zones
+                raise ValueError(network)
         except ValueError:
             fault = Fault(field="address", value=query.address, rule="must be an address or a network")
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "This is no address.", fault)

@@ -18,7 +18,7 @@ class Vendors(msgspec.Struct, frozen=True):
     vendors: tuple[VendorReach, ...]
 
 
-def reach_view(api: SpecTree, reach: ReachStore, responses: Callable[[type[msgspec.Struct]], Response]) -> Any:
+def reach_view(api: SpecTree, reach: ReachStore, responses: Callable[..., Response]) -> Any:
     """The view."""
 
     @api.validate(resp=responses(Vendors), tags=["routing"], operation_id="listReachability")

@@ -1,6 +1,7 @@
 """What can be asked of the API. The OpenAPI document is made from these very functions and what they return."""
 
 from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Annotated, Any, Final, cast
@@ -12,20 +13,24 @@ from spectree import Response, SecurityScheme, SecuritySchemeData, SpecTree
 from spectree.model_adapter import get_msgspec_model_adapter
 from spectree.models import SecureType
 
+from dashboards.access import allowed, roles_of
+from dashboards.api.document import ALWAYS, completed
 from dashboards.api.edge_refusals import edge_refusals_view
 from dashboards.api.problems import MIMETYPE, Fault, Problem, problem
 from dashboards.api.reach import reach_view
 from dashboards.api.trials import trial_view
+from dashboards.api.users import user_views
 from dashboards.checks import Checks
 from dashboards.decisions import read_decision
 from dashboards.queries import Queries, SourceAwayError
 from dashboards.reachability import ReachStore
 from dashboards.trials import Trials
+from dashboards.user_store import UserStore
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
 from router.check.question import MOST_SEED
 from schemas.connections import Postgres
 from schemas.events import ExplainedCall
-from schemas.ids import CALL_ID_PATTERN
+from schemas.ids import CALL_ID_PATTERN, NODE_PATTERN
 
 _PATH: Final = "api/v1"
 _ERROR: Final = msgspec.json.Encoder()
@@ -52,10 +57,20 @@ class CheckQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str, msgspec.Meta(max_length=64, description="An ISO date or time, UTC without an offset. Left out: now.")
     ] = ""
     node: Annotated[
-        str, msgspec.Meta(max_length=16, description="The node that would ask: what is full or silent there counts.")
+        str,
+        msgspec.Meta(
+            max_length=16,
+            description="The node that would ask: what is full or silent there counts.",
+            extra_json_schema={"pattern": f"^({NODE_PATTERN.pattern})?$"},
+        ),
     ] = ""
     routing_number: Annotated[
-        str, msgspec.Meta(max_length=15, description="As if a look-up had found this routing number; none is asked.")
+        str,
+        msgspec.Meta(
+            max_length=15,
+            description="As if a look-up had found this routing number; none is asked.",
+            extra_json_schema={"pattern": "^[0-9]{0,15}$"},
+        ),
     ] = ""
     caller_name: Annotated[str, msgspec.Meta(max_length=256, description="The caller's display name, of From.")] = ""
     asserted: Annotated[
@@ -64,7 +79,11 @@ class CheckQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     privacy: Annotated[str, msgspec.Meta(max_length=256, description="The header Privacy.")] = ""
     codecs: Annotated[
         str,
-        msgspec.Meta(max_length=64, description="What the INVITE offers, as `g729,alaw`. Left out: not asked about."),
+        msgspec.Meta(
+            max_length=64,
+            description="What the INVITE offers, as `g729,alaw`. Left out: not asked about.",
+            extra_json_schema={"pattern": "^([a-z0-9]+(,[a-z0-9]+)*)?$"},
+        ),
     ] = ""
     seed: Annotated[int, msgspec.Meta(ge=0, le=MOST_SEED, description="What decides all that is left to chance.")] = 0
     look_up: Annotated[
@@ -79,6 +98,7 @@ def add_api(
     queries: Queries,
     trials: Trials,
     reach: ReachStore,
+    users: UserStore,
     postgres: Postgres,
     per_minute: int,
 ) -> None:
@@ -104,19 +124,32 @@ def add_api(
         ("decisions/<call_id>", "GET", _decision_view(api, queries)),
         ("reachability", "GET", reach_view(api, reach, _responses)),
         ("edge-refusals", "GET", edge_refusals_view(api, postgres, _responses)),
-        ("try-translation", "POST", trial_view(api, trials)),
+        ("try-translation", "POST", trial_view(api, trials, _responses)),
+        *user_views(api, users, _responses),
     ):
         limited = limiter.limit(limit, key_func=_who)(limiter.limit(limit)(view))
-        server.add_url_rule(f"/{_PATH}/{rule}", f"api_{view.__name__}", limited, methods=[method])
-    server.add_url_rule(f"/{_PATH}/openapi.json", "api_document", lambda: flask.jsonify(api.spec), methods=["GET"])
+        server.add_url_rule(
+            f"/{_PATH}/{rule}", f"api_{view.__name__}", limited, methods=[method], provide_automatic_options=False
+        )
+
+    @cache
+    def document() -> dict[str, Any]:
+        return completed(api.spec)
+
+    server.add_url_rule(
+        f"/{_PATH}/openapi.json", "api_document", lambda: flask.jsonify(document()), methods=["GET"],
+        provide_automatic_options=False,
+    )  # fmt: skip
 
 
 def _who() -> str:
-    return flask.request.headers.get("Authorization", "")[:128]
+    """The token itself: the door has let it in, and the word before it may be written in several ways."""
+    return flask.request.headers.get("Authorization", "").rpartition(" ")[2]
 
 
-def _responses(model: type[msgspec.Struct]) -> Response:
-    told: dict[str, Any] = {f"HTTP_{status}": Problem for status in (401, 403, 404, 422, 429, 503)}
+def _responses(model: type[msgspec.Struct], *more: int) -> Response:
+    """What is documented: the answer, the problems of every path, and `more` that this one may have."""
+    told: dict[str, Any] = {f"HTTP_{status}": Problem for status in sorted({*ALWAYS, *more})}
     return Response(HTTP_200=model, **told)
 
 
@@ -128,6 +161,9 @@ def _check_view(api: SpecTree, checks: Checks) -> Callable[..., Any]:
         Asks the routers' own core. Makes no call; nothing is counted or held, and no balance is asked. A look-up is
         asked only with `look_up=true`, and not more than some in a minute.
         """
+        if query.look_up and not allowed(flask.g.user.role, "check-routing", "look up"):
+            fault = Fault(field="look_up", value="true", rule=f"only {roles_of('check-routing', 'look up')} may ask")
+            return problem(HTTPStatus.FORBIDDEN, "A look-up may cost money.", fault)
         try:
             asked = msgspec.structs.asdict(query)
             return checks.ask(Question(at_ms=read_moment(asked.pop("at")), **asked))
@@ -142,7 +178,7 @@ def _check_view(api: SpecTree, checks: Checks) -> Callable[..., Any]:
 
 def _decision_view(api: SpecTree, queries: Queries) -> Callable[..., Any]:
     @api.validate(
-        resp=_responses(ExplainedCall),
+        resp=_responses(ExplainedCall, 404),
         tags=["routing"],
         operation_id="getDecision",
         path_parameter_descriptions={"call_id": "NODE-EPOCH-SECONDS.SEQUENCE"},

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from dash import Dash, Input, Output, dcc, html
+from dash import Input, Output, dcc, html
 
 from dashboards import formats
 from dashboards.audits import AuditState, Difference, Journal, Run
+from dashboards.page_callbacks import PageCallbacks
 from dashboards.pages.shared import Sources, State, Word, card, column, freshness, grid, state_line
 from schemas.ids import IdError, split_leg_id
 
@@ -76,7 +77,7 @@ def _format(kind: str) -> dict[str, Any]:
     return {"valueFormatter": {"function": f"streamcoFormat.{kind}(params.value, params.data)"}}
 
 
-def add_callbacks(app: Dash, sources: Sources) -> None:
+def add_callbacks(app: PageCallbacks, sources: Sources) -> None:
     """The page's life."""
 
     @app.callback(

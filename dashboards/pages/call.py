@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Input, Output, State, dcc, html
 
 from dashboards import formats
 from dashboards.decisions import read_decision
+from dashboards.page_callbacks import PageCallbacks
 from dashboards.pages.calls import live_row
 from dashboards.pages.check import link
 from dashboards.pages.decision import candidates_grid, decided
@@ -31,7 +32,7 @@ def layout(call_id: str) -> Any:
     )
 
 
-def add_callbacks(app: Dash, sources: Sources) -> None:
+def add_callbacks(app: PageCallbacks, sources: Sources) -> None:
     """The page's life: it stops asking when the call is over and its decision is there."""
 
     @app.callback(

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from dash import ClientsideFunction, Dash, Input, Output, dcc, html
+from dash import ClientsideFunction, Input, Output, dcc, html
 
 from dashboards import formats
 from dashboards.live import LiveView
 from dashboards.names import Names
+from dashboards.page_callbacks import PageCallbacks
 from dashboards.pages.shared import Sources, Word, column, freshness, grid, silent_nodes, state_line
 from schemas.facts import Facts
 from schemas.ids import node_of
@@ -67,7 +68,7 @@ def _format(kind: str) -> dict[str, Any]:
     return {"valueFormatter": {"function": f"streamcoFormat.{kind}(params.value, params.data)"}}
 
 
-def add_callbacks(app: Dash, sources: Sources) -> None:
+def add_callbacks(app: PageCallbacks, sources: Sources) -> None:
     """The page's life."""
 
     @app.callback(
@@ -81,12 +82,12 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
         return state_line([summary(shown, view)], freshness(view, now_ms), now_ms), shown
 
     # The filter is in the address: a link shows a colleague the same calls.
-    app.clientside_callback(  # type: ignore[no-untyped-call]
+    app.clientside_callback(
         ClientsideFunction("streamco", "filterFromAddress"),
         Output("calls-filter", "value"),
         Input("calls-address", "search"),
     )
-    app.clientside_callback(  # type: ignore[no-untyped-call]
+    app.clientside_callback(
         ClientsideFunction("streamco", "filter"),
         Output("calls-grid", "dashGridOptions", allow_duplicate=True),
         Input("calls-filter", "value"),

@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qs, urlencode
 
-from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
+import flask
+from dash import Input, Output, State, ctx, dcc, html, no_update
 
+from dashboards.access import allowed, roles_of
+from dashboards.page_callbacks import PageCallbacks
 from dashboards.pages.decision import candidates_grid
 from dashboards.pages.hunt import moment
 from dashboards.pages.shared import Sources, Word, marked
@@ -20,6 +23,8 @@ from schemas.events import ExplainedCall
 from schemas.refusals import Refusal, Verdict
 
 PATH: Final = "/check-routing"
+AREA: Final = "check-routing"
+LOOK_UP: Final = "look up"
 _FIRST: Final = ("from", "callee", "caller", "at", "node")
 _MORE: Final = ("caller_name", "asserted", "privacy", "codecs", "seed", "routing_number")
 _FIELDS: Final = (*_FIRST, *_MORE)
@@ -75,7 +80,7 @@ _REACH: Final = {
 }
 
 
-def layout() -> Any:
+def layout(*, may_look_up: bool) -> Any:
     """The form, and room for the answer."""
     look_up = dcc.Checklist(
         id="check-look-up",
@@ -86,7 +91,7 @@ def layout() -> Any:
     more = html.Details(
         [
             html.Summary("More: what the INVITE says of the caller, chance, look-up"),
-            html.Div([*map(_field, _MORE), look_up], className="check-fields"),
+            html.Div([*map(_field, _MORE), html.Div(look_up, hidden=not may_look_up)], className="check-fields"),
         ],
         id="check-more",
         className="check-more",
@@ -128,7 +133,7 @@ def _field(name: str) -> Any:
     )
 
 
-def add_callbacks(app: Dash, sources: Sources) -> None:
+def add_callbacks(app: PageCallbacks, sources: Sources) -> None:
     """The address holds the question: asking changes it, and whoever opens it gets the answer."""
 
     @app.callback(
@@ -158,13 +163,23 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
         # Only somebody's own click asks a look-up, once: no address does, no reload, no way back.
         clicked = bool(asked) and "check-asked" in ctx.triggered_prop_ids.values()
         look_up = clicked and bool(ticked)
-        shown = [question[name] for name in _FIELDS] if not asked else [no_update] * len(_FIELDS)
+        if look_up and not allowed(flask.g.user.role, AREA, LOOK_UP):
+            return (_refused(f"Only {roles_of(AREA, LOOK_UP)} may ask look-ups."), no_update, [], *_unchanged())
+        shown = [question[name] for name in _FIELDS] if not asked else _unchanged()
         opened = no_update if asked else any(question[name] for name in _MORE)
         return (_answered(sources, question, look_up=look_up), opened, [], *shown)
 
     @app.callback(Output("check-peers", "children"), Input("check-address", "pathname"))
     def peers(_: str | None) -> list[Any]:
         return [html.Option(value=name) for name in sources.checks.peers()]
+
+
+def _unchanged() -> list[Any]:
+    return [no_update] * len(_FIELDS)
+
+
+def _refused(said: str) -> Any:
+    return html.Div(marked(Word("red", said)), className="call-head")
 
 
 def search_of(values: Mapping[str, Any]) -> str:
@@ -213,7 +228,7 @@ def _answered(sources: Sources, question: Mapping[str, str], *, look_up: bool) -
         )
         checked = sources.checks.ask(asked)
     except (QuestionError, SnapshotAwayError) as error:
-        return html.Div(marked(Word("red", str(error))), className="call-head")
+        return _refused(str(error))
     return body(checked)
 
 

@@ -5,32 +5,42 @@ from datetime import datetime
 from typing import Any, Final
 
 import dash
-import flask
 import psycopg
 import structlog
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Input, Output, State, dcc, html
 
 from dashboards import formats
 from dashboards.controls import ControlRow, ControlState
+from dashboards.page_callbacks import PageCallbacks
 from dashboards.pages.shared import Sources, Word, card, column, freshness, grid, state_line
 from dashboards.pages.shared import State as Severity
+from dashboards.persons import person_of_request
 from sinks.control_actions import MAX_REASON, ControlAction, ControlActionError
+from sinks.user_acts import Person
 
 log = structlog.get_logger(__name__)
 REFRESH_MS: Final = 3_000
-RELEASERS: Final = frozenset(("administrator", "noc"))
+AREA: Final = "controls"
+RELEASE: Final = "release"
 _DONE: Final[Mapping[str, str]] = {"block": "blocked", "demote": "moved back", "cap": "capped"}
 _DAY_SECONDS: Final = 86_400
 
 
-def layout() -> Any:
+def layout(*, may_release: bool) -> Any:
     """The page without its figures."""
     return html.Div(
         [
             dcc.Interval(id="controls-tick", interval=REFRESH_MS),
             html.Div(id="controls-state"),
             html.Div(id="controls-cards", className="cards six"),
-            _panel("In force", "controls-held", _held_columns(), "Nothing is held.", "audit-open-panel", _release()),
+            _panel(
+                "In force",
+                "controls-held",
+                _held_columns(),
+                "Nothing is held.",
+                "audit-open-panel",
+                _release(may_release),
+            ),
             html.Div(
                 [
                     _panel(
@@ -52,7 +62,7 @@ def _panel(title: str, identity: str, columns: Sequence[Any], empty: str, more: 
     return html.Section([head, html.Div(made, className="panel-grid")], className=f"panel {more}".strip())
 
 
-def _release() -> Any:
+def _release(may_release: bool) -> Any:
     return html.Div(
         [
             html.Span(id="controls-said", className="more", role="status"),
@@ -66,6 +76,7 @@ def _release() -> Any:
             html.Button("Release", id="controls-release", className="button", n_clicks=0),
         ],
         className="release",
+        style={} if may_release else {"display": "none"},
     )
 
 
@@ -111,7 +122,7 @@ def _released_columns() -> list[Any]:
     ]
 
 
-def add_callbacks(app: Dash, sources: Sources) -> None:
+def add_callbacks(app: PageCallbacks, sources: Sources) -> None:
     """The page's life."""
 
     @app.callback(
@@ -143,29 +154,28 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
         State("controls-held", "selectedRows"),
         State("controls-why", "value"),
         prevent_initial_call=True,
+        act=RELEASE,
     )
     def release(_: int, chosen: Sequence[Mapping[str, Any]] | None, why: str | None) -> tuple[Any, ...]:
-        said, done = released(sources, flask.g.user, chosen or (), why or "")
+        said, done = released(sources, person_of_request("page"), chosen or (), why or "")
         return (said, "", []) if done else (said, dash.no_update, dash.no_update)
 
 
-def released(sources: Sources, user: Any, chosen: Sequence[Mapping[str, Any]], why: str) -> tuple[str, bool]:
-    """Release the row that was chosen: what is said then, and whether it was done. The server checks who asks."""
-    if user.role not in RELEASERS:
-        return f"{user.login}: administrators and the NOC release", False
+def released(sources: Sources, person: Person, chosen: Sequence[Mapping[str, Any]], why: str) -> tuple[str, bool]:
+    """Release the row that was chosen: what is said then, and whether it was done."""
     if not chosen:
         return "choose a row first", False
     if not why.strip():
         return "say why", False
     action_id = str(chosen[0].get("id", ""))[:128]
     try:
-        sources.controls.release(action_id, user.login, why)
+        sources.controls.release(action_id, person, why)
     except ControlActionError as error:
         return str(error), False
     except psycopg.Error as error:
         log.warning("a release was not written", action=action_id, error=str(error)[:200])
         return "PostgreSQL does not answer: nothing was released", False
-    log.info("released", action=action_id, by=user.login, why=why.strip()[:MAX_REASON])
+    log.info("released", action=action_id, by=person.name, why=why.strip()[:MAX_REASON])
     return f"{chosen[0].get('whom', action_id)} was released", True
 
 

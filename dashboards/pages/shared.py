@@ -17,6 +17,7 @@ from dashboards.names import NameStore
 from dashboards.queries import Queries
 from dashboards.reachability import ReachStore
 from dashboards.trials import Trials
+from dashboards.user_store import UserStore
 
 AMBER_LAG_MS: Final = 5_000
 NODE_SILENT_MS: Final = 15_000
@@ -37,6 +38,7 @@ class Sources:
     reach: ReachStore
     checks: Checks
     trials: Trials
+    users: UserStore
 
     def now_ms(self) -> int:
         """Unix milliseconds."""

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
+from dashboards.page_callbacks import PageCallbacks
 from dashboards.pages.shared import Sources
 from dashboards.pages.trial_answer import answered
 from dashboards.pages.trial_question import PATH, Asked, read_asked, search_of
@@ -91,7 +92,7 @@ def _numbers_form() -> Any:
     )
 
 
-def add_callbacks(app: Dash, sources: Sources) -> None:
+def add_callbacks(app: PageCallbacks, sources: Sources) -> None:
     """The address holds the question, as long as it fits; whoever opens it gets the answer."""
     _add_question(app, sources)
     _add_rules(app, sources)
@@ -101,7 +102,7 @@ def add_callbacks(app: Dash, sources: Sources) -> None:
         return [html.Option(value=name) for name in sources.trials.names()]
 
 
-def _add_question(app: Dash, sources: Sources) -> None:
+def _add_question(app: PageCallbacks, sources: Sources) -> None:
     @app.callback(
         Output("try-peer", "value"),
         Output("try-field", "value"),
@@ -152,7 +153,7 @@ def _add_question(app: Dash, sources: Sources) -> None:
         return answered(sources, question), search_of(question), int(asked or 0) + 1
 
 
-def _add_rules(app: Dash, sources: Sources) -> None:
+def _add_rules(app: PageCallbacks, sources: Sources) -> None:
     @app.callback(
         Output("try-rules", "children", allow_duplicate=True),
         Output("try-direction", "value", allow_duplicate=True),

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlencode
 
-from dash import Dash, Input, Output, dcc, html, no_update
+from dash import Input, Output, dcc, html, no_update
 
 from dashboards import formats
 from dashboards.figures import MIN_SAMPLE, Figure, Kind, Sums, by_name, lost_calls, read_sums, state_of, total
 from dashboards.live import LiveView
+from dashboards.page_callbacks import PageCallbacks
 from dashboards.pages import controls, reach_word
 from dashboards.pages.audit import disk_words, wall_word
 from dashboards.pages.judgement import summary
@@ -114,7 +115,7 @@ def _rules(field: str) -> dict[str, str]:
     return {state: f"params.data.{field} === '{state}'" for state in ("amber", "red", "few")}
 
 
-def add_callbacks(app: Dash, sources: Sources) -> None:
+def add_callbacks(app: PageCallbacks, sources: Sources) -> None:
     """The page's life."""
 
     @app.callback(

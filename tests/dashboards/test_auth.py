@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import flask
 import psycopg
@@ -11,10 +12,12 @@ from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
 
 from dashboards import users
 from dashboards.auth import COOKIE, add_auth, safe_next, same_origin
+from dashboards.login_limiter import LoginLimiter
 from dashboards.settings import DashboardsSettings
 from schemas.connections import ClickHouse, Kafka, Postgres
 
@@ -24,7 +27,8 @@ PASSWORD = "correct horse battery"
 @pytest.mark.parametrize(
     "target",
     ["//evil.example", "https://evil.example/", "/\\evil.example", "\\\\evil", "javascript:alert(1)", "evil", "",
-     "/a\\b", "/a\nb", "/a\x00b", "/login?next=/", "/logout", "/_dash-layout", "/" + "a" * 600, " /wall", "http:/evil"],
+     "/a\\b", "/a\nb", "/a\x00b", "http://[", "//[", "/\u202e", "/login?next=/", "/logout",
+     "/_dash-layout", "/" + "a" * 600, " /wall", "http:/evil"],
 )  # fmt: skip
 def test_no_open_redirect(target: str) -> None:
     assert safe_next(target) == "/"
@@ -48,6 +52,7 @@ def test_same_origin() -> None:
     assert same_origin({"Origin": "http://a:1", "Sec-Fetch-Site": "same-origin"}, "a:1")
     assert not same_origin({"Origin": "http://b:1"}, "a:1")
     assert not same_origin({"Origin": "null"}, "a:1")
+    assert not same_origin({"Origin": "http://["}, "a:1")
     assert not same_origin({"Sec-Fetch-Site": "cross-site"}, "a:1")
     assert not same_origin({"Sec-Fetch-Site": "same-site", "Origin": "http://a:1"}, "a:1")
 
@@ -61,38 +66,47 @@ class Clock:
     def __call__(self) -> datetime:
         return self.now
 
+    def seconds(self) -> float:
+        return self.now.timestamp()
+
 
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
-def _settings(dsn: str, **values: int) -> DashboardsSettings:
+def _settings(dsn: str, **values: Any) -> DashboardsSettings:
     return DashboardsSettings(
         postgres=Postgres(dsn=SecretStr(dsn)),
         kafka=Kafka(bootstrap="127.0.0.1:1"),
         clickhouse=ClickHouse(url="http://127.0.0.1:1"),
         secret_key=SecretStr("k" * 32),
-        **values,  # type: ignore[arg-type]
+        **values,
     )
 
 
 def _server(settings: DashboardsSettings, clock: Clock) -> flask.Flask:
     server = flask.Flask("dashboards", static_folder=None)
-    add_auth(server, settings, clock)
-    server.add_url_rule("/", "wall", lambda: f"wall for {flask.g.user.login}")
-    server.add_url_rule("/_dash-update-component", "update", lambda: "updated", methods=["POST"])
+    if settings.behind_https:
+        server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
+    add_auth(server, settings, clock, LoginLimiter(settings.login_free_tries), clock.seconds)
+    server.add_url_rule("/", "/", lambda: f"wall for {flask.g.user.login}")
+    server.add_url_rule("/forgotten", "forgotten", lambda: "a route that has no row in the table")
+    update = "/_dash-update-component"
+    server.add_url_rule(update, update, lambda: "updated", methods=["POST"])
     return server
 
 
 @pytest.fixture
-def client(postgres_dsn: str, clock: Clock) -> Iterator[FlaskClient]:
+def client(postgres_dsn: str, clock: Clock, cheap_hashes: None) -> Iterator[FlaskClient]:
     with psycopg.connect(postgres_dsn) as connection:
         users.add_user(connection, "noc", PASSWORD, "noc")
         company = connection.execute("INSERT INTO companies (name) VALUES ('Alba') RETURNING company_id").fetchone()
         assert company is not None
         users.add_user(connection, "alba", PASSWORD, "company", company[0])
-    with _server(_settings(postgres_dsn), clock).test_client() as opened:
+    server = _server(_settings(postgres_dsn), clock)
+    server.config["TEST_DSN"] = postgres_dsn
+    with server.test_client() as opened:
         yield opened
 
 
@@ -183,19 +197,97 @@ def test_a_session_ends_by_itself(client: FlaskClient, clock: Clock) -> None:
     assert client.get("/").status_code == 302
 
 
+def _from(server: flask.Flask, address: str) -> FlaskClient:
+    client = server.test_client()
+    client.environ_base["REMOTE_ADDR"] = address
+    return client
+
+
+DODGES = ["nora", "NORA", " nora", "nora\t", "\u3000nora", "ｎｏｒａ", "ＮＯＲＡ", "𝐧𝐨𝐫𝐚", "ⓝⓞⓡⓐ", "nora\u2003"]
+
+
 @pytest.mark.servers
-def test_guessing_is_slowed_down_by_address_and_by_login(postgres_dsn: str, clock: Clock) -> None:
-    server = _server(_settings(postgres_dsn, logins_per_minute=3), clock)
-    with server.test_client() as client:
-        answers = [_log_in(client, f"guess{n}", "some password").status_code for n in range(4)]
-        assert answers == [401, 401, 401, 429]
-        assert client.get("/login").status_code == 200
-    elsewhere = [server.test_client() for _ in range(4)]
-    token_answers = []
-    for n, client in enumerate(elsewhere):
-        client.environ_base["REMOTE_ADDR"] = f"192.0.2.{n + 1}"
-        token_answers.append(_log_in(client, "noc", "some password").status_code)
-    assert token_answers == [401, 401, 401, 429]
+def test_a_guesser_is_slowed_by_address_and_by_login_however_it_writes_it(client: FlaskClient, clock: Clock) -> None:
+    server = client.application
+    guesser = _from(server, "192.0.2.1")
+    answers = [_log_in(guesser, f"guess{n}", "some password") for n in range(7)]
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
+    assert "Too many wrong tries. Wait a second." in answers[-1].text
+    assert answers[-1].headers["Retry-After"] == "1"
+    assert guesser.get("/login").status_code == 200
+    many = [_from(server, f"198.51.100.{n}") for n in range(len(DODGES))]
+    found = [_log_in(one, login, "some password").status_code for one, login in zip(many, DODGES, strict=True)]
+    assert found == [401] * 5 + [429] * 5
+    clock.now += timedelta(seconds=1)
+    assert _log_in(many[-1], "Nora ", "some password").status_code == 401
+    again = _log_in(many[-2], "nora", "some password")
+    assert (again.status_code, again.headers["Retry-After"]) == (429, "2")
+
+
+@pytest.mark.servers
+def test_the_owner_gets_in_from_a_known_address_while_others_guess(client: FlaskClient, clock: Clock) -> None:
+    server = client.application
+    home = _from(server, "203.0.113.5")
+    assert _log_in(home).status_code == 302
+    elsewhere = [_from(server, f"192.0.2.{n}") for n in range(8)]
+    assert [_log_in(one, "noc", "some password").status_code for one in elsewhere] == [401] * 5 + [429] * 3
+    assert _log_in(_from(server, "198.51.100.9")).status_code == 429, "a new address waits, like the guesser"
+    again = _server(_settings(_dsn(server)), clock)  # what is known outlives the process
+    for one in (server, again):
+        assert _log_in(_from(one, "203.0.113.5")).status_code == 302
+    clock.now += timedelta(days=91)
+    for n in range(5):
+        _log_in(_from(server, f"192.0.2.{n}"), "noc", "some password")
+    assert _log_in(_from(server, "203.0.113.5")).status_code == 429, "an address is forgotten after ninety days"
+
+
+def _dsn(server: flask.Flask) -> str:
+    return str(server.config["TEST_DSN"])
+
+
+@pytest.mark.servers
+def test_the_address_is_the_proxys_word_only_where_the_setting_says_so(client: FlaskClient, clock: Clock) -> None:
+    dsn = _dsn(client.application)
+
+    def statuses(server: flask.Flask) -> list[int]:
+        found = []
+        for n in range(7):
+            one = _from(server, "127.0.0.1")
+            one.environ_base["HTTP_X_FORWARDED_FOR"] = f"192.0.2.{n}"
+            found.append(_log_in(one, f"guess{n}", "some password").status_code)
+        return found
+
+    assert statuses(_server(_settings(dsn), clock)) == [401] * 5 + [429] * 2
+    assert statuses(_server(_settings(dsn, behind_https=True), clock)) == [401] * 7
+
+
+@pytest.mark.servers
+def test_nul_in_the_form_is_400(client: FlaskClient) -> None:
+    form = {"login": "noc", "password": PASSWORD, "next": "/", "csrf_token": _form_token(client)}
+    for field in ("login", "password", "next"):
+        assert client.post("/login", data={**form, field: f"{form[field]}\x00"}).status_code == 400
+        assert client.get("/login", query_string={field: "\x00"}).status_code == 400
+    assert client.post("/login", data={**form, "x\x00": "1"}).status_code == 400
+    assert client.post("/login", data=form).status_code == 302
+
+
+HOSTILE = ("/%00", "/calls?x=%00", "/assets/%00", "/login?next=http://[", "/%2f%5b", "/?next=%ff%fe", "/%ff")
+
+
+@pytest.mark.servers
+def test_hostile_addresses_end_in_no_error_of_ours(client: FlaskClient) -> None:
+    for _ in range(2):  # by a stranger, then by a user
+        for path in HOSTILE:
+            for method in ("GET", "POST", "HEAD", "OPTIONS", "PUT"):
+                assert client.open(path, method=method).status_code < 500, (path, method)
+        _log_in(client)
+
+
+@pytest.mark.servers
+def test_a_route_without_a_row_is_nobodys(client: FlaskClient) -> None:
+    _log_in(client)
+    assert client.get("/").status_code == 200
+    assert client.get("/forgotten").status_code == 403
 
 
 @pytest.mark.servers

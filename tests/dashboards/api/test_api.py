@@ -95,7 +95,7 @@ def test_a_change_of_the_configuration_is_seen_by_the_next_question(api: Api) ->
 
 @pytest.mark.parametrize("authorisation", ["", "Bearer", "Bearer x", "Basic bm9jOng=", "bearer streamco_" + "a" * 43])
 def test_without_a_token_nothing_is_told(api: Api, authorisation: str) -> None:
-    for path in ("check-routing", f"decisions/{CALL}", "openapi.json", "nowhere", ""):
+    for path in ("check-routing", f"decisions/{CALL}", "users", "openapi.json", "nowhere", ""):
         answer = api.client.get(f"/api/v1/{path}", headers={"Authorization": authorisation} if authorisation else {})
         problem(answer, 401)
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
@@ -119,11 +119,36 @@ def test_a_token_that_is_unknown_ended_or_of_a_disabled_user_opens_nothing(api: 
     problem(api.get("openapi.json"), 401)
 
 
-def test_a_new_token_of_a_name_ends_the_one_before(api: Api) -> None:
+def test_a_token_is_never_replaced_by_another_of_its_name(api: Api) -> None:
     with psycopg.connect(api.dsn) as connection:
-        fresh = make_token(connection, "noc", "test", NOW, 1)
-    problem(api.get("openapi.json"), 401)
-    assert api.get("openapi.json", token=fresh).status_code == 200
+        with pytest.raises(users.UserError, match="name 'test': noc has a token of that name; end it first"):
+            make_token(connection, "noc", "test", NOW, 1)
+        assert api.get("openapi.json").status_code == 200
+        users.add_user(connection, "ben", PASSWORD, "noc")
+        make_token(connection, "ben", "test", NOW, 1)  # another user's
+        with pytest.raises(users.UserError, match="no such user"):
+            make_token(connection, "nobody", "test", NOW, 1)
+        later = make_token(connection, "noc", "test", NOW + timedelta(days=31), 1)  # the first has ended by then
+        connection.execute("UPDATE users SET enabled = false WHERE login = 'ben'")
+        with pytest.raises(users.UserError, match="is disabled"):
+            make_token(connection, "ben", "another", NOW, 1)
+    api.now = NOW + timedelta(days=31)
+    assert api.get("openapi.json", token=later).status_code == 200
+
+
+@pytest.mark.parametrize("written", ["Bearer {}", "bearer {}", "BEARER {}", "bEaReR   {}"])
+def test_the_scheme_is_known_in_any_case(api: Api, written: str) -> None:
+    answer = api.client.get("/api/v1/openapi.json", headers={"Authorization": written.format(api.token)})
+    assert answer.status_code == 200
+
+
+def test_nul_is_a_bad_request_wherever_it_stands(api: Api) -> None:
+    for query in ({"from": "a\x00"}, {"callee": "\x00"}, {"x\x00": "1"}):
+        problem(api.check(**query), 400)
+    problem(api.get("decisions/a\x00b"), 400)
+    problem(api.get("edge-refusals", node="a\x00"), 400)
+    problem(api.post("try-translation", {"numbers": ["1"], "peer": "a\x00b"}), 400)
+    problem(api.post("try-translation", {"numbers": ["1"], "\x00": "x"}), 400)
 
 
 def test_a_companys_user_gets_nothing(api: Api) -> None:
@@ -182,9 +207,12 @@ def test_a_missing_field_is_named(api: Api) -> None:
 
 def test_paths_and_methods_that_are_not_there(api: Api) -> None:
     problem(api.get("nowhere"), 404)
-    answer = api.client.post("/api/v1/check-routing", headers={"Authorization": f"Bearer {api.token}"})
-    problem(answer, 405)
-    assert "GET" in answer.headers["Allow"]
+    for path, allowed in (("check-routing", "GET"), ("try-translation", "POST"), ("users", "GET, POST")):
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} - set(allowed.split(", ")):
+            headers = {"Authorization": f"Bearer {api.token}"}
+            answer = api.client.open(f"/api/v1/{path}", method=method, headers=headers)
+            problem(answer, 405)
+            assert set(allowed.split(", ")) <= set(answer.headers["Allow"].split(", ")), (method, path)
     (fault,) = problem(api.get("decisions/abc"), 422)["errors"]
     assert (fault["field"], fault["value"]) == ("call_id", "abc")
 
@@ -203,14 +231,24 @@ def test_one_may_not_ask_more_often_than_allowed(postgres: Postgres, tmp_path: P
 def test_the_document_describes_what_is_there(api: Api) -> None:
     document = json.loads(api.get("openapi.json").text)
     assert document["openapi"].startswith("3.")
-    names = ("check-routing", "decisions/{call_id}", "edge-refusals", "reachability", "try-translation")
+    names = ("check-routing", "decisions/{call_id}", "edge-refusals", "reachability", "try-translation", "users")
+    names += tuple(f"users/{{login}}/{act}" for act in ("disable", "enable", "password", "role"))
     assert set(document["paths"]) == {f"/api/v1/{name}" for name in names}
     asked = document["paths"]["/api/v1/check-routing"]["get"]
     needed = {one["name"]: one["required"] for one in asked["parameters"]}
     optional = ("caller", "at", "node", "routing_number", "caller_name", "asserted", "privacy", "codecs", "seed")
     optional += ("look_up",)
     assert needed == {"from": True, "callee": True} | dict.fromkeys(optional, False)
-    assert {"200", "401", "403", "422", "429", "503"} <= set(asked["responses"])
+    assert set(asked["responses"]) == {"200", "400", "401", "403", "405", "422", "429", "503"}
+    found = document["paths"]["/api/v1/decisions/{call_id}"]["get"]
+    assert "404" in found["responses"]
+    for path in document["paths"].values():
+        for operation in path.values():
+            for status, answer in operation["responses"].items():
+                kinds = {"application/json" if status == "200" else "application/problem+json"}
+                assert set(answer["content"]) == kinds
+    assert found["parameters"][0]["schema"]["pattern"].startswith("^([a-z]")
+    assert all("pattern" in one["schema"] for one in asked["parameters"] if one["schema"]["type"] == "string")
     schemas = document["components"]["schemas"]
     assert set(schemas["Checked"]["properties"]) == {
         "peer", "identified", "at_ms", "source", "snapshot_taken_at_ms", "quality", "limits", "looked_up", "steps",

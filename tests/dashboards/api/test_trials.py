@@ -80,7 +80,6 @@ def test_other_rules_are_tried_and_nothing_is_saved(api: Api) -> None:
         ({"numbers": ["4", "4" * 257]}, "numbers[1]", "4" * 80, "must have at most 256 characters"),
         ({"numbers": None}, "numbers", "", "Expected `array`"),
         ({"peer": "nobody"}, "peer", "nobody", "there is no peer of that name"),
-        ({"peer": "a\x00b"}, "peer", "a\x00b", "there is no peer of that name"),
         ({"peer": "acme", "direction": "out"}, "direction", "out", "is an originator: its patterns are in"),
         ({"direction": "up"}, "direction", "up", "Invalid enum value"),
         ({"field": "sender"}, "field", "sender", "Invalid enum value"),
@@ -109,7 +108,7 @@ def test_what_is_no_question_is_said_to_be_none(api: Api, body: bytes) -> None:
 
 def test_a_body_is_bounded_and_only_posted(api: Api) -> None:
     problem(api.post("try-translation", {"numbers": ["1"], "peer": "x" * 70_000}), 413)
-    problem(api.get("try-translation"), 404)
+    problem(api.get("try-translation"), 405)
     answer = api.client.post("/api/v1/try-translation", data=b"{}")
     problem(answer, 401)
 
@@ -139,4 +138,5 @@ def test_the_document_describes_the_question(api: Api) -> None:
     assert set(body["properties"]) == {"numbers", "peer", "direction", "field", "rules"}
     assert body["required"] == ["numbers"]
     assert {"Tried", "Trial", "Step", "TrialRule"} <= set(schemas)
-    assert {"200", "401", "403", "413", "422", "429", "503"} <= set(asked["responses"])
+    assert set(asked["responses"]) == {"200", "400", "401", "403", "405", "413", "422", "429", "503"}
+    assert body["properties"]["peer"]["pattern"] == schemas["TrialRule"]["properties"]["pattern"]["pattern"]
