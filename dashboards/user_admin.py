@@ -20,7 +20,7 @@ _AREA: Final = "users"
 _ADMINISTRATORS: Final = """
 SELECT login FROM users WHERE role = 'administrator' AND enabled ORDER BY user_id FOR UPDATE"""
 _LIST: Final = """
-SELECT login, role, companies.name, enabled, created_at, last_login_at, password_changed_at,
+SELECT login, role, companies.name, users.enabled, users.created_at, last_login_at, password_changed_at,
        (SELECT count(*) FROM sessions WHERE sessions.user_id = users.user_id AND sessions.expires_at > %(now)s)
 FROM users LEFT JOIN companies USING (company_id) ORDER BY login LIMIT %(limit)s"""
 _TOKENS: Final = """

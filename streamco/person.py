@@ -21,4 +21,4 @@ def account() -> str:
 
 def person(decided_by: str | None = None) -> Person:
     """Who acts by a command. `decided_by`: who says to decide it, where that may be somebody else."""
-    return Person((decided_by or account()).strip()[:_MOST_CHARACTERS], "command", account())
+    return Person((decided_by or "").strip()[:_MOST_CHARACTERS] or account(), "command", account())
