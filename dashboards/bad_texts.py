@@ -1,4 +1,4 @@
-"""Texts that no store can keep: refused before anything else looks at a request, with 400.
+"""Texts that no store can keep: refused with 400, by the door, before a page or the API looks at the request.
 
 PostgreSQL has no NUL in its texts, and what is half of a surrogate pair is no UTF-8. Neither comes from a keyboard.
 """
@@ -16,7 +16,10 @@ RULE: Final = "must not have NUL characters"
 
 
 def refuse_bad_texts() -> Any:
-    """Before every request: None, or the answer that refuses it. JSON bodies are looked at where they are decoded."""
+    """Before every request that the door lets in: None, or the answer that refuses it.
+
+    JSON bodies are looked at where they are decoded.
+    """
     request = flask.request
     forms = () if request.path.startswith(PREFIX) or request.method != "POST" else _texts(request.form)
     if not any(map(is_bad, (request.path, *_texts(request.args), *forms))):
