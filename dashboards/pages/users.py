@@ -104,19 +104,19 @@ def _columns() -> list[Any]:
         column("last", "Last login", width=150, cellDataType=False),
         column("sessions", "Sessions", width=84, kind="number"),
         column("tokens", "Tokens of the API", width=260, flex=3, minWidth=140, tooltipField="tokens"),
-        column("password", "Password of", width=150, cellDataType=False),
+        column("password", "Password since", width=150, cellDataType=False),
         column("created", "Added", width=150, cellDataType=False),
     ]
 
 
 def _act_columns() -> list[Any]:
     return [
-        column("at", "At", width=150, cellDataType=False),
+        column("at", "At", width=170, cellDataType=False),
         column("who", "Who", width=130, flex=1, minWidth=90),
         column("by", "By", width=90),
         column("origin", "From", width=140),
         column("act", "Did", width=150),
-        column("subject", "With", width=180, flex=2, minWidth=120, tooltipField="subject"),
+        column("subject", "Whom or what", width=180, flex=2, minWidth=120, tooltipField="subject"),
         column("detail", "Detail", width=260, flex=3, minWidth=140, tooltipField="detail"),
     ]
 
@@ -190,7 +190,7 @@ def acted(sources: Sources, person: Person, button: str, login: str, role: str) 
         if button == "users-add":
             return secret_line("was added", sources.users.create(person, login, role)), True
         if button == "users-password":
-            return secret_line("has a new password", sources.users.renew_password(person, login)), True
+            return secret_line("has a new one", sources.users.renew_password(person, login)), True
         if button == "users-disable":
             ended = sources.users.disable(person, login)
             sessions, tokens = _counted(ended.sessions, "session"), _counted(ended.tokens, "token")
@@ -212,7 +212,7 @@ def marked_line(state: Any, text: str) -> Any:
 def secret_line(what: str, made: Shown) -> Any:
     """A password that is shown this once, to be copied."""
     shown = html.Code(made.password, className="secret")
-    return html.Span([marked(Word("normal", f"{made.login} {what}, shown this once: ")), shown])
+    return html.Span([marked(Word("normal", f"{made.login} {what}. Its password, shown this once: ")), shown])
 
 
 def verdict(state: UserState) -> Word:
@@ -251,7 +251,7 @@ def act_row(one: UserAct, at: int) -> dict[str, Any]:
     """An act as the grid shows it."""
     return {
         "id": f"{one.at.timestamp()}/{at}",
-        "at": _moment(one.at),
+        "at": f"{one.at.astimezone():%Y-%m-%d %H:%M:%S}",
         "who": one.person,
         "by": one.via,
         "origin": one.origin,
@@ -262,4 +262,4 @@ def act_row(one: UserAct, at: int) -> dict[str, Any]:
 
 
 def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -51,7 +51,7 @@ def test_the_door(site: Site, open_page: Callable[[], Page]) -> None:
     page.click("button[type=submit]")
     page.wait_for_selector("#calls-grid")
     assert page.url.startswith(f"{site.address}/calls")
-    page.click("text=Log out noc")
+    page.click("text=Log out")
     page.wait_for_selector("#password")
     page.goto(f"{site.address}/")
     assert "/login" in page.url

@@ -51,7 +51,7 @@ def api(postgres: Postgres, clickhouse: ClickHouse, tmp_path: Path, cheap_hashes
 
 
 @pytest.mark.servers
-@pytest.mark.timeout(1_800)
+@pytest.mark.timeout(3_600)
 def test_made_requests_get_documented_answers(api: Api, whole: bool) -> None:
     document = json.loads(api.get("openapi.json").text)
     schema = schemathesis.openapi.from_dict(document)
