@@ -86,6 +86,28 @@ def test_hostile_json(raw: bytes) -> None:
         read_body(raw, CALLBACKS)
 
 
+@pytest.mark.parametrize("key", ON_SERVER)
+def test_outputs_inputs_and_types_are_those_of_the_callback(key: str) -> None:
+    body = valid_body(CALLBACKS[key], key)
+    other = {"id": "another", "property": "children"}
+    outputs = [other, *body["outputs"][1:]] if isinstance(body["outputs"], list) else other
+    for spoiled_body in (
+        {**body, "outputs": outputs},
+        {**body, "outputs": []},
+        {**body, "inputs": body["inputs"][1:]},
+        {**body, "inputs": [other, *body["inputs"][1:]]},
+        {**body, "state": [*body["state"], other]},
+        {**body, "inputs": [*body["inputs"][:-1], _valued(body["inputs"][-1], {"a": 1})]},
+        {**body, "inputs": [*body["inputs"][:-1], _valued(body["inputs"][-1], "a\x00b")]},
+    ):
+        with pytest.raises(BadCallbackError):
+            read_body(json.dumps(spoiled_body).encode(), CALLBACKS)
+
+
+def _valued(one: Any, value: Any) -> Any:
+    return [_valued(each, value) for each in one] if isinstance(one, list) else {**one, "value": value}
+
+
 def test_what_was_changed_must_be_an_input() -> None:
     key = next(key for key in ON_SERVER if key.startswith("try-rules.children@") and "try-up" in str(CALLBACKS[key]))
     good = ['{"at":1,"type":"try-up"}.n_clicks', "try-add.n_clicks"]

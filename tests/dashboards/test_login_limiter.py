@@ -106,6 +106,13 @@ def test_no_more_is_kept_than_the_bound_and_no_wait_is_longer_than_its_own(made:
         assert len(limiter._counts) <= 40
 
 
+def test_a_crowd_of_guessers_fills_no_more_than_the_bound() -> None:
+    limiter = LoginLimiter(2, most_kept=40)
+    for n in range(500):
+        assert limiter.begin(Try(f"user{n}", f"192.0.2.{n}", known=False), float(n)) == 0
+    assert len(limiter._counts) == 40
+
+
 def test_who_has_to_wait_pushes_nobody_out() -> None:
     """Only what costs a password's check takes a place: else a guesser could flush its own count."""
     limiter = LoginLimiter(1, most_kept=10)
