@@ -117,9 +117,11 @@ _RELATIONS: Final[dict[str, dict[str, str]]] = {
     "topic_segments": {"auditor": _PUT, "cli": _READ},
     "topic_segment_money": {"auditor": _ADD, "cli": _READ},
     # People.
-    "users": {"dashboards": "SELECT, UPDATE (last_login_at)", "cli": _PUT},
+    "users": {"dashboards": _PUT, "cli": _PUT},
     "sessions": {"dashboards": _SHIFT, "cli": "SELECT, DELETE"},
-    "api_tokens": {"dashboards": _READ, "cli": _ALL},
+    "api_tokens": {"dashboards": "SELECT, DELETE", "cli": _ALL},
+    "login_addresses": {"dashboards": _ALL},
+    "user_acts": {"dashboards": _ADD, "cli": _ADD},
     # The migrations' own.
     "streamco_migrations": {},
 }  # fmt: skip

@@ -163,7 +163,7 @@ def _say(as_json: bool, document: dict[str, Any], login: str, what: str) -> None
 
 @contextmanager
 def _connect() -> Iterator[psycopg.Connection[Any]]:
-    dsn = rooms.postgres(with_secrets(read_settings())).dsn.get_secret_value()
+    dsn = rooms.postgres(with_secrets(read_settings()), "cli").dsn.get_secret_value()
     try:
         with psycopg.connect(dsn, connect_timeout=5) as connection:
             yield connection
