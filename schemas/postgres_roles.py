@@ -66,8 +66,8 @@ _RELATIONS: Final[dict[str, dict[str, str]]] = {
     "seeded_world": {"cli": _ADD},
     # Nodes, and what they know.
     "nodes": {
-        "router": "SELECT, UPDATE (digest_optional)", "agent": _PUT, "auditor": _READ, "dashboards": _READ, "cli": _PUT,
-        "simulator": _READ, "asterisk": "SELECT, INSERT, UPDATE (sip_ipv6)",
+        "router": _READ, "agent": _PUT, "auditor": _READ, "dashboards": _READ, "cli": _PUT, "simulator": _READ,
+        "asterisk": "SELECT, INSERT, UPDATE (sip_ipv6)",
     },
     "node_calls": {"agent": _PUT, "auditor": _READ, "cli": _READ},
     "vendor_reachability": {
@@ -120,7 +120,7 @@ _RELATIONS: Final[dict[str, dict[str, str]]] = {
     "users": {"dashboards": _PUT, "cli": _PUT},
     "sessions": {"dashboards": _SHIFT, "cli": "SELECT, DELETE"},
     "api_tokens": {"dashboards": "SELECT, DELETE", "cli": _ALL},
-    "login_addresses": {"dashboards": _ALL, "cli": "SELECT, DELETE"},
+    "login_addresses": {"dashboards": _ALL},
     "user_acts": {"dashboards": _ADD, "cli": _ADD},
     # The migrations' own.
     "streamco_migrations": {},

@@ -10,6 +10,7 @@ import click
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from command_role import command_environment
 
 from dashboards.users import check_login
 from streamco.cli import commands
@@ -21,7 +22,7 @@ OWN = "correct horse battery"
 @pytest.mark.servers
 def test_a_users_life(tmp_path: Path, postgres_dsn: str) -> None:
     def run(*arguments: str, code: int = 0, given: str | None = None) -> Result:
-        environment = {"STREAMCO_HOME": str(tmp_path), "STREAMCO_POSTGRES_DSN": postgres_dsn}
+        environment = {"STREAMCO_HOME": str(tmp_path), **command_environment(postgres_dsn)}
         done = CliRunner().invoke(commands, list(arguments), env=environment, input=given)
         assert done.exit_code == code, done.output
         return done
