@@ -201,7 +201,15 @@ class AgiSession(asyncio.Protocol):
             self._transport.write(refusal)
             self._transport.close()
             return
-        self._task = application.loop.create_task(self._run(route(AgiRequest(application, headers, self))))
+        work = route(AgiRequest(application, headers, self))
+        self._task = application.loop.create_task(self._run(work))
+        self._task.add_done_callback(lambda _task: self._done(work))  # of one cancelled before it began, too
+
+    def _done(self, work: Any) -> None:
+        work.close()
+        self._task = None
+        if self._lost:
+            self._application.ends(self)
 
     async def _run(self, work: Any) -> None:
         try:
@@ -216,10 +224,6 @@ class AgiSession(asyncio.Protocol):
         except Exception as error:
             log.exception("a session's route failed: a defect, which costs this call alone")
             self._broken(error)
-        finally:
-            self._task = None
-            if self._lost:
-                self._application.ends(self)
 
     def _broken(self, error: Exception) -> None:
         if not self.over:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from router.agi import AgiApplication, AgiError, AgiRequest, connections_waiting, mset_commands, parse_headers
+from router.agi_session import AgiSession
 from router.settings import RouterSettings, SnapshotSettings
 from schemas.agi import MAX_COMMAND_CHARACTERS, MAX_PAIRS
 from schemas.connections import Kafka, Postgres
@@ -210,6 +211,32 @@ async def test_connections_that_wait_in_the_kernel_are_seen() -> None:
         for one in asked:
             one.close()
     assert connections_waiting(listener) == 0
+
+
+@pytest.mark.parametrize("lost_first", [False, True])
+async def test_a_session_that_is_over_before_its_route_begins_is_let_go(served: Served, lost_first: bool) -> None:
+    """As on a busy machine: its time is over in the very round of the loop in which its header came."""
+
+    class Transport:
+        def get_extra_info(self, _name: str) -> tuple[str, int]:
+            return "127.0.0.1", 1
+
+        def close(self) -> None:
+            """Closed."""
+
+    session = AgiSession(served.application)
+    session.connection_made(Transport())  # type: ignore[arg-type]
+    session.data_received(HEADER)
+    assert served.application.sessions == 1
+    session.fail(TimeoutError("not over"))
+    if lost_first:
+        session.connection_lost(None)
+    await asyncio.sleep(0.01)
+    if not lost_first:
+        session.connection_lost(None)
+    assert served.application.sessions == 0
+    assert served.application.broken == 1
+    await served.good()
 
 
 async def test_the_gates_word_is_sent_and_no_route_begun(served: Served) -> None:

@@ -59,6 +59,9 @@ class Loop:
     def cancel(self) -> None:
         self.cancelled = True
 
+    def add_done_callback(self, _done: object) -> None:
+        """It never ends."""
+
 
 class Transport:
     """Of a connection that is there."""
