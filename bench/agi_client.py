@@ -16,11 +16,14 @@ from typing import Any, Final
 import uvloop
 
 from bench.agi_fuzz import fuzz
-from bench.agi_world import CUSTOMERS
+from bench.agi_world import CUSTOMERS, SECRET
+from schemas.agi_digest import node_key_text, read_node_key, script_with_digest
 
 _NUMBERS: Final = itertools.count(1)
 _OK: Final = b"200 result=0\n"
 _EPOCH: Final = int(time.time())
+_NODE: Final = "sim1"
+_KEY: Final = read_node_key(node_key_text(SECRET, _NODE))
 
 
 class Session(asyncio.Protocol):
@@ -52,14 +55,16 @@ def _header(number: int) -> bytes:
     customer = number % CUSTOMERS + 1
     now = time.time()
     arguments = (
-        f"sim1-{_EPOCH}-{int(now)}.{number % 10**9}",
+        f"{_NODE}-{_EPOCH}-{int(now)}.{number % 10**9}",
         f"c-customer-{customer}",
         f"127.1.0.{customer}%3A5060",
         f"{10 + number % 89}7700900{number % 1000:03d}",
         "12125550123",
         f"{now:.3f}",
     )
-    lines = ["agi_network: yes", "agi_network_script: route", "agi_request: agi://127.0.0.1/route", "agi_enhanced: 0.0"]
+    script = script_with_digest(_KEY, "route", arguments[0], arguments[5])
+    lines = ["agi_network: yes", f"agi_network_script: {script}", "agi_request: agi://127.0.0.1/route"]
+    lines += ["agi_enhanced: 0.0"]
     lines += [f"agi_arg_{place}: {value}" for place, value in enumerate(arguments, start=1)]
     return ("\n".join(lines) + "\n\n").encode()
 

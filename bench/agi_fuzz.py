@@ -12,7 +12,11 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
+from bench.agi_world import SECRET
+from schemas.agi_digest import node_key_text, read_node_key, script_with_digest
+
 ARGUMENTS: Final = ("ast1-1795609861-{n}.{n}", "c-x", "127.{k}.0.{c}:5060", "447700900{c:03d}", "12125550123", "{n}.5")
+_KEY: Final = read_node_key(node_key_text(SECRET, "ast1"))
 _BYTES: Final = bytes(range(256))
 _WORDS: Final = (
     "", "0", "-1", "9" * 400, "\x00", "%", "%zz", "%00", "%0A", "𐀀", "٣٤", "1e309", "NaN", "'; DROP TABLE holds; --",
@@ -50,6 +54,8 @@ def _arguments(rng: random.Random) -> list[str]:
 
 
 def _header(rng: random.Random, arguments: list[str], script: str = "route") -> bytes:
+    if script == "route" and len(arguments) > 5 and rng.random() < 0.9:  # without it nothing but its absence is tried
+        script = script_with_digest(_KEY, script, arguments[0], arguments[5])
     lines = [f"agi_network_script: {script}", "agi_request: agi://127.0.0.1/route", "agi_accountcode: "]
     lines += [f"agi_arg_{place}: {quote(text, safe='')}" for place, text in enumerate(arguments, start=1)]
     if rng.random() < 0.3:

@@ -6,6 +6,7 @@ import psycopg
 
 CUSTOMERS: Final = 40
 VENDORS: Final = 30
+SECRET: Final = "the secret of the router that is measured"
 _STATEMENTS: Final = f"""
     INSERT INTO companies (name) SELECT 'Customer ' || n FROM generate_series(1, {CUSTOMERS}) AS n;
     INSERT INTO companies (name) SELECT 'Vendor ' || n FROM generate_series(1, {VENDORS}) AS n;

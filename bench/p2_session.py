@@ -20,7 +20,7 @@ from typing import Any, Final
 import psutil
 from pydantic import SecretStr
 
-from bench.agi_world import make_agi_world
+from bench.agi_world import SECRET, make_agi_world
 from bench.figures import percentile, say
 from sinks.migrations import migrate_postgres
 from sinks.topics import make_topics
@@ -188,6 +188,8 @@ def serving(
         "beat": str(directory / "beat"),
         "admission": admission,
     }
+    if tree == HERE:  # one of before may not know them
+        settings |= {"agi_secret": SECRET, "sessions": str(directory / "sessions")}
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.agi_server", kind, str(os.getpid())],

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
+from schemas.agi_digest import read_node_key
 from schemas.connections import Frozen, Postgres
 
 Port = Annotated[int, Field(ge=1025, le=32_767)]
@@ -22,7 +23,8 @@ class ConfigurationSettings(Frozen):
 class NodeSettings(Frozen):
     """One Asterisk. `directory` is the node's: etc, journal, epoch, run.
 
-    `router`: host:port of the FastAGI router. `ami_permit`: the networks from which the agent may come.
+    `router`: host:port of the FastAGI router, which knows the node's sessions by `agi_key` (schemas/agi_digest.py).
+    `ami_permit`: the networks from which the agent may come.
     `sip_host`, `sip_port`: where SIP listens (UDP), with `sip_host_ipv6` also there; RTP takes ports from
     `rtp_port_first` to `rtp_port_last`, four for each call at a time: without a free one Asterisk answers 488, and the
     call never was. Behind a NAT: peers outside `local_networks` are told the external addresses, in SIP's headers and
@@ -36,6 +38,7 @@ class NodeSettings(Frozen):
     directory: Path
     postgres: Postgres
     router: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z.:-]{1,64}:\d{1,5}$")] = "127.0.0.1:14573"
+    agi_key: SecretStr
     ami_host: Host = "127.0.0.1"
     ami_port: Port = 15038
     ami_user: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")] = "agent"
@@ -53,6 +56,12 @@ class NodeSettings(Frozen):
     hep_secret: SecretStr = SecretStr("")
     cache: Path
     beat: Path | None = None
+
+    @field_validator("agi_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr) -> SecretStr:
+        read_node_key(value.get_secret_value())
+        return value
 
     @model_validator(mode="after")
     def _networks_are_local_to_something(self) -> Self:

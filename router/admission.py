@@ -11,6 +11,8 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from router.answer import Answer
+from router.digests import REQUIRE
+from router.digests import STATEMENT as WITHOUT_DIGEST
 from router.full_limits import STATEMENT, Full, full_of
 from router.lines import Lines
 from router.overload import Line
@@ -128,6 +130,15 @@ class Admission:
     async def silent_nodes(self) -> Silent:
         """The nodes that were heard of lately and are not now. Raises as low_disks."""
         return [(name, seconds) for name, seconds in await self._rows(SILENT_NODES)]
+
+    async def nodes_without_digest(self) -> frozenset[str]:
+        """The nodes that may ask without a digest. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
+        return frozenset(row[0] for row in await self._rows(WITHOUT_DIGEST))
+
+    async def require_digests(self, nodes: list[str]) -> None:
+        """From now on these nodes need one. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""
+        async with asyncio.timeout(self._settings.admission_seconds), self._pool.connection() as connection:
+            await connection.execute(REQUIRE, (nodes,))
 
     async def full_limits(self) -> Full:
         """The vendors' limits without room, by node. Raises psycopg.Error, PoolTimeout, TimeoutError, OSError."""

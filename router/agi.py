@@ -34,6 +34,8 @@ SESSIONS: Final = Bounded("router_sessions", "AGI sessions that are open; beyond
 BROKEN: Final = counter("router_sessions_broken", "Sessions that were no AGI, too slow, or from somebody not allowed.")
 Gate = Callable[[str, Mapping[str, str]], bytes | None]
 """Gets script and headers: None to let the session begin, or the command that refuses its call."""
+Require = Callable[[str, Mapping[str, str]], None]
+"""Gets script and headers: raises AgiError where the session may not begin and is not answered."""
 
 
 class AgiApplication(fast_agi.Application):  # type: ignore[misc]
@@ -44,6 +46,7 @@ class AgiApplication(fast_agi.Application):  # type: ignore[misc]
         super().__init__(loop=loop)
         self.settings = settings
         self.lag = LoopLag(settings.most_lag_seconds)
+        self.require: Require = lambda _script, _headers: None
         self.gate: Gate = lambda _script, _headers: None
         self.idle = asyncio.Event()  # set while no session is open
         self.idle.set()

@@ -191,6 +191,7 @@ class AgiSession(asyncio.Protocol):
             headers = parse_headers(raw)
             script = headers.get("agi_network_script", "").partition("?")[0]
             route = application.route_of(script)
+            application.require(script, headers)
         except AgiError as error:
             self._broken(error)
             return

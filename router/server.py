@@ -16,6 +16,7 @@ import uvloop
 from router.admission import Admission
 from router.agi import AgiApplication, AgiError, AgiRequest
 from router.answer import Answer, Attempt, call_facts, routed_json, variables
+from router.digests import Digests
 from router.disks import Disks
 from router.full_limits import FullLimits
 from router.holder import SnapshotHolder
@@ -49,6 +50,7 @@ class Router:
         """Nothing is opened yet: see run()."""
         self._settings = settings
         self._admission = Admission(settings)
+        self._digests = Digests(settings, self._admission.nodes_without_digest, self._admission.require_digests)
         self._disks = Disks(settings, self._admission.low_disks)
         self._silent = SilentNodes(self._admission.silent_nodes)
         self._full = FullLimits(self._admission.full_limits)
@@ -74,6 +76,7 @@ class Router:
             self._admission.line,
             lambda: self._snapshots.current,
         )
+        application.require = self._digests.require
         application.gate = shedder.refuse
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,6 +85,7 @@ class Router:
         await self._admission.open()
         await self._disks.look()  # before the first call
         await self._stops.look()
+        await self._digests.look()
         self._spool.start()
         self._quality.start()
         server = await application.listen(settings.host, settings.port, inherited=settings.listener)
@@ -93,6 +97,7 @@ class Router:
                 self._disks.run(),
                 self._full.run(),
                 self._stops.run(),
+                self._digests.run(),
                 self._silent.run(),
                 self._reach.run(),
                 self._beat(application, shedder),
@@ -107,6 +112,7 @@ class Router:
         results = await asyncio.gather(*background, return_exceptions=True)
         await self._admission.close()
         await self._lookups.close()
+        self._digests.close()
         await asyncio.to_thread(self._quality.stop)
         await asyncio.to_thread(self._spool.stop)
         for result in results:
@@ -139,7 +145,7 @@ class Router:
 
     def _degraded(self) -> str:
         disks = f"{self._disks.said}: new calls are refused" if self._disks.said else ""
-        return "; ".join(text for text in (disks, self._silent.said, self._stops.alarm) if text)
+        return "; ".join(text for text in (disks, self._silent.said, self._digests.said, self._stops.alarm) if text)
 
     async def ping(self, request: AgiRequest) -> None:
         """The health check: a whole session, without a call."""

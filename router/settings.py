@@ -29,10 +29,18 @@ class RouterSettings(Frozen):
     `most_lag_seconds`, `most_wait_seconds`: when the event loop is later than that, or the first call that waits for
     PostgreSQL has waited longer, new calls are refused at once (overload.py says when exactly).
     `disk_reserve_bytes`: with less than that free on the spool's disk, new calls are refused.
+    `agi_secret`: what the nodes' keys are made of (schemas/agi_digest.py); `agi_previous_secret` counts, too, until
+    `agi_previous_until` (unix seconds), while nodes are given their new keys.
+    `sessions`: the file in which all router processes of this machine remember the sessions that have been; None: in
+    this process's memory.
     """
 
     snapshot: SnapshotSettings
     kafka: Kafka
+    agi_secret: Annotated[SecretStr, Field(min_length=8)]
+    agi_previous_secret: Annotated[SecretStr, Field(min_length=8)] | None = None
+    agi_previous_until: Annotated[int, Field(ge=0)] = 0
+    sessions: Path | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 14573
     listener: Annotated[int, Field(ge=3)] | None = None
@@ -56,3 +64,10 @@ class RouterSettings(Frozen):
     ]  # bearer tokens of look-ups, by their names
     admission: bool = True  # off only to measure: then nothing is held and no limit is kept
     system_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")] = "router"
+
+    def agi_secrets(self, now: float) -> tuple[str, ...]:
+        """The secrets that count at `now` (unix seconds)."""
+        previous = self.agi_previous_secret
+        if previous is None or now >= self.agi_previous_until:
+            return (self.agi_secret.get_secret_value(),)
+        return self.agi_secret.get_secret_value(), previous.get_secret_value()

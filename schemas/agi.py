@@ -1,6 +1,6 @@
 """What router and dialplan (or simulator) say to each other over FastAGI: arguments in, channel variables out.
 
-Request: agi://ROUTER/route with six arguments, the wire's texts URI-encoded:
+Request: agi://ROUTER/route?DIGEST with six arguments, the wire's texts URI-encoded:
     agi_arg_1 call_id   agi_arg_2 endpoint   agi_arg_3 remote address (ip:port)
     agi_arg_4 dialled number   agi_arg_5 caller number   agi_arg_6 attempt's start, unix seconds with three decimals
 and six that may be left out (who makes no SIP has none):
@@ -8,13 +8,14 @@ and six that may be left out (who makes no SIP has none):
     agi_arg_10 header From, for what was verified of it (verstat)
     agi_arg_11 header Max-Forwards
     agi_arg_12 the codecs that Asterisk could answer the caller with, commas between them
-Nothing else of the header is read but the script's name. The dialplan takes the wire's texts out of the headers that
-Asterisk writes unencoded: agi_callerid, agi_calleridname, agi_dnid. A number that Asterisk has cut ends in an ellipsis.
+Nothing else of the header is read but the script's name and its digest (schemas/agi_digest.py), which is good for one
+session. The dialplan takes the wire's texts out of the headers that Asterisk writes unencoded: agi_callerid,
+agi_calleridname, agi_dnid. A number that Asterisk has cut ends in an ellipsis.
 Answer: channel variables in as few EXEC MSet lines as the limits allow; ROUTES is always the last variable set, so
 that a truncated answer has no routes and the call is refused, never half-routed.
 
-agi://ROUTER/who with the first six arguments is asked of a call whose caller had gone before the answer: the router
-sets CALL_FACTS alone, and nothing is decided, held or counted.
+agi://ROUTER/who?DIGEST with the first six arguments is asked of a call whose caller had gone before the answer: the
+router sets CALL_FACTS alone, and nothing is decided, held or counted.
 """
 
 from typing import Final

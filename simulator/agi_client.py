@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from schemas import agi
+from schemas.agi_digest import NodeKey, script_with_digest
 from simulator import agi_commands
 from simulator.lines import Call
 from simulator.wire_texts import encoded
@@ -22,17 +23,18 @@ Variables = dict[str, str]
 Done = Callable[[Variables | None], None]
 
 
-def make_header(call: Call, channel: str, unique_id: str, host: str, port: int) -> bytes:
-    """The header of a session for this call, with the six arguments of schemas/agi.py.
+def make_header(call: Call, channel: str, unique_id: str, host: str, port: int, key: NodeKey) -> bytes:
+    """The header of a session for this call, with the digest of the node's key and the six arguments of schemas/agi.py.
 
     The caller's texts stand in the arguments alone, encoded: the dialplan has taken them out of the other headers.
     """
     started_at = f"{call.started_at_ms // 1000}.{call.started_at_ms % 1000:03d}"
     arguments = (call.call_id, call.endpoint, call.remote_address, call.callee, call.caller, started_at)
+    script = script_with_digest(key, agi.AGI_SCRIPT, call.call_id, started_at)
     fields = [
         ("network", "yes"),
-        ("network_script", agi.AGI_SCRIPT),
-        ("request", f"agi://{host}:{port}/{agi.AGI_SCRIPT}"),
+        ("network_script", script),
+        ("request", f"agi://{host}:{port}/{script}"),
         ("channel", channel),
         ("language", "en"),
         ("type", "PJSIP"),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
+from schemas.agi_digest import read_node_key
 from schemas.connections import Frozen, Postgres
 from simulator.incidents import Incident, IncidentError, parse_incident
 
@@ -12,11 +13,20 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class SimulatedNode(Frozen):
-    """One fake Asterisk node: its name, the port of its AMI, and its directory (journal/Master.csv, epoch)."""
+    """One fake Asterisk node: its name, the port of its AMI, its directory (journal/Master.csv, epoch), and its key, by
+    which the router knows its sessions (schemas/agi_digest.py).
+    """
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{0,15}$")]
     ami_port: Port
     directory: Path
+    agi_key: SecretStr
+
+    @field_validator("agi_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr) -> SecretStr:
+        read_node_key(value.get_secret_value())
+        return value
 
 
 class SimulatorSettings(Frozen):

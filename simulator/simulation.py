@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from schemas.agi_digest import read_node_key
 from schemas.facts import FactsError, decode_facts
 from simulator.agi_client import RouterClient, Variables, make_header
 from simulator.board import Board
@@ -51,6 +52,7 @@ class Simulation:
         self._scheduler = scheduler
         self._start_ms = start_ms
         self._end_ms = None if settings.seconds is None else start_ms + int(settings.seconds * 1_000)
+        self._keys = {node.name: read_node_key(node.agi_key.get_secret_value()) for node in settings.nodes}
         self.nodes: dict[str, Node] = {}
         self._crashes = Crashes(settings.incidents, self.nodes, host, scheduler)
         self._board = Board(settings.incidents, self._busiest_vendor)
@@ -171,7 +173,12 @@ class Simulation:
         live = node.begin(intent, at_ms, self._plan_leg(intent), real_ms())
         settings = self._settings
         header = make_header(
-            live.hunt.call, live.caller.name, live.caller.unique_id, settings.router_host, settings.router_port
+            live.hunt.call,
+            live.caller.name,
+            live.caller.unique_id,
+            settings.router_host,
+            settings.router_port,
+            self._keys[intent.node],
         )
         self._router.ask(live, header)
 

@@ -11,6 +11,11 @@ LAZY: Final = {
         "Give a user of the dashboards a token of the REST API, called NAME and shown once; it acts as the user.",
     ),
     "audit": LazyCommand("streamco.audit_cli", "audit", "Compare journals, rated legs, CDRs and ledger."),
+    "change-agi-secret": LazyCommand(
+        "streamco.agi_secret_cli",
+        "change_secret",
+        "Make a new secret of the nodes' keys; the present one counts for some hours more.",
+    ),
     "check-routing": LazyCommand(
         "streamco.routing_cli", "check_routing", "Ask the router's own core where a call would go, and why."
     ),

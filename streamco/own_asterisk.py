@@ -9,6 +9,7 @@ import psycopg
 from configuration.asterisk.reader import read_peers, report_transports
 from configuration.asterisk.render import Places as AsteriskPlaces
 from configuration.asterisk.render import RenderError, render
+from schemas.agi_digest import KEY_FILE
 from sinks.epochs import EpochError, issue_epoch
 from streamco import rooms
 from streamco.places import Places
@@ -48,7 +49,9 @@ def write_files(settings: Settings, node: str, output: Path) -> list[str]:
         raise SettingsError(f"--output {str(output)!r}: {error.strerror}") from error
     return [
         f"{len(texts) - len(_NOT_OURS)} files written, {len(peers)} peers, epoch {epoch}",
-        f"in asterisk.conf, [options]:   systemname = {node}",
+        f"in asterisk.conf, [options]:   systemname = {node}, and live_dangerously = no (the default)",
+        "its modules:                    those of modules.conf; func_env and func_sha1 sign its sessions",
+        f"its user must be able to read:  {output / KEY_FILE}, which nobody else may",
         f"the journal, once:             ln -sfn {directory / 'journal'} ASTLOGDIR/cel-custom",
         "before every start of Asterisk: this command again (each start needs an epoch of its own)",
         "after a change of peers:        this command with another --output, and pjsip.conf copied; then pjsip reload",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from schemas.agi_digest import node_key_text
 from schemas.connections import ClickHouse, Kafka
 from schemas.postgres_roles import Role
 from streamco.embedded.settings import LOOPBACK, ClickHouseServer, KafkaServer, user_cache_directory
@@ -98,9 +99,14 @@ def router(settings: Settings, number: int = 1, listener: int | None = None) -> 
 
     places = Places(settings)
     name = router_names(settings)[number]
+    until, _, previous = (settings.agi_previous or SecretStr("0:")).get_secret_value().partition(":")
     return RouterSettings(
         snapshot=_snapshot(settings, "router"),
         kafka=kafka(settings),
+        agi_secret=_secret(settings.agi_secret, "agi_secret"),
+        agi_previous_secret=SecretStr(previous) if previous else None,
+        agi_previous_until=int(until),
+        sessions=places.router / "sessions",
         host=settings.router_host,
         port=settings.router_port,
         peers_allowed=settings.router_peers,
@@ -111,6 +117,11 @@ def router(settings: Settings, number: int = 1, listener: int | None = None) -> 
         disk_reserve_bytes=settings.disk_reserve_megabytes << 20,
         lookup_tokens=settings.lookup_tokens,
     )
+
+
+def node_key(settings: Settings, node: str) -> SecretStr:
+    """The key by which the routers know the node's sessions."""
+    return SecretStr(node_key_text(_secret(settings.agi_secret, "agi_secret").get_secret_value(), node))
 
 
 def check(settings: Settings, room: Role) -> "CheckSettings":
@@ -223,7 +234,12 @@ def simulator(settings: Settings, **options: object) -> "SimulatorSettings":
     values: dict[str, object] = {
         "postgres": postgres(settings, "simulator"),
         "nodes": tuple(
-            SimulatedNode(name=node, ami_port=settings.ami_port_of(node), directory=places.node(node))
+            SimulatedNode(
+                name=node,
+                ami_port=settings.ami_port_of(node),
+                directory=places.node(node),
+                agi_key=node_key(settings, node),
+            )
             for node in settings.simulated_nodes
         ),
         "router_host": LOOPBACK,
@@ -249,6 +265,7 @@ def asterisk(settings: Settings, node: str) -> "NodeSettings":
         directory=places.node(node),
         postgres=postgres(settings, "asterisk"),
         router=settings.asterisk_router or f"{LOOPBACK}:{settings.router_port}",
+        agi_key=settings.agi_node_key or node_key(settings, node),
         ami_host=settings.ami_host,
         ami_port=settings.ami_port_of(node),
         ami_user=settings.ami_user,

@@ -7,7 +7,9 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from pydantic import SecretStr
@@ -17,13 +19,14 @@ from streamco.settings import PREFIX, SECRET_SETTINGS, Settings, SettingsError
 
 FILE: Final = "secrets.json"
 _OF_POSTGRES: Final = ("postgres_password", *(f"postgres_{room}_password" for room in (OWNER, *ROLES)))
-NAMES: Final = (*_OF_POSTGRES, "clickhouse_password", "ami_secret", "dashboards_secret_key")
+NAMES: Final = (*_OF_POSTGRES, "clickhouse_password", "ami_secret", "dashboards_secret_key", "agi_secret")
+_LATER: Final = ("agi_previous",)  # in the file only since one was given up
 
 
 # Every kind of process of ours (run.py), and the secret settings that it needs where they are set; `migrate` is the one
 # command that need not have all, as other commands have, and the supervisor, which makes them and hands them on.
 NEEDED: Final[dict[str, frozenset[str]]] = {
-    "router": frozenset({"postgres_router_password", "lookup_tokens"}),
+    "router": frozenset({"postgres_router_password", "lookup_tokens", "agi_secret", "agi_previous"}),
     "node-agent": frozenset({"postgres_agent_password", "ami_secret"}),
     "streams billing": frozenset({"postgres_streams_password"}),
     "streams cdrs": frozenset({"postgres_streams_password", "clickhouse_password"}),
@@ -34,8 +37,9 @@ NEEDED: Final[dict[str, frozenset[str]]] = {
     "dashboards": frozenset(
         {"postgres_dashboards_password", "clickhouse_password", "dashboards_secret_key", "lookup_tokens"}
     ),
-    "simulator": frozenset({"postgres_simulator_password", "ami_secret"}),
-    "asterisk": frozenset({"postgres_asterisk_password", "ami_secret"}),
+    "simulator": frozenset({"postgres_simulator_password", "ami_secret", "agi_secret"}),
+    # The routers' secret only where it is not given its node's key.
+    "asterisk": frozenset({"postgres_asterisk_password", "ami_secret", "agi_node_key", "agi_secret"}),
     "trickle": frozenset(),
     "migrate": frozenset({*_OF_POSTGRES, "postgres_dsn", "clickhouse_password"}),
 }
@@ -74,7 +78,11 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
     told = only(settings, needed)
     if kind is not None and settings.postgres_elsewhere:
         needed -= _OF_OURS
-    missing = [name for name in NAMES if name in needed and getattr(told, name) is None]
+    if kind is not None and told.agi_node_key is not None:
+        needed -= {"agi_secret"}
+    missing = [name for name in (*NAMES, *_LATER) if name in needed and getattr(told, name) is None]
+    if told.agi_secret is not None:  # then the one before it is not the home's either
+        missing = [name for name in missing if name != "agi_previous"]
     if settings.clickhouse_url is not None and "clickhouse_password" in missing:
         raise SettingsError(f"{PREFIX}CLICKHOUSE_PASSWORD: must be set with {PREFIX}CLICKHOUSE_URL")
     try:
@@ -82,11 +90,29 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
         kept = _keep(settings.home / FILE) if missing else {}
     except OSError as error:
         raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
-    return told.model_copy(update={name: SecretStr(kept[name]) for name in missing})
+    return told.model_copy(update={name: SecretStr(kept[name]) for name in missing if name in kept})
 
 
-def _keep(path: Path) -> dict[str, str]:
-    """What the file holds, after what it lacks was added. One process at a time."""
+def change_agi_secret(settings: Settings, until_seconds: int) -> None:
+    """Make a new secret of the nodes' keys; the present one counts beside it until then (unix seconds).
+
+    Raises SettingsError where the secret is not the home's own.
+    """
+    if settings.agi_secret is not None:
+        raise SettingsError(
+            f"{PREFIX}AGI_SECRET: is set; give it a new value, and {PREFIX}AGI_PREVIOUS the old one as UNTIL:SECRET"
+        )
+    present = with_secrets(settings).agi_secret
+    assert present is not None  # noqa: S101 (for the type checker)
+    fresh = {"agi_secret": secrets.token_urlsafe(32), "agi_previous": f"{until_seconds}:{present.get_secret_value()}"}
+    try:
+        _keep(settings.home / FILE, fresh)
+    except OSError as error:
+        raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
+
+
+def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """What the file holds, after `changes` and what it lacks were written to it. One process at a time."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -97,8 +123,9 @@ def _keep(path: Path) -> dict[str, str]:
             kept = json.loads(text) if text else {}
         except ValueError as error:
             raise SettingsError(f"{path}: is not JSON ({error})") from error
-        if missing := [name for name in NAMES if name not in kept]:
-            kept |= {name: secrets.token_urlsafe(32) for name in missing}
+        fresh_values = {name: secrets.token_urlsafe(32) for name in NAMES if name not in kept} | dict(changes)
+        if fresh_values:
+            kept |= fresh_values
             part = path.with_suffix(".part")
             with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as fresh:
                 json.dump(kept, fresh)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
+from schemas.agi_digest import read_node_key
 from streamco.given_settings import PREFIX, SettingsError, postgres_address, with_files
 
 __all__ = ["PREFIX", "SECRET_SETTINGS", "Settings", "SettingsError", "default_home", "read_settings"]
@@ -131,6 +132,11 @@ class Settings(BaseModel):
     lookup_tokens: dict[str, SecretStr] = Field(default_factory=dict)  # JSON: bearer tokens of look-ups, by their names
     clickhouse_password: Secret | None = None
     ami_secret: Secret | None = None
+    # What nodes' keys are made of, by which routers know their sessions; the one before it, as UNTIL:SECRET (unix
+    # seconds); and a node's own key, which is all that a machine needs that runs nothing but its Asterisk.
+    agi_secret: Secret | None = None
+    agi_previous: Annotated[SecretStr, Field(max_length=1_000)] | None = None
+    agi_node_key: SecretStr | None = None
     dashboards_secret_key: Annotated[SecretStr, Field(min_length=32)] | None = None
 
     @field_validator(
@@ -151,6 +157,22 @@ class Settings(BaseModel):
     def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
             raise ValueError("must be an http or https address")
+        return value
+
+    @field_validator("agi_previous")
+    @classmethod
+    def _until_and_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            until, _, secret = value.get_secret_value().partition(":")
+            if not (until.isascii() and until.isdigit() and len(until) <= 10 and len(secret) >= 8):
+                raise ValueError("must be of the form UNTIL:SECRET, with unix seconds")
+        return value
+
+    @field_validator("agi_node_key")
+    @classmethod
+    def _key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_node_key(value.get_secret_value())
         return value
 
     @field_validator("home")

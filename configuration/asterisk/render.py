@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Final, Literal
 
 from configuration.settings import NodeSettings
+from schemas.agi_digest import KEY_FILE
 from tariffs.codecs import END_TO_END, is_mixed, read_codecs
 
 _ANY: Final = "0.0.0.0"  # noqa: S104 - what is looked for, nothing is bound here
@@ -18,6 +19,8 @@ PROBE_SECONDS: Final = 10
 PROBES_PER_SECOND: Final = 20
 _FIRST_PROBES_SECONDS: Final = 2
 _SAFE: Final = re.compile(r"[\x21-\x3a\x3c-\x7e]*")  # printable ASCII without space and `;`, which begins a comment
+
+_ARGUMENT: Final = re.compile(r"""[^,(){}\[\]$"'\\]*""")  # of a dialplan function
 
 
 class RenderError(ValueError):
@@ -53,10 +56,12 @@ class Places:
 
 def render(settings: NodeSettings, peers: Sequence[SipPeer], places: Places, epoch: int) -> dict[str, str]:
     """Every file by its name. Raises RenderError."""
+    key_file = f"{places.etc}/{KEY_FILE}"
     values = {
         "NODE": settings.node,
         "EPOCH": str(epoch),
         "ROUTER": settings.router,
+        "KEY_FILE": key_file,
         "ETC": places.etc,
         "RUN": places.run,
         "MODULES": places.modules,
@@ -84,7 +89,10 @@ def render(settings: NodeSettings, peers: Sequence[SipPeer], places: Places, epo
     for name in ("AMI_SECRET", "HEP_SECRET"):
         if _SAFE.fullmatch(values[name]) is None:
             raise RenderError(f"{name}: must be printable ASCII without spaces and semicolons")
-    return {name: _fill(text, values) for name, text in _shipped().items()}
+    if _ARGUMENT.fullmatch(key_file) is None:
+        raise RenderError(f"{key_file!r}: must have nothing in it that ends an argument: , ( ) {{ }} [ ] $ \" ' \\")
+    texts = {name: _fill(text, values) for name, text in _shipped().items()}
+    return texts | {KEY_FILE: settings.agi_key.get_secret_value()}
 
 
 def pjsip_file(settings: NodeSettings, peers: Sequence[SipPeer]) -> str:

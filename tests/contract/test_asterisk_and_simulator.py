@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from agi_client import key_of
 from journal_events import events_of
 from real_calls import (
     CALLS,
@@ -91,7 +92,8 @@ class SimulatedLine:
         )
         live = self._node.begin(intent, self._scheduler.now_ms(), partial(self._plan, name), real_ms())
         self.call_ids[name] = live.hunt.call.call_id
-        header = make_header(live.hunt.call, live.caller.name, live.caller.unique_id, "127.0.0.1", self._router_port)
+        key, port = key_of("sim1"), self._router_port
+        header = make_header(live.hunt.call, live.caller.name, live.caller.unique_id, "127.0.0.1", port, key)
         self._router.ask(live, header)
         return live
 

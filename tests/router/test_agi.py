@@ -79,7 +79,8 @@ class Served:
 def make_settings(tmp_path: Path, **changes: Any) -> RouterSettings:
     return RouterSettings(
         snapshot=SnapshotSettings(postgres=Postgres(dsn=SecretStr("postgresql://none")), directory=tmp_path),
-        kafka=Kafka(bootstrap="127.0.0.1:1"), spool=tmp_path / "spool.sqlite", header_seconds=0.5, deadline_seconds=1,
+        kafka=Kafka(bootstrap="127.0.0.1:1"), spool=tmp_path / "spool.sqlite", agi_secret=SecretStr("a secret"),
+        header_seconds=0.5, deadline_seconds=1,
         max_sessions=20, **changes,
     )  # fmt: skip
 

@@ -80,7 +80,7 @@ class Application:
         self.settings = settings
         self.loop = Loop()
         self.begun: list[AgiRequest] = []
-        self.gate = lambda _script, _headers: None
+        self.require = self.gate = lambda _script, _headers: None
 
     def admits(self, _session: AgiSession, _peername: Any) -> bool:
         return True
@@ -95,6 +95,7 @@ class Application:
 SETTINGS: Final = RouterSettings(
     snapshot=SnapshotSettings(postgres=Postgres(dsn=SecretStr("postgresql://none")), directory=Path("/none")),
     kafka=Kafka(bootstrap="127.0.0.1:1"), spool=Path("/none/spool.sqlite"), header_seconds=1, deadline_seconds=1,
+    agi_secret=SecretStr("a secret"),
 )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ REQUESTS = 3_000
 def settings(tmp_path: Path) -> RouterSettings:
     return RouterSettings(
         snapshot=SnapshotSettings(postgres=Postgres(dsn=SecretStr("postgresql://none")), directory=tmp_path),
-        kafka=Kafka(bootstrap="127.0.0.1:1"), spool=tmp_path / "spool.sqlite", header_seconds=1, deadline_seconds=1,
+        kafka=Kafka(bootstrap="127.0.0.1:1"), spool=tmp_path / "spool.sqlite", agi_secret=SecretStr("a secret"),
+        header_seconds=1, deadline_seconds=1,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ def settings(directory: Path, reserve_bytes: int) -> RouterSettings:
         snapshot=SnapshotSettings(postgres=postgres, directory=directory / "snapshot"),
         kafka=Kafka(bootstrap="127.0.0.1:9"),
         spool=directory / "spool.sqlite",
+        agi_secret=SecretStr("a secret"),
         disk_reserve_bytes=reserve_bytes,
     )
 

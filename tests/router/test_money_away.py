@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from agi_client import ask, header
+from agi_client import SECRET, ask, header
 from pydantic import SecretStr
 from small_world import make_small_world
 
@@ -87,7 +87,7 @@ class Stage:
         self.spawn("router", ROUTER, {
             "snapshot": {"postgres": {"dsn": self.dsn}, "directory": str(self.directory / "snapshot")},
             "kafka": kafka, "spool": str(self.directory / "spool.sqlite"), "port": self.router_port,
-            "beat": str(self.directory / "router.beat"), "admission_seconds": 0.3,
+            "beat": str(self.directory / "router.beat"), "admission_seconds": 0.3, "agi_secret": SECRET,
         })  # fmt: skip
         self.spawn("agent", AGENT, {
             "node": "ast1", "directory": str(self.directory / "node"), "kafka": kafka, "postgres": {"dsn": self.dsn},

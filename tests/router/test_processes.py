@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from agi_client import ask, header
+from agi_client import SECRET, ask, header
 from small_world import make_small_world
 
 pytestmark = pytest.mark.servers
@@ -36,7 +36,7 @@ class Routers:
             "snapshot": {"postgres": {"dsn": self._dsn}, "directory": str(self._directory / "snapshot")},
             "kafka": {"bootstrap": "127.0.0.1:9"}, "spool": str(self._directory / f"spool-{number}.sqlite"),
             "port": 1, "listener": self._listener.fileno(),
-            "beat": str(self.beat(number)),
+            "beat": str(self.beat(number)), "agi_secret": SECRET, "sessions": str(self._directory / "sessions"),
         }  # fmt: skip
         with (self._directory / f"log-{number}").open("wb") as log:
             process = subprocess.Popen(

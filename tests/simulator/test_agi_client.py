@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 from urllib.parse import unquote
 
 import pytest
+from agi_client import key_of
 
 from schemas import agi
+from schemas.agi_digest import session_digest
 from simulator.agi_client import MAX_LINE_BYTES, RouterClient, Variables, make_header
 from simulator.lines import Call
 
@@ -20,14 +22,16 @@ CALL = Call(
     caller='"A\nB" <1>',
     patience_ms=1,
 )
-HEADER = make_header(CALL, "PJSIP/c-alpha-00000007", "sim1-1800000005.7", "127.0.0.1", 4573)
+KEY = key_of("sim1")
+HEADER = make_header(CALL, "PJSIP/c-alpha-00000007", "sim1-1800000005.7", "127.0.0.1", 4573, KEY)
 
 
 def test_the_header_carries_the_contract_s_arguments_encoded() -> None:
     text = HEADER.decode()
     assert text.endswith("\n\n")
     headers = dict(line.split(": ", 1) for line in text[:-2].split("\n"))
-    assert headers["agi_network_script"] == agi.AGI_SCRIPT
+    script, _, digest = headers["agi_network_script"].partition("?")
+    assert (script, digest) == (agi.AGI_SCRIPT, session_digest(KEY, script, CALL.call_id, "1800000005.123"))
     arguments = [unquote(headers[f"agi_arg_{number}"]) for number in range(1, len(agi.AGI_ARGUMENTS) + 1)]
     assert arguments == [
         CALL.call_id, "c-alpha", "127.1.0.1:5060", "+44 7700|900", '"A\nB" <1>', "1800000005.123",

@@ -15,8 +15,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from agi_client import SECRET
 
 from configuration.world.seed import seed
+from schemas.agi_digest import node_key_text
 from schemas.connections import Kafka
 from schemas.events import CallEnded, LegEnded, LegRinging, LegStarted, NodeHeartbeat, encode_event
 from schemas.ids import make_leg_id, node_of
@@ -66,6 +68,7 @@ class Line:
             "kafka": self.kafka.model_dump(),
             "port": self.router_port,
             "spool": str(self.directory / "spool.sqlite"),
+            "agi_secret": SECRET,
             "beat": str(beat),
         }
         process = self.start("router", "router", values)
@@ -96,7 +99,12 @@ class Line:
 
     def simulate(self, **options: Any) -> dict[str, Any]:
         nodes = [
-            {"name": node, "ami_port": port, "directory": str(self.directory / node)}
+            {
+                "name": node,
+                "ami_port": port,
+                "directory": str(self.directory / node),
+                "agi_key": node_key_text(SECRET, node),
+            }
             for node, port in self.ami_ports.items()
         ]
         values = {

@@ -9,7 +9,7 @@ from simulator.settings import SimulatorSettings
 
 
 def make(**changes: Any) -> SimulatorSettings:
-    node = {"name": "sim1", "ami_port": 15039, "directory": "nodes/sim1"}
+    node = {"name": "sim1", "ami_port": 15039, "directory": "nodes/sim1", "agi_key": "0" * 128}
     values: dict[str, Any] = {"postgres": {"dsn": "postgresql:///x"}, "nodes": [node], "ami_secret": "s"}
     return SimulatorSettings.model_validate(values | changes)
 
@@ -32,12 +32,13 @@ def test_incidents_are_parsed() -> None:
         (
             {
                 "nodes": [
-                    {"name": "sim1", "ami_port": 1, "directory": "x"},
-                    {"name": "sim2", "ami_port": 1, "directory": "y"},
+                    {"name": "sim1", "ami_port": 1, "directory": "x", "agi_key": "0" * 128},
+                    {"name": "sim2", "ami_port": 1, "directory": "y", "agi_key": "0" * 128},
                 ]
             },
             "ami_ports",
         ),
+        ({"nodes": [{"name": "sim1", "ami_port": 1, "directory": "x", "agi_key": "0" * 127}]}, "128 hexadecimal"),
         ({"surprise": 1}, "surprise"),
     ],
 )

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from agi_client import SECRET
 from journal_events import events_of
 
 from schemas import events
+from schemas.agi_digest import node_key_text
 from schemas.ids import epoch_of, node_of
 from simulator import crashes, main
 from simulator.settings import SimulatorSettings
@@ -27,7 +29,12 @@ class Router(Protocol):
 
 def settings_for(directory: Path, router_port: int, ports: list[int], **changes: Any) -> SimulatorSettings:
     nodes = [
-        {"name": f"sim{number}", "ami_port": port, "directory": directory / f"sim{number}"}
+        {
+            "name": f"sim{number}",
+            "ami_port": port,
+            "directory": directory / f"sim{number}",
+            "agi_key": node_key_text(SECRET, f"sim{number}"),
+        }
         for number, port in enumerate(ports, 1)
     ]
     values: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Settings: checked whole, named in the error, handed on to children without loss."""
 
+import json
 import os
 import re
 import socket
@@ -13,7 +14,7 @@ from streamco import rooms, stack
 from streamco.embedded.ports import require_free_port
 from streamco.embedded.server import ServerError
 from streamco.embedded.temporary import free_port
-from streamco.secret_store import NAMES, with_secrets
+from streamco.secret_store import NAMES, change_agi_secret, with_secrets
 from streamco.settings import SECRET_SETTINGS, Settings, SettingsError, read_settings
 
 
@@ -257,3 +258,57 @@ def test_several_routers_share_a_listener_and_nothing_else(tmp_path: Path) -> No
     assert len({one.spool for one in told}) == len({one.beat for one in told}) == 3
     assert {one.snapshot.directory for one in told} == {tmp_path / "router" / "snapshot"}
     assert sum(one.admission_connections for one in told) <= 8
+
+
+def test_a_home_of_before_gets_the_secret_of_the_nodes_keys(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    settings = read_settings({"STREAMCO_HOME": str(home)})
+    first = with_secrets(settings)
+    held = json.loads((home / "secrets.json").read_text())
+    (home / "secrets.json").write_text(json.dumps({name: held[name] for name in NAMES if name != "agi_secret"}))
+    again = with_secrets(settings)
+    assert again.agi_secret not in (None, first.agi_secret)
+    assert again.model_copy(update={"agi_secret": first.agi_secret}) == first
+    assert with_secrets(settings) == again
+
+
+def test_the_secret_of_the_nodes_keys_is_changed_and_the_one_before_counts_for_a_time(tmp_path: Path) -> None:
+    settings = read_settings({"STREAMCO_HOME": str(tmp_path / "home"), "STREAMCO_NODES": "ast1"})
+    first = with_secrets(settings)
+    assert first.agi_secret is not None
+    assert rooms.router(first).agi_secrets(0) == (first.agi_secret.get_secret_value(),)
+    change_agi_secret(settings, 2_000_000_000)
+    second = with_secrets(settings)
+    assert second.agi_secret not in (None, first.agi_secret)
+    assert second.model_copy(update={"agi_secret": first.agi_secret, "agi_previous": None}) == first
+    told = rooms.router(with_secrets(settings, "router"))
+    assert told.agi_secrets(1_999_999_999.9) == (
+        second.agi_secret.get_secret_value(),  # type: ignore[union-attr]
+        first.agi_secret.get_secret_value(),
+    )
+    assert told.agi_secrets(2_000_000_000) == (second.agi_secret.get_secret_value(),)  # type: ignore[union-attr]
+    assert rooms.node_key(second, "ast1") != rooms.node_key(first, "ast1")
+    change_agi_secret(settings, 2_000_000_001)
+    third = with_secrets(settings).agi_previous
+    assert third is not None
+    assert third.get_secret_value() == f"2000000001:{second.agi_secret.get_secret_value()}"  # type: ignore[union-attr]
+    outside = read_settings({"STREAMCO_HOME": str(tmp_path / "home"), "STREAMCO_AGI_SECRET": "from outside"})
+    assert with_secrets(outside).agi_previous is None
+    with pytest.raises(SettingsError, match="STREAMCO_AGI_SECRET: is set"):
+        change_agi_secret(outside, 2_000_000_000)
+
+
+@pytest.mark.parametrize("text", ["secret", "x:a secret", "17950000000:a secret", "1795000000:short"])
+def test_a_wrong_secret_of_before_is_an_error_that_does_not_show_it(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"STREAMCO_AGI_PREVIOUS: must be of the form UNTIL:SECRET") as caught:
+        read_settings({"STREAMCO_AGI_PREVIOUS": text})
+    assert text not in str(caught.value)
+
+
+def test_a_machine_of_an_asterisk_alone_needs_its_key_alone(tmp_path: Path) -> None:
+    key = "0123456789abcdef" * 8
+    settings = read_settings({"STREAMCO_HOME": str(tmp_path), "STREAMCO_AGI_NODE_KEY": key})
+    assert rooms.asterisk(with_secrets(settings), "ast1").agi_key.get_secret_value() == key
+    with pytest.raises(SettingsError, match=r"STREAMCO_AGI_NODE_KEY: .*128 hexadecimal") as caught:
+        read_settings({"STREAMCO_AGI_NODE_KEY": key[1:]})
+    assert key[1:] not in str(caught.value)

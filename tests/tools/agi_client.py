@@ -4,15 +4,26 @@ import asyncio
 import re
 from urllib.parse import quote
 
+from schemas.agi_digest import NodeKey, node_key_text, read_node_key, script_with_digest
+
+SECRET = "the secret of the tests' routers"
 _PAIR = re.compile(r"((?:[^,\\]|\\.)*)(?:,|$)")
 
 
+def key_of(node: str, secret: str = SECRET) -> NodeKey:
+    """The key of a node."""
+    return read_node_key(node_key_text(secret, node))
+
+
 def header(
-    call_id: str, endpoint: str, address: str, callee: str, caller: str, started_at: str = "1795609900.000", *more: str
-) -> bytes:
-    """The header of a session, as Asterisk would send it; `more` are the optional arguments."""
+    call_id: str, endpoint: str, address: str, callee: str, caller: str, started_at: str = "1795609900.000", *more: str,
+    secret: str = SECRET,
+) -> bytes:  # fmt: skip
+    """The header of a session, as Asterisk would send it; `more`: the optional arguments; `secret`: the router's."""
     arguments = [call_id, endpoint, address, callee, caller, started_at, *more]
-    lines = ["agi_network: yes", "agi_network_script: route", "agi_request: agi://127.0.0.1/route", "agi_enhanced: 0.0"]
+    script = script_with_digest(key_of(call_id.partition("-")[0], secret), "route", call_id, started_at)
+    lines = ["agi_network: yes", f"agi_network_script: {script}", "agi_request: agi://127.0.0.1/route"]
+    lines += ["agi_enhanced: 0.0"]
     lines += [f"agi_arg_{number}: {quote(value, safe='')}" for number, value in enumerate(arguments, start=1)]
     return ("\n".join(lines) + "\n\n").encode()
 

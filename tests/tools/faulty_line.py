@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from agi_client import SECRET
+
 from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import CallEnded, LegEnded
 from schemas.topics import CALLS
@@ -92,7 +94,12 @@ class FaultyLine:
         directory.mkdir(exist_ok=True)
         snapshot = {"postgres": {"dsn": self.postgres.dsn.get_secret_value()}, "directory": str(directory / "snapshot")}
         values = {"snapshot": snapshot, "port": port, "spool": str(directory / "spool.sqlite")}
-        self._start("router", _ROUTER, {**values, "beat": str(directory / "router.beat"), **options})
+        values |= {
+            "beat": str(directory / "router.beat"),
+            "agi_secret": SECRET,
+            "sessions": str(directory / "sessions"),
+        }
+        self._start("router", _ROUTER, {**values, **options})
 
     def _start(self, name: str, program: str, values: Mapping[str, Any]) -> None:
         whole = {

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import psycopg
+from agi_client import SECRET
 from ports import asterisk_media_port, sipp_media_port
 from sip_call import Call, Placed, calls_in
 
 from configuration.asterisk import scenarios
 from configuration.asterisk.fetch import Installation
 from configuration.world.seed import seed
+from schemas.agi_digest import node_key_text
 from sinks.parent import end_with_parent
 from streamco.embedded.temporary import free_port
 
@@ -39,14 +41,14 @@ from pydantic import SecretStr
 from router.server import run
 from router.settings import RouterSettings, SnapshotSettings
 from schemas.connections import Kafka, Postgres
-dsn, directory, port, hold_seconds = sys.argv[1:]
+dsn, directory, port, hold_seconds, secret = sys.argv[1:]
 directory = Path(directory)
 run(RouterSettings(
     snapshot=SnapshotSettings(
         postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot", debounce_seconds=0
     ),
     kafka=Kafka(bootstrap="127.0.0.1:9"), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
-    hold_seconds=int(hold_seconds),
+    hold_seconds=int(hold_seconds), agi_secret=SecretStr(secret), sessions=directory / "sessions",
 ))
 """
 _NODE: Final = """
@@ -114,7 +116,7 @@ class Line:
     def start_router(self, hold_seconds: int = 60) -> None:
         """The router's process, on the same port as before."""
         (self.directory / "beat").unlink(missing_ok=True)
-        values = (self.dsn, str(self.directory), str(self.router_port), str(hold_seconds))
+        values = (self.dsn, str(self.directory), str(self.router_port), str(hold_seconds), SECRET)
         self._spawn("router", [sys.executable, "-c", _ROUTER, *values])
 
     def kill_router(self) -> None:
@@ -178,6 +180,7 @@ class Line:
             "postgres": {"dsn": self.dsn},
             "router": f"127.0.0.1:{self.router_port}",
             "ami_port": self.ami_port,
+            "agi_key": node_key_text(SECRET, NODE),
             "ami_secret": "right-secret",
             "sip_port": self.sip_port,
             "hep_port": self.hep_port,

@@ -6,9 +6,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
-from agi_client import ask, header
+from agi_client import SECRET, ask, header
 
 from sinks.parent import end_with_parent
 from streamco.embedded.temporary import free_port
@@ -21,13 +22,14 @@ from pydantic import SecretStr
 from router.server import run
 from router.settings import RouterSettings, SnapshotSettings
 from schemas.connections import Kafka, Postgres
-dsn, directory, port = sys.argv[1:]
+dsn, directory, port, secret = sys.argv[1:]
 directory = Path(directory)
 run(RouterSettings(
     snapshot=SnapshotSettings(
         postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot", debounce_seconds=0.05
     ),
     kafka=Kafka(bootstrap="127.0.0.1:9"), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
+    agi_secret=SecretStr(secret), sessions=directory / "sessions",
 ))
 """
 
@@ -38,10 +40,11 @@ class Running:
     def __init__(self, dsn: str, directory: Path) -> None:
         self.port = free_port()
         self.directory = directory
+        self._asked: Counter[int] = Counter()
         self.log = (directory / f"log-{self.port}").open("wb")
         parent_pid = os.getpid()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, dsn, str(directory), str(self.port)],
+            [sys.executable, "-c", PROGRAM, dsn, str(directory), str(self.port), SECRET],
             stderr=self.log,
             stdout=self.log,
             preexec_fn=lambda: end_with_parent(parent_pid),
@@ -63,8 +66,9 @@ class Running:
         return Path(self.log.name).read_text()
 
     async def call(self, number: int, callee: str = NUMBER, address: str = "127.0.0.10:5060") -> dict[str, str] | None:
-        """The variables of one call."""
-        call_id = f"ast1-1795609861-1795609900.{number}"
+        """The variables of one call. The same number again is a call of a later start of Asterisk."""
+        call_id = f"ast1-{1795609861 + self._asked[number]}-1795609900.{number}"
+        self._asked[number] += 1
         return await ask(self.port, header(call_id, "c-buyer", address, callee, "12125550123"))
 
     def end(self) -> None:

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from configuration.asterisk.render import (
     PROBE_SECONDS,
@@ -25,16 +25,20 @@ from configuration.settings import NodeSettings
 from schemas.agi import (
     AGI_ARGUMENTS,
     AGI_OPTIONAL_ARGUMENTS,
+    AGI_SCRIPT,
     MIN_LEFT_MS,
     NO_ANSWER_CAUSE,
     VENDOR_ACCOUNT_CAUSES,
     VENDORS_FAULT_CAUSE,
+    WHO_SCRIPT,
 )
+from schemas.agi_digest import KEY_FILE, node_key_text
 from schemas.connections import Postgres
 from schemas.journal_keys import JOURNAL_VERSION, KEYS
 from schemas.refusals import MEDIA_TIMEOUT_CAUSE, REFUSAL_CAUSE, SIP_OF_CAUSE, Ending, Refusal
 from schemas.release import LOOP_CAUSE, NO_ANSWER, NO_PROGRESS_CAUSE, REDIRECTED_CAUSE
 
+KEY = node_key_text("the routers' secret", "ast7")
 PLACES = Places(etc="/n/etc", run="/n/run", modules="/m", data="/d", sbin="/s")
 ORIGINATOR = SipPeer("alpha", "originator", "c-alpha", "10.0.0.0/24", 5060, "alaw,ulaw")
 TERMINATOR = SipPeer("beta", "terminator", "v-beta", "192.0.2.7", 5080, "g729")
@@ -45,6 +49,7 @@ def settings(**changes: object) -> NodeSettings:
         "node": "ast7",
         "directory": Path("/n"),
         "postgres": Postgres(dsn=SecretStr("postgresql://nobody")),
+        "agi_key": SecretStr(KEY),
         "ami_secret": SecretStr("right-secret"),
         "cache": Path("/c"),
     }
@@ -213,8 +218,40 @@ def test_the_dialplan_writes_the_journal_as_it_is_read(texts: dict[str, str]) ->
 
 
 def test_the_dialplan_asks_the_router_as_it_is_asked(texts: dict[str, str]) -> None:
-    (call,) = re.findall(r"AGI\(agi://\$\{ROUTER\}/route,(.*)\)$", texts["extensions.conf"], re.MULTILINE)
+    (call,) = re.findall(r"AGI\(agi://\$\{ROUTER\}/route\?\$\{DIGEST\},(.*)\)$", texts["extensions.conf"], re.MULTILINE)
     assert len(call.split(",")) == len(AGI_ARGUMENTS + AGI_OPTIONAL_ARGUMENTS)
+
+
+def test_the_dialplan_signs_what_it_asks(texts: dict[str, str]) -> None:
+    """As session_digest() does: tests/asterisk/test_digests.py holds the two equal."""
+    parts = "${FILE(${AGI_KEY},64,64)}", "${FILE(${AGI_KEY},0,64)}"
+    for script in (AGI_SCRIPT, WHO_SCRIPT):
+        signed = f"${{SHA1({parts[0]}${{SHA1({parts[1]}{script}:${{CALL_ID}}:${{CALL_AT}})}})}}"
+        assert texts["extensions.conf"].count(f" same => n,Set(DIGEST={signed})\n") == 1
+
+
+def test_the_key_is_in_its_file_alone(texts: dict[str, str]) -> None:
+    assert texts[KEY_FILE] == KEY
+    assert f"\nAGI_KEY={PLACES.etc}/{KEY_FILE}\n" in texts["globals.conf"]
+    assert [name for name, text in texts.items() if KEY[:64] in text or KEY[64:] in text] == [KEY_FILE]
+    assert "live_dangerously = no\n" in texts["asterisk.conf"]
+    assert {"require=func_env.so", "require=func_sha1.so"} <= set(texts["modules.conf"].splitlines())
+    assert not re.search(r"\bcommand\b|\ball\b", re.findall(r"^write=(.*)$", texts["manager.conf"], re.MULTILINE)[0])
+    assert KEY not in repr(settings())
+
+
+@pytest.mark.parametrize("character", ",(){}[]$\"'\\")
+def test_a_path_that_a_function_of_the_dialplan_would_read_otherwise_is_refused(character: str) -> None:
+    places = dataclasses.replace(PLACES, etc=f"/n{character}/etc")
+    with pytest.raises(RenderError, match="must have nothing in it that ends an argument"):
+        render(settings(), [], places, 1)
+
+
+@pytest.mark.parametrize("key", ["", "0" * 127, "x" * 128])
+def test_a_key_that_is_none_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ValidationError, match="128 hexadecimal digits") as caught:
+        settings(agi_key=SecretStr(key))
+    assert not key or key not in str(caught.value)
 
 
 def test_the_dialplans_tables_are_those_of_the_schemas(texts: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ def _report(dsn: str, node: str, ipv6: str) -> None:
             "node": node,
             "directory": "/n",
             "postgres": {"dsn": dsn},
+            "agi_key": "0" * 128,
             "ami_secret": "x",
             "cache": "/c",
             "sip_host_ipv6": ipv6,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
-from agi_client import ask, header
+from agi_client import SECRET, ask, header
 from decision_table import TableWorld, files
 from kafka import KafkaConsumer, TopicPartition
 from pydantic import SecretStr
@@ -44,12 +44,12 @@ from pydantic import SecretStr
 from router.server import run
 from router.settings import RouterSettings, SnapshotSettings
 from schemas.connections import Kafka, Postgres
-dsn, bootstrap, directory, port = sys.argv[1:]
+dsn, bootstrap, directory, port, secret = sys.argv[1:]
 directory = Path(directory)
 run(RouterSettings(
     snapshot=SnapshotSettings(postgres=Postgres(dsn=SecretStr(dsn)), directory=directory / "snapshot"),
     kafka=Kafka(bootstrap=bootstrap), spool=directory / "spool.sqlite", port=int(port), beat=directory / "beat",
-    admission=False,
+    admission=False, agi_secret=SecretStr(secret),
 ))
 """
 
@@ -61,7 +61,7 @@ def port(postgres_dsn: str, kafka: Kafka, tmp_path: Path) -> Iterator[int]:
     with psycopg.connect(postgres_dsn) as connection:
         connection.execute("UPDATE peers SET trusted = peer_id % 2 = 0")
     port = free_port()
-    arguments = [postgres_dsn, kafka.bootstrap, str(tmp_path), str(port)]
+    arguments = [postgres_dsn, kafka.bootstrap, str(tmp_path), str(port), SECRET]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=log, stderr=log)
     deadline = time.monotonic() + 60
