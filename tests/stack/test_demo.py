@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 from bounds import read_bounds
+from open_files import open_to_others
 from prometheus_client.parser import text_string_to_metric_families
 
 from configuration.asterisk.fetch import why_not
@@ -190,6 +191,13 @@ def test_the_audit_is_the_last_line_and_the_login_is_shown_once(demo: Demo) -> N
     assert output.splitlines()[-1].startswith('{"ok":true')
 
 
+def test_the_home_is_closed_to_other_users_and_all_that_is_in_it(demo: Demo, home: Home) -> None:
+    assert "closed to other users now" not in demo.output  # it was from the first
+    assert demo.output.count("started by root") == (1 if os.geteuid() == 0 else 0)
+    assert home.directory.stat().st_mode & 0o777 == 0o700
+    assert open_to_others(home.directory) == []
+
+
 def test_no_process_is_left_behind(demo: Demo, home: Home) -> None:
     assert demo.code == 0
     left = []
@@ -206,8 +214,12 @@ def test_no_process_is_left_behind(demo: Demo, home: Home) -> None:
 def test_data_survives_and_up_down_status_logs_work(demo: Demo, home: Home) -> None:
     report = json.loads(demo.output.splitlines()[-1])
     nodes = {"STREAMCO_NODES": "sim1,sim2,ast1"}
+    for name in ("", "logs", "nodes/sim1/journal"):  # as a version before made them
+        (home.directory / name).chmod(0o755)
     started = home.run("up", **nodes)
     assert started.returncode == 0, started.stdout + started.stderr
+    assert f"{home.directory} is closed to other users now: it had mode 0755, and 1 folders" in started.stdout
+    assert open_to_others(home.directory) == [home.directory / "nodes/sim1/journal"]  # which its folder closes
     assert "first login" not in started.stdout
     assert "node-agent-ast1: degraded: no AMI (AMI at 127.0.0.1:" in started.stdout
     try:
