@@ -52,6 +52,7 @@ _REFUSAL_OF = {
     Outcome.LIMIT: Refusal.LIMIT,
     Outcome.NO_ACCOUNT: Refusal.DISABLED,
     Outcome.NODE_SILENT: Refusal.NODE_SILENT,
+    Outcome.REPEATED: Refusal.ROUTER_UNAVAILABLE,  # it has been answered, perhaps by another machine's router
     Outcome.ENDED: Refusal.ROUTER_UNAVAILABLE,  # its caller has gone: nobody hears this
 }
 

@@ -29,6 +29,7 @@ class Outcome(StrEnum):
     LIMIT = "LIMIT"
     NO_ACCOUNT = "NO ACCOUNT"
     NODE_SILENT = "NODE SILENT"  # prepaid, and no agent has been heard of that could cut the call
+    REPEATED = "REPEATED"  # the call is held already: a session is good once
     ENDED = "ENDED"  # asked too late: the call is over and billed
 
 
@@ -121,7 +122,7 @@ def seconds_to_hold(facts: Facts, seconds: int) -> int:
 
 
 async def admit(connection: psycopg.AsyncConnection[Any], hold: Hold) -> Admission:
-    """Hold money and a place for the call, or say why not; asking again gives the same answer. Raises psycopg.Error."""
+    """Hold money and a place for the call, or say why not; asking again changes nothing. Raises psycopg.Error."""
     cursor = await connection.execute(ADMIT_ONCE, admit_values(hold))
     row = await cursor.fetchone()
     return admission_of(tuple(None if value is None else str(value) for value in row or ()))

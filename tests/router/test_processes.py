@@ -31,12 +31,12 @@ class Routers:
         self.port = self._listener.getsockname()[1]
         self.running: dict[int, subprocess.Popen[bytes]] = {}
 
-    def start(self, number: int) -> None:
+    def start(self, number: int, sessions: str = "sessions") -> None:
         settings = {
             "snapshot": {"postgres": {"dsn": self._dsn}, "directory": str(self._directory / "snapshot")},
             "kafka": {"bootstrap": "127.0.0.1:9"}, "spool": str(self._directory / f"spool-{number}.sqlite"),
             "port": 1, "listener": self._listener.fileno(),
-            "beat": str(self.beat(number)), "agi_secret": SECRET, "sessions": str(self._directory / "sessions"),
+            "beat": str(self.beat(number)), "agi_secret": SECRET, "sessions": str(self._directory / sessions),
         }  # fmt: skip
         with (self._directory / f"log-{number}").open("wb") as log:
             process = subprocess.Popen(
@@ -52,6 +52,11 @@ class Routers:
             assert time.monotonic() < deadline, (self._directory / f"log-{number}").read_text()
             assert process.poll() is None, (self._directory / f"log-{number}").read_text()
             time.sleep(0.05)
+
+    def kill(self, number: int) -> None:
+        process = self.running.pop(number)
+        process.kill()
+        process.wait()
 
     def beat(self, number: int) -> Path:
         return self._directory / f"beat-{number}"
@@ -117,8 +122,29 @@ async def test_one_hangs_and_one_is_killed_and_calls_go_on(routers: Routers) -> 
     assert set(await routers.calls(200, 100)) == {""}
     # The one that hung goes on, and the first is killed, the builder with it.
     routers.running[2].send_signal(signal.SIGCONT)
-    routers.running[1].kill()
-    routers.running.pop(1).wait()
+    routers.kill(1)
     assert set(await routers.calls(300, 100)) == {""}
     routers.start(1)
     assert set(await routers.calls(400, 50)) == {""}
+
+
+async def test_a_session_is_good_once_whichever_process_takes_it(routers: Routers, postgres_dsn: str) -> None:
+    sent = header("ast1-1795609861-1795609900.7", "c-buyer", "127.0.0.10:5060", "447700900123", "12125550123")
+
+    async def answers(count: int) -> list[dict[str, str]]:
+        found = await asyncio.gather(*(ask(routers.port, sent) for _ in range(count)), return_exceptions=True)
+        return [one for one in found if isinstance(one, dict)]
+
+    (answer,) = await answers(40)
+    assert (answer["DECISION"], answer["ROUTES"]) == ("ALLOW", "1")
+    routers.kill(1)
+    routers.kill(2)
+    routers.beat(1).unlink()
+    routers.start(1)
+    assert await answers(10) == []
+    routers.kill(1)
+    routers.start(3, "those of another machine")
+    (answer,) = await answers(10)
+    assert (answer["DECISION"], answer["ROUTES"], answer["REASON"]) == ("REFUSE", "0", "ROUTER UNAVAILABLE")
+    with psycopg.connect(postgres_dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM holds").fetchone() == (1,)

@@ -169,8 +169,7 @@ class Tables:
             return "NO ACCOUNT", None, None
         account, free = self.accounts[hold.account_id], self.free(hold.account_id)
         if call_id in self.holds:
-            amount = self.holds[call_id].amount_micros
-            return "ADMITTED", free + amount if account.by_money else None, amount
+            return "REPEATED", None, None
         if any(key[3] == hold.admitted_ms for key in self.references.get(f"{call_id}/0", ())):
             return "ENDED", free, None
         if account.by_money:

@@ -156,8 +156,9 @@ async def test_a_hold_is_placed_once_and_given_back(
     connection: psycopg.Connection[Any], asynchronous: psycopg.AsyncConnection[Any]
 ) -> None:
     world = make_small_world(connection, balance=Decimal("1.5"))
-    for _ in range(3):  # asking again changes nothing and answers the same
-        assert await admit(asynchronous, hold(world)) == Admission(Outcome.ADMITTED, 1_500_000, 60_000)
+    for number in range(3):  # asking again changes nothing, and is told nothing
+        wanted = Admission(Outcome.REPEATED, None, 0) if number else Admission(Outcome.ADMITTED, 1_500_000, 60_000)
+        assert await admit(asynchronous, hold(world)) == wanted
         assert state(connection, world) == (Decimal("0.06"), Decimal("0.06"), 1, 1)
     for _ in range(2):
         connection.execute("SELECT release_holds(%s)", ([hold(world).call_id],))
@@ -230,7 +231,7 @@ async def test_prepaid_needs_somebody_who_could_cut_the_call(
         connection.execute("UPDATE nodes SET last_seen_at = clock_timestamp() - make_interval(secs => %s)", (seconds,))
         assert await outcome(1) is wanted
     connection.execute("UPDATE nodes SET last_seen_at = now() - interval '1 hour'")
-    assert await outcome(1) is Outcome.ADMITTED  # asked again: the answer is the same
+    assert await outcome(1) is Outcome.REPEATED
     assert await outcome(2) is Outcome.NODE_SILENT
     connection.execute("UPDATE accounts SET payment = 'postpaid'")
     assert await outcome(2) is Outcome.ADMITTED
@@ -241,9 +242,9 @@ async def test_an_account_without_holds_is_counted_and_its_money_not_asked(
 ) -> None:
     world = make_small_world(connection, balance=Decimal(0))
     connection.execute("UPDATE accounts SET hold = false WHERE account_id = %s", (world.customer_account,))
-    for _ in range(2):
+    for outcome in (Outcome.ADMITTED, Outcome.REPEATED):
         answer = await admit(asynchronous, hold(world, 1, max_concurrent=2))
-        assert answer == Admission(Outcome.ADMITTED, None, 0)
+        assert answer == Admission(outcome, None, 0)
     assert (await admit(asynchronous, hold(world, 2, max_concurrent=2))).outcome is Outcome.ADMITTED
     assert (await admit(asynchronous, hold(world, 3, max_concurrent=2))).outcome is Outcome.LIMIT
     assert extend(connection, {hold(world, 1).call_id: 80_000}, 20) == {}
