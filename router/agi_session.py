@@ -83,6 +83,7 @@ class AgiSession(asyncio.Protocol):
         "_task",
         "_transport",
         "_waiter",
+        "_work",
         "began",
         "headed",
         "over",
@@ -93,6 +94,7 @@ class AgiSession(asyncio.Protocol):
         self._buffer = bytearray()
         self._transport: Any = None
         self._task: asyncio.Task[None] | None = None
+        self._work: Any = None  # what the task is about to begin
         self._waiter: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._lost = False
@@ -149,6 +151,9 @@ class AgiSession(asyncio.Protocol):
             self._error = error
             self._task.cancel()
             self._broken(error)  # at once: what the route waits for may take its time to let go
+            if self._work is not None:  # it has not begun, and will not
+                self._work.close()
+                self._done()
 
     def abort(self) -> None:
         """Let go of a connection that its other side does not close."""
@@ -202,17 +207,16 @@ class AgiSession(asyncio.Protocol):
             self._transport.write(refusal)
             self._transport.close()
             return
-        work = route(AgiRequest(application, headers, self))
-        self._task = application.loop.create_task(self._run(work))
-        self._task.add_done_callback(lambda _task: self._done(work))  # of one cancelled before it began, too
+        self._work = route(AgiRequest(application, headers, self))
+        self._task = application.loop.create_task(self._run(self._work))
 
-    def _done(self, work: Any) -> None:
-        work.close()
+    def _done(self) -> None:
         self._task = None
         if self._lost:
             self._application.ends(self)
 
     async def _run(self, work: Any) -> None:
+        self._work = None
         try:
             await work
             self._close()
@@ -225,6 +229,8 @@ class AgiSession(asyncio.Protocol):
         except Exception as error:
             log.exception("a session's route failed: a defect, which costs this call alone")
             self._broken(error)
+        finally:
+            self._done()
 
     def _broken(self, error: Exception) -> None:
         if not self.over:

@@ -10,6 +10,7 @@ Where the file cannot be used, calls go on: each process remembers its own last 
 """
 
 import fcntl
+import mmap
 import os
 import time
 from pathlib import Path
@@ -30,26 +31,42 @@ _AGAIN_SECONDS: Final = 0.0005
 class UsedSessions:
     """`take` says once for each digest that it is new."""
 
-    def __init__(self, path: Path | None) -> None:
-        """`path`: the file, made when it is missing; None: none is wanted."""
+    def __init__(self, path: Path | None, *, shared: bool = True) -> None:
+        """`path`: the file, made when it is missing; None: none is wanted. `shared`: other processes use it, too."""
         self._alone: dict[bytes, None] = {}  # the oldest first
-        self._descriptor: int | None = None
+        self._descriptor = -1
+        self._shared = shared
+        self._groups: mmap.mmap | None = None
         if path is not None:
             try:
-                self._descriptor = _open(path)
+                self._descriptor, self._groups = _open(path)
             except OSError as error:
-                self._lose(error)
+                log.error("sessions are remembered by each router process alone", error=repr(error)[:200])  # noqa: TRY400
 
     def take(self, digest: str) -> bool:
         """Whether this session (40 hexadecimal digits) is the first with its digest."""
         number = bytes.fromhex(digest)
-        mark, group = number[:_MARK_BYTES], int.from_bytes(number[_MARK_BYTES : 2 * _MARK_BYTES]) % GROUPS
-        if self._descriptor is not None:
-            try:
-                return self._take(self._descriptor, mark, group * _GROUP_BYTES)
-            except OSError as error:
-                self.close()
-                self._lose(error)
+        mark = number[:_MARK_BYTES]
+        if self._groups is None:
+            return self._take_alone(mark)
+        place = int.from_bytes(number[_MARK_BYTES : 2 * _MARK_BYTES]) % GROUPS * _GROUP_BYTES
+        if not self._shared:
+            return _take(self._groups, mark, place)
+        if not _lock(self._descriptor, place):
+            return False
+        try:
+            return _take(self._groups, mark, place)
+        finally:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, _GROUP_BYTES, place)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._groups is not None:
+            self._groups.close()
+            self._groups = None
+            os.close(self._descriptor)
+
+    def _take_alone(self, mark: bytes) -> bool:
         if mark in self._alone:
             return False
         self._alone[mark] = None
@@ -57,39 +74,29 @@ class UsedSessions:
             del self._alone[next(iter(self._alone))]
         return True
 
-    def close(self) -> None:
-        """Let go of the file."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
 
-    @staticmethod
-    def _take(descriptor: int, mark: bytes, place: int) -> bool:
-        if not _lock(descriptor, place):
+def _take(groups: mmap.mmap, mark: bytes, place: int) -> bool:
+    kept = groups[place : place + _GROUP_BYTES]
+    at = kept.find(mark)
+    while at >= 0:
+        if at % _MARK_BYTES == 0:
             return False
-        try:
-            kept = os.pread(descriptor, _GROUP_BYTES, place)
-            if mark in [kept[at : at + _MARK_BYTES] for at in range(0, len(kept), _MARK_BYTES)]:
-                return False
-            os.pwrite(descriptor, mark + kept[:-_MARK_BYTES], place)
-        finally:
-            fcntl.lockf(descriptor, fcntl.LOCK_UN, _GROUP_BYTES, place)
-        return True
-
-    @staticmethod
-    def _lose(error: OSError) -> None:
-        log.error("sessions are remembered by each router process alone", error=repr(error)[:200])
+        at = kept.find(mark, at + 1)
+    groups[place : place + _GROUP_BYTES] = mark + kept[:-_MARK_BYTES]
+    return True
 
 
-def _open(path: Path) -> int:
+def _open(path: Path) -> tuple[int, mmap.mmap]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(descriptor, 0, GROUPS * _GROUP_BYTES)  # now, so that there is room when the disk is full
+        # Now, so that there is room when the disk is full: a page that has none ends the process. (Nor would there be
+        # calls then: they are refused while the disk's reserve is still free.)
+        os.posix_fallocate(descriptor, 0, GROUPS * _GROUP_BYTES)
+        return descriptor, mmap.mmap(descriptor, GROUPS * _GROUP_BYTES)
     except OSError:
         os.close(descriptor)
         raise
-    return descriptor
 
 
 def _lock(descriptor: int, place: int) -> bool:

@@ -81,7 +81,8 @@ def test_a_node_s_session_begins_once_for_each_script() -> None:
         ({"agi_arg_6": ""}, "wrong"),
         ({"agi_arg_1": "ast1-1795609861-1795609900.13"}, "wrong"),
         ({"agi_arg_1": "ast2-1795609861-1795609900.12"}, "wrong"),
-        ({"agi_arg_1": "nobody"}, "arguments"),
+        ({"agi_arg_1": "nobody"}, "wrong"),
+        ({"agi_arg_1": "No Body-1795609861-1795609900.13"}, "arguments"),
         (headers(secret="another secret"), "wrong"),
         (headers(node="ast2"), "wrong"),
         (headers(script="who"), "wrong"),
@@ -163,4 +164,9 @@ def test_it_is_said_which_node_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     assert "in the name of node ast1 are refused" in digests.said
     assert "streamco asterisk-config ast1" in digests.said
     now[0] += 60
+    assert digests.said == ""
+    for call_id in ("<b>\n-1-1.1", "x" * 17, ""):  # nobody's text gets there
+        with pytest.raises(AgiError) as caught:
+            digests.require("route", {"agi_network_script": "route", "agi_arg_1": call_id})
+        assert len(str(caught.value)) < 100
     assert digests.said == ""

@@ -80,12 +80,20 @@ def test_without_the_file_each_remembers_its_own(tmp_path: Path, monkeypatch: py
     assert ALONE > 2
 
 
-def test_a_disk_that_fails_later_ends_no_calls(tmp_path: Path) -> None:
-    used = UsedSessions(tmp_path / "sessions")
+def test_without_room_for_the_file_calls_go_on(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    digest = "ff" * 20
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        assert [used.take(digest), used.take(digest)] == [True, False]
+        used = UsedSessions(tmp_path / "sessions")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [used.take("ff" * 20), used.take("ff" * 20)] == [True, False]
+
+
+def test_a_mark_is_found_at_its_place_alone(tmp_path: Path) -> None:
+    used = UsedSessions(tmp_path / "sessions", shared=False)
+    group = "00000000000000ff00000000"
+    assert used.take("1111111111112222" + group)
+    assert used.take("2222333333333333" + group)  # newest first: 2222333333333333 1111111111112222
+    assert used.take("3333333333331111" + group)  # which stands across the two
+    assert not used.take("1111111111112222" + group)
