@@ -154,7 +154,7 @@ def traffic(settings: Settings, *, simulate: bool) -> list[Component]:
     for node in settings.asterisk_nodes:
         components.append(
             _own(
-                settings,
+                settings.model_copy(update={"agi_secret": None, "agi_node_key": rooms.node_key(settings, node)}),
                 f"asterisk-{node}",
                 ("asterisk", node),
                 address=f"127.0.0.1:{settings.sip_port}",

@@ -80,7 +80,7 @@ def test_every_wrong_setting_is_named_at_once() -> None:
 
 
 def test_a_setting_that_holds_a_secret_has_the_type_of_one() -> None:
-    words = ("password", "secret", "dsn", "webhook", "token")
+    words = ("password", "secret", "dsn", "webhook", "token", "agi_")
     assert {name for name in Settings.model_fields if any(word in name for word in words)} == SECRET_SETTINGS
     assert set(NAMES) <= SECRET_SETTINGS
 
@@ -88,7 +88,12 @@ def test_a_setting_that_holds_a_secret_has_the_type_of_one() -> None:
 @pytest.mark.parametrize("name", sorted(SECRET_SETTINGS))
 def test_every_secret_may_be_in_a_file(tmp_path: Path, name: str) -> None:
     variable, path = f"STREAMCO_{name.upper()}", tmp_path / "secret"
-    texts = {"lookup_tokens": '{"NPAC": "s3cret"}', "postgres_dsn": "postgresql://u:s3cret@db.example/streamco"}
+    texts = {
+        "lookup_tokens": '{"NPAC": "s3cret"}',
+        "postgres_dsn": "postgresql://u:s3cret@db.example/streamco",
+        "agi_previous": "1795609900:s3cret of before",
+        "agi_node_key": "0123456789abcdef" * 8,
+    }
     text = texts.get(name, f"https://{'s3cret' * 8}")
     path.write_text(f"{text}\n")
     assert read_settings({f"{variable}_FILE": str(path)}) == read_settings({variable: text})
