@@ -66,8 +66,8 @@ _RELATIONS: Final[dict[str, dict[str, str]]] = {
     "seeded_world": {"cli": _ADD},
     # Nodes, and what they know.
     "nodes": {
-        "router": _READ, "agent": _PUT, "auditor": _READ, "dashboards": _READ, "cli": _PUT, "simulator": _READ,
-        "asterisk": "SELECT, INSERT, UPDATE (sip_ipv6)",
+        "router": "SELECT, UPDATE (digest_optional)", "agent": _PUT, "auditor": _READ, "dashboards": _READ, "cli": _PUT,
+        "simulator": _READ, "asterisk": "SELECT, INSERT, UPDATE (sip_ipv6)",
     },
     "node_calls": {"agent": _PUT, "auditor": _READ, "cli": _READ},
     "vendor_reachability": {

@@ -172,16 +172,6 @@ def clickhouse_owner(temporary_servers: TemporaryServers) -> ClickHouseServer:
 
 
 @pytest.fixture(scope="session")
-def clickhouse_owner(temporary_servers: TemporaryServers) -> ClickHouseServer:
-    """The embedded ClickHouse of this session."""
-    settings = ClickHouseServer(
-        directory=temporary_servers.directory / "clickhouse", port=free_port(), password=SecretStr(password())
-    )
-    temporary_servers.start(make_clickhouse(settings))
-    return settings
-
-
-@pytest.fixture(scope="session")
 def clickhouse_server(request: pytest.FixtureRequest) -> ClickHouse:
     """How a ClickHouse is reached whose user may make databases."""
     if external := os.environ.get("STREAMCO_TEST_CLICKHOUSE_URL"):
