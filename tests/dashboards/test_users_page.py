@@ -1,10 +1,11 @@
 """The users' page and one's own account: what they say, what is asked twice, what an act on a real table makes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from command_role import as_room
 
 from dashboards.login_limiter import LoginLimiter
 from dashboards.pages.shared import Sources
@@ -12,7 +13,14 @@ from dashboards.pages.users import act_row, acted, before, user_row, verdict
 from dashboards.queries import SourceAwayError
 from dashboards.user_admin import Token, UserRow
 from dashboards.user_store import UserState, UserStore
-from dashboards.users import UserError, check_login
+from dashboards.users import (
+    UserError,
+    check_login,
+    close_session,
+    is_known_address,
+    open_session,
+    user_of_session,
+)
 from schemas.connections import Postgres
 from sinks.user_acts import Person, UserAct
 
@@ -91,3 +99,26 @@ def test_ones_own_password_wants_the_present_one_and_wrong_ones_wait(store: User
             store.change_own_password(ADA, password, "another good password")
     with psycopg.connect(postgres.dsn.get_secret_value()) as connection:
         assert check_login(connection, "ada", "correct horse battery") is not None
+
+
+@pytest.mark.servers
+def test_the_dashboards_own_role_may_do_all_of_it(postgres: Postgres, cheap_hashes: None) -> None:
+    grown = as_room(postgres.dsn.get_secret_value(), "dashboards")
+    own = UserStore(grown, lambda: NOW, LoginLimiter(2), lambda: 0.0)
+    password = own.create(ADA, "ada", "administrator").password
+    own.create(ADA, "nora", "noc")
+    own.change_role(ADA, "nora", "viewer")
+    own.renew_password(ADA, "nora")
+    own.disable(ADA, "nora")
+    own.enable(ADA, "nora")
+    own.change_own_password(ADA, password, "correct horse battery")
+    assert len(own.state().acts) == 7
+    with psycopg.connect(grown.dsn.get_secret_value()) as connection:
+        user = check_login(connection, "ada", "correct horse battery")
+        assert user is not None
+        for n in range(25):
+            token = open_session(connection, user, f"192.0.2.{n}", NOW + timedelta(seconds=n), 1)
+        assert is_known_address(connection, "ada", "192.0.2.24", NOW)
+        assert not is_known_address(connection, "ada", "192.0.2.1", NOW), "the newest twenty are kept"
+        assert user_of_session(connection, token, NOW) == user
+        close_session(connection, token)

@@ -1,12 +1,13 @@
-"""What commands are told of a test's database: where it is, and the password of their role, which is made there."""
+"""What commands and rooms are told of a test's database: where it is, and the password of their role, made there."""
 
 from functools import cache
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from schemas.connections import Postgres
-from schemas.postgres_roles import ROLES
+from schemas.postgres_roles import ROLES, Role, role_name
 from sinks.roles import grant_rights, make_roles
 from streamco.embedded.temporary import password
 
@@ -25,3 +26,10 @@ def _made(dsn: str) -> str:
 def command_environment(dsn: str) -> dict[str, str]:
     """The variables for a command; `dsn` is of somebody who may make roles."""
     return {"STREAMCO_POSTGRES_DSN": dsn, "STREAMCO_POSTGRES_CLI_PASSWORD": _made(dsn)}
+
+
+def as_room(dsn: str, room: Role) -> Postgres:
+    """The same database, reached by a room's own role; `dsn` is of somebody who may make roles."""
+    secret = _made(dsn)
+    user = role_name(str(conninfo_to_dict(dsn)["dbname"]), room)
+    return Postgres(dsn=SecretStr(make_conninfo(dsn, user=user, password=secret)))
