@@ -55,6 +55,7 @@ _WRITING: Final = frozenset(
         "max_partitions_per_insert_block", "mutations_sync", "async_insert", "wait_for_async_insert",
         # of tables
         "non_replicated_deduplication_window", "index_granularity", "ttl_only_drop_parts", "merge_with_ttl_timeout",
+        "max_bytes_to_merge_at_max_space_in_pool", "max_bytes_to_merge_at_min_space_in_pool",
         "parts_to_delay_insert", "parts_to_throw_insert",
     }
 )  # fmt: skip

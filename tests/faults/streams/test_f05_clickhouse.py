@@ -29,7 +29,10 @@ def proxy_of(line: FaultLine) -> TcpProxy:
 def stop_merges(line: FaultLine) -> None:
     """So that every row that was inserted can be counted, those that were there already too."""
     with connect(line.clickhouse) as client:
-        client.command(f"SYSTEM STOP MERGES {line.clickhouse.database}.legs")
+        client.command(
+            f"ALTER TABLE {line.clickhouse.database}.legs MODIFY SETTING"
+            " max_bytes_to_merge_at_max_space_in_pool = 1, max_bytes_to_merge_at_min_space_in_pool = 1"
+        )
 
 
 def rewind(line: FaultLine) -> None:
