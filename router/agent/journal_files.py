@@ -73,13 +73,12 @@ def read_batch(directory: Path, found: list[Found], state: AgentState, limit_byt
     lines: list[Line] = []
     left = limit_bytes
     offsets = {mark.inode: mark.offset for mark in state.files}
-    present = {file.inode for file in found}
     for file in found:
         if left <= 0:
             break
         if offsets.get(file.inode) == file.size:
             continue
-        read = _read_file(directory, file, state.files, present, LONGEST_PIECE)
+        read = _read_file(directory, file, state.files, found, LONGEST_PIECE)
         if read is None:
             continue
         mark, new_lines = read
@@ -96,19 +95,32 @@ def read_batch(directory: Path, found: list[Found], state: AgentState, limit_byt
 def known_again(directory: Path, found: list[Found], state: AgentState) -> AgentState:
     """The state with the marks of the files that are there, under the inodes that they have now."""
     marks = []
-    for file in found:
-        with (directory / file.name).open("rb") as opened:
-            inode = os.fstat(opened.fileno()).st_ino
-            head = head_of(opened.read(EDGE_BYTES))
-        if head is not None:
-            mark = find_mark(state.files, inode, head, {one.inode for one in found})
-            if mark.offset:
-                marks.append(mark)
+    heads = dict(known for file in found if (known := _head(directory, file)) is not None)
+    for inode, head in heads.items():
+        mark = find_mark(state.files, inode, head, {one for one in heads if heads[one] == head})
+        if mark.offset:
+            marks.append(mark)
     return msgspec.structs.replace(state, files=tuple(marks))
 
 
+def _head(directory: Path, file: Found) -> tuple[int, str] | None:
+    """Inode and head of the file that has this name now; None: it has no line yet, or is gone."""
+    try:
+        with (directory / file.name).open("rb") as opened:
+            head = head_of(opened.read(EDGE_BYTES))
+            return None if head is None else (os.fstat(opened.fileno()).st_ino, head)
+    except FileNotFoundError:
+        return None
+
+
+def _inodes_of(directory: Path, found: list[Found], head: str) -> set[int]:
+    """The inodes of the files that begin so."""
+    heads = [_head(directory, file) for file in found]
+    return {one[0] for one in heads if one is not None and one[1] == head}
+
+
 def _read_file(
-    directory: Path, file: Found, marks: tuple[Mark, ...], present: set[int], limit: int
+    directory: Path, file: Found, marks: tuple[Mark, ...], found: list[Found], limit: int
 ) -> tuple[Mark, list[Line]] | None:
     """The file's lines from its mark on, and the mark behind them. None: it is another file now, or has no line yet."""
     try:
@@ -121,7 +133,9 @@ def _read_file(
         head = head_of(os.pread(descriptor, EDGE_BYTES, 0))
         if head is None:
             return None
-        mark = find_mark(marks, file.inode, head, present)
+        mark = find_mark(marks, file.inode, head, ())
+        if mark not in marks:  # a new file, or one that was copied: not where another stands that begins so
+            mark = find_mark(marks, file.inode, head, _inodes_of(directory, found, head))
         before = max(0, mark.offset - EDGE_BYTES)
         data = os.pread(descriptor, mark.offset - before + limit, before)
     finally:

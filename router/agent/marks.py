@@ -18,6 +18,8 @@ from schemas.journal import has_parts, parts_of
 LIVE_NAME: Final = "Master.csv"
 EDGE_BYTES: Final = 256  # of a file's beginning, and before a mark: enough to hold a call's id
 STATE_VERSION: Final = 1
+MOST_LOST: Final = 16
+_LOST: Final = 0  # no file's inode
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -71,7 +73,9 @@ def tail_of(before: bytes) -> str:
 
 
 def find_mark(marks: Iterable[Mark], inode: int, head: str, present: Collection[int]) -> Mark:
-    """The mark of a file; one at its beginning if it is new. `present`: the inodes that are there."""
+    """The mark of a file; one at its beginning if it is new. `present`: the inodes of files that are there and begin as it
+    does, whose marks are their own.
+    """
     moved = None
     for mark in marks:
         if mark.head == head:
@@ -85,8 +89,17 @@ def find_mark(marks: Iterable[Mark], inode: int, head: str, present: Collection[
 
 
 def with_mark(marks: tuple[Mark, ...], mark: Mark) -> tuple[Mark, ...]:
-    """The marks with this one in the place of the one that its file had."""
-    return (*(one for one in marks if one.inode != mark.inode), mark)
+    """The marks with this one in the place of the one that its file had.
+
+    Where the inode was another file's, that one may be there under another inode, and is found again by its first line:
+    of such marks without an inode the newest MOST_LOST are kept.
+    """
+    others = [one for one in marks if not (one.head == mark.head and one.inode in (mark.inode, _LOST))]
+    others = [msgspec.structs.replace(one, inode=_LOST) if one.inode == mark.inode else one for one in others]
+    surplus = sum(one.inode == _LOST for one in others) - MOST_LOST
+    for _ in range(surplus):
+        others.remove(next(one for one in others if one.inode == _LOST))
+    return (*others, mark)
 
 
 def without_marks(state: AgentState, inodes: Collection[int]) -> AgentState:

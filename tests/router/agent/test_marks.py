@@ -3,7 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.agent.marks import EDGE_BYTES, Found, Mark, find_mark, head_of, in_order, tail_of, whole_lines, with_mark
+from router.agent.marks import (
+    EDGE_BYTES,
+    MOST_LOST,
+    Found,
+    Mark,
+    find_mark,
+    head_of,
+    in_order,
+    tail_of,
+    whole_lines,
+    with_mark,
+)
 
 HEAD = head_of(b"one line\n") or ""
 
@@ -34,6 +45,25 @@ def test_a_copied_directory_goes_on_where_the_original_stood() -> None:
     assert find_mark(marks, 99, HEAD, {99}) == Mark(99, HEAD, 20, "u")  # of twins the one that is further behind
     assert find_mark(marks, 99, HEAD, {99, 8}) == Mark(99, HEAD, 40, "t")
     assert find_mark(marks, 99, HEAD, {7, 8, 99}).offset == 0
+
+
+def test_files_that_take_one_anothers_inodes_go_on_where_they_stood() -> None:
+    """A directory that was copied over itself may give its files one another's inodes."""
+    before = (Mark(1, "a", 5, "x"), Mark(2, "b", 6, "y"))
+    first = find_mark(before, 2, "a", {2, 3})
+    assert first == Mark(2, "a", 5, "x")
+    marks = with_mark(before, first)
+    second = find_mark(marks, 3, "b", {2, 3})
+    assert second == Mark(3, "b", 6, "y")
+    assert with_mark(marks, second)[-2:] == (first, second)
+    assert find_mark(with_mark(marks, second), 3, "b", {2, 3}) == second
+
+
+def test_of_files_that_have_lost_their_inodes_the_newest_are_remembered() -> None:
+    marks: tuple[Mark, ...] = ()
+    for number in range(40):
+        marks = with_mark(marks, Mark(1, f"head{number}", number, ""))
+    assert [mark.head for mark in marks] == [f"head{number}" for number in range(39 - MOST_LOST, 40)]
 
 
 def test_a_mark_takes_the_place_of_its_files_old_one() -> None:
