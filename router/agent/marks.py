@@ -73,8 +73,8 @@ def tail_of(before: bytes) -> str:
 
 
 def find_mark(marks: Iterable[Mark], inode: int, head: str, present: Collection[int]) -> Mark:
-    """The mark of a file; one at its beginning if it is new. `present`: the inodes of files that are there and begin as it
-    does, whose marks are their own.
+    """The mark of a file; one at its beginning if it is new. `present`: the inodes of files that are there and begin as
+    it does, whose marks are their own.
     """
     moved = None
     for mark in marks:

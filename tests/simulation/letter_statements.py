@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sinks import letter_store, waiting_letters
+from sinks import letter_store, user_acts, waiting_letters
 from sinks.letter_store import KeptLetter
 from tests.simulation.tables import Tables
 
@@ -117,6 +117,7 @@ def _decide(tables: Tables, given: Any, now_ms: int) -> Rows:
 
 
 LETTERS: Final[Mapping[str, Handler]] = {
+    sql(user_acts._WRITE): nothing,
     sql(letter_store._KEEP): _keep,
     sql(letter_store._KNOWN): lambda tables, given, _: [(one,) for one in given[0] if one in tables.letters],
     sql(letter_store._OPEN_OF): _open_of,
