@@ -184,7 +184,7 @@ def second_router(line: Line) -> Iterator[int]:
     port = free_port()
     with (directory / "out").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", real_line._ROUTER, line.dsn, str(directory), str(port), "60"],
+            [sys.executable, "-c", real_line._ROUTER, line.dsn, str(directory), str(port), "60", real_line.SECRET],
             stdout=log, stderr=log, cwd=Path(real_line.__file__).parents[2],
         )  # fmt: skip
     until((directory / "beat").exists, "the second router")

@@ -48,14 +48,15 @@ class Home:
         self.directory = directory
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMCO_")}
         ports = {f"STREAMCO_{name}": str(free_port()) for name in PORTS}
-        ami = free_port()
+        ami, hep = free_port(), free_port()
         self.environment = {
             **kept,
             **ports,
             "STREAMCO_HOME": str(directory),
             "STREAMCO_AMI_PORT": str(min(ami, 31_990)),
-            "STREAMCO_RTP_PORT_FIRST": "27000",
-            "STREAMCO_RTP_PORT_LAST": "27999",
+            "STREAMCO_HEP_PORT": str(min(hep, 31_990)),  # with those of AMI, of each node
+            "STREAMCO_RTP_PORT_FIRST": "2100",  # apart from free_port's
+            "STREAMCO_RTP_PORT_LAST": "2999",
         }
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
