@@ -109,7 +109,7 @@ def shown_of(root: int) -> dict[str, str]:
     for one in (process, *process.children(recursive=True)):
         try:
             arguments = " ".join(one.cmdline())
-            shown[f"{one.pid} {arguments[:200]}"] = f"{arguments} {one.environ()}"
+            shown[f"{one.pid} {arguments[:4000]}"] = f"{arguments} {one.environ()}"
         except psutil.NoSuchProcess:
             continue
     return shown
