@@ -31,9 +31,14 @@ def _card(page: Page, title: str) -> str:
 def _cells(page: Page, grid: str, row: str) -> dict[str, str]:
     """A row of a grid by its id: column → text."""
     cells = page.locator(f'{grid} .ag-row[row-id="{row}"] .ag-cell')
-    # A row's cells are drawn one after the other; the last of those that are in view comes last.
-    many = page.locator(f"{grid} .ag-header-cell").count()
-    expect(cells).to_have_count(many, timeout=SECOND_MS)
+    headers = page.locator(f"{grid} .ag-header-cell")
+    # Headers and a row's cells are drawn one after the other, and anew with new figures: as many, and the same a moment
+    # later.
+    deadline, before = time.monotonic() + SECOND_MS / 1000, 0
+    while not (before and headers.count() == cells.count() == before):
+        assert time.monotonic() < deadline, (row, before, headers.count(), cells.count())
+        before = cells.count()
+        page.wait_for_timeout(100)
     pairs: list[list[str]] = cells.evaluate_all("cells => cells.map(c => [c.getAttribute('col-id'), c.innerText])")
     return {name: text.strip() for name, text in pairs}
 

@@ -70,7 +70,6 @@ MUTATIONS: Final = (
         Edit("router.agent.marks:find_mark", "        if mark.head == head:\n            if mark.inode == inode:",
              "        if mark.inode == inode:\n            if mark.inode == inode:"),
         Edit("router.agent.journal_files:_read_file", "len(data) < edge or tail_of(data[:edge]) != mark.tail", "False"),
-        Edit("router.agent.journal_files:known_again", "if head is not None:", "if True:"),
     )),
     _one("a line behind a torn one is lost with it", "router.agent.marks:whole_lines",
          "[part for line in lines for part in parts_of(line)] if has_parts(whole) else lines", "lines"),

@@ -341,7 +341,7 @@ async def test_postgres_away_and_a_name_that_another_holds(
     away = start(ami_port=port, dsn=f"host=127.0.0.1 port={free_port()} user=x dbname=x")
     (directory / "journal" / "Master.csv").write_bytes(line_of(1))
     await until_async(lambda: len(events(kafka)) == 1, away)
-    await until_async(lambda: "PostgreSQL is away" in away.beat.read_text(), away)
+    await until_async(lambda: away.beat.exists() and "PostgreSQL is away" in away.beat.read_text(), away)
     assert json.loads(away.beat.read_text())["ok"] is True
     await asyncio.to_thread(away.end)
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
