@@ -39,13 +39,7 @@ _OPERATIONS: Final = {
     "delete": ACLOperation.DELETE,
     "describe": ACLOperation.DESCRIBE,
 }
-ANY_LINE: Final = ACLFilter(
-    None,
-    None,
-    ACLOperation.ANY,
-    ACLPermissionType.ANY,
-    ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY),
-)
+_EVERYTHING: Final = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
 
 _log = structlog.get_logger(__name__)
 
@@ -119,19 +113,25 @@ def take_away(admin: KafkaAdminClient, lines: Collection[ACLFilter]) -> None:
 
 def acl_of(grant: Grant) -> ACL:
     """A line of the table as Kafka has it: from any host, by the whole name (of `*`: every name)."""
-    return ACL(
-        principal=f"User:{grant.user}",
-        host="*",
-        operation=_OPERATIONS[grant.operation],
-        permission_type=ACLPermissionType.ALLOW,
-        resource_pattern=ResourcePattern(_RESOURCES[grant.resource], grant.name, ACLResourcePatternType.LITERAL),
-    )
+    resource = ResourcePattern(_RESOURCES[grant.resource], grant.name, ACLResourcePatternType.LITERAL)
+    return allowed(grant.user, _OPERATIONS[grant.operation], resource)
+
+
+def allowed(user: str, operation: ACLOperation, resource: ResourcePattern) -> ACL:
+    """The line by which a user may do this with it, from anywhere."""
+    return ACL(f"User:{user}", "*", operation, ACLPermissionType.ALLOW, resource)
+
+
+def lines_of(user: str | None) -> ACLFilter:
+    """Every line of a user; None: of everybody."""
+    principal = None if user is None else f"User:{user}"
+    return ACLFilter(principal, None, ACLOperation.ANY, ACLPermissionType.ANY, _EVERYTHING)
 
 
 def _ours(admin: KafkaAdminClient) -> Iterator[ACL]:
     """What the broker has for our users."""
     users: Collection[str] = {f"User:{user_of(who)}" for who in ACCESS}
-    for acl in admin.describe_acls(ANY_LINE)[0]:
+    for acl in admin.describe_acls(lines_of(None))[0]:
         if acl.principal in users:
             yield acl
 

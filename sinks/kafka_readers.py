@@ -7,13 +7,10 @@ from typing import Final, NamedTuple
 
 from kafka.admin import (
     ACL,
-    ACLFilter,
     ACLOperation,
-    ACLPermissionType,
     ACLResourcePatternType,
     KafkaAdminClient,
     ResourcePattern,
-    ResourcePatternFilter,
     ResourceType,
     UserScramCredentialDeletion,
     UserScramCredentialUpsertion,
@@ -21,7 +18,7 @@ from kafka.admin import (
 
 from schemas.connections import Kafka, SaslMechanism
 from schemas.topics import TOPICS
-from sinks.kafka_access import ANY_LINE, ITERATIONS, administer, take_away
+from sinks.kafka_access import ITERATIONS, administer, allowed, lines_of, take_away
 from sinks.topics import TopicError
 
 PREFIX: Final = "reader-"
@@ -47,7 +44,7 @@ def add_reader(owner: Kafka, name: str, topics: Collection[str], mechanism: Sasl
         raise TopicError("users of PLAIN are the broker's own configuration: make the reader there")
     password = secrets.token_urlsafe(32)
     with administer(owner) as admin:
-        take_away(admin, [_all_of(user)])
+        take_away(admin, [lines_of(user)])
         lines = [_line(user, ResourceType.TOPIC, topic) for topic in sorted(set(topics))]
         lines.append(_line(user, ResourceType.GROUP, user))
         # A dot is in no reader's name: so nobody's groups are those of a reader with a longer name.
@@ -65,7 +62,7 @@ def remove_reader(owner: Kafka, name: str, mechanism: SaslMechanism) -> None:
         if user not in {reader.user for reader in _readers(admin)}:
             raise TopicError(f"{name!r}: there is no such reader")
         _change(admin, user, UserScramCredentialDeletion(user, mechanism))
-        take_away(admin, [_all_of(user)])
+        take_away(admin, [lines_of(user)])
 
 
 def list_readers(owner: Kafka) -> list[Reader]:
@@ -89,7 +86,7 @@ def _change(
 
 def _readers(admin: KafkaAdminClient) -> list[Reader]:
     topics: dict[str, set[str]] = {}
-    for acl in admin.describe_acls(ANY_LINE)[0]:
+    for acl in admin.describe_acls(lines_of(None))[0]:
         user = acl.principal.removeprefix("User:")
         if user.startswith(PREFIX):
             found = topics.setdefault(user, set())
@@ -101,11 +98,4 @@ def _readers(admin: KafkaAdminClient) -> list[Reader]:
 def _line(
     user: str, resource: ResourceType, name: str, pattern: ACLResourcePatternType = ACLResourcePatternType.LITERAL
 ) -> ACL:
-    return ACL(
-        f"User:{user}", "*", ACLOperation.READ, ACLPermissionType.ALLOW, ResourcePattern(resource, name, pattern)
-    )
-
-
-def _all_of(user: str) -> ACLFilter:
-    everything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
-    return ACLFilter(f"User:{user}", None, ACLOperation.ANY, ACLPermissionType.ANY, everything)
+    return allowed(user, ACLOperation.READ, ResourcePattern(resource, name, pattern))
