@@ -89,9 +89,10 @@ class EdgeRefusals:
                 log.warning("refusals before the dialplan wait for PostgreSQL", error=repr(error)[:300])
             self.health = "refusals before the dialplan wait for PostgreSQL"
             self._disconnect()
-            room = MOST_WAITING - len(self._waiting)
-            self._waiting.extendleft(reversed(records[len(records) - min(room, len(records)) :]))
-            WAITING.lose(max(0, len(records) - room))
+            with self._lock:
+                lost = max(0, len(records) + len(self._waiting) - MOST_WAITING)
+                self._waiting.extendleft(reversed(records[lost:]))
+            WAITING.lose(lost)
             return False
         RECORDED.inc(len(records))
         self.health = ""
