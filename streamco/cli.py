@@ -286,7 +286,9 @@ def simulate(cps: float | None, seconds: float, number: int | None, speedup: flo
 
 
 @commands.command()
-@click.option("--seconds", type=click.FloatRange(1, 86_400), help="Stop after so many seconds of traffic, and audit.")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 86_400), help="Audit after so many seconds of traffic, or at Ctrl-C."
+)
 @click.option("--size", type=click.Choice(["small", "medium"]), default="small", show_default=True)
 def demo(seconds: float | None, size: str) -> None:
     """Everything with a seeded world and traffic, until Ctrl-C."""

@@ -49,6 +49,7 @@ def demo_settings(why_no_asterisk: str | None) -> Settings:
 def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
     """Run until Ctrl-C, or for `seconds` of traffic and then audit. The exit code: the audit's, or 0.
 
+    With `seconds` Ctrl-C only ends the traffic, and the audit follows; the next one ends that, too.
     Raises ServerError and SettingsError when it cannot start.
     """
     why_no_asterisk = _fetch(tell)
@@ -60,8 +61,14 @@ def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
     places.make()
     configure_logs("supervisor", path=places.log("supervisor"))
     stop = threading.Event()
+    heard: set[int] = set()
+
+    def end(number: int, _frame: object) -> None:
+        heard.add(number)
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     stack = Stack(settings, tell)
     made: list[FirstLogin] = []
     try:
@@ -80,7 +87,7 @@ def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
         raise
     _introduce(settings, made[0] if made else None, seconds)
     _wait(settings, stop, seconds, tell)
-    if seconds is None or stop.is_set():
+    if seconds is None or signal.SIGTERM in heard:
         tell("stopping")
         stack.supervisor.close()
         tell("everything has stopped")
@@ -125,7 +132,10 @@ def _introduce(settings: Settings, first_login: FirstLogin | None, seconds: floa
     else:
         lines.append("  first login  as shown at the first start of this STREAMCO_HOME")
     lines.append(f"  home         {settings.home}   (`.venv/bin/streamco status` shows every component)")
-    lines.append("  Ctrl-C stops it" if seconds is None else f"  stops after {seconds:g} s of traffic")
+    ends = (
+        "Ctrl-C stops it" if seconds is None else f"stops after {seconds:g} s of traffic, or at Ctrl-C, with an audit"
+    )
+    lines.append(f"  {ends}")
     sys.stdout.write("\n".join(lines) + "\n\n")
     sys.stdout.flush()
 
@@ -146,6 +156,8 @@ def _settle(stack: Stack, settings: Settings, tell: Progress) -> int:
     from sinks.audit import audit, report_json
     from streamco.audit_view import print_report
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     tell("no new calls; those in progress are hung up")
     names = [status.name for status in stack.supervisor.statuses()]
     stack.supervisor.stop([name for name in names if name in ("trickle", "simulator")])

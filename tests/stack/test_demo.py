@@ -35,8 +35,9 @@ KILLED = (
     ("router", "node-agent-sim1", "streams-1", "auditor", "dashboards"),
     ("kafka", "postgres", "clickhouse", "streams-2"),
 )
-TRAFFIC_SECONDS = 120  # on two busy cores a wave takes some thirty seconds to come back
-WHOLE_TRAFFIC_SECONDS = 480
+TRAFFIC_SECONDS = 900  # more than all need: Ctrl-C ends it when all are back and enough has been called
+BACK_SECONDS = 240  # a wave comes back in thirty seconds on two busy cores; slow machines take several times that
+CALLING_SECONDS = 90  # after the start, at least
 METRICS_SECONDS = 11  # each process has written its own by then, also the last that was started again
 MIN_CALLS = 2_000
 
@@ -119,23 +120,25 @@ def shown_of(root: int) -> dict[str, str]:
 def demo(home: Home, whole: bool) -> Demo:
     """A demo in which each of KILLED was killed once, and came back."""
     waves = [(name,) for wave in KILLED for name in wave] if whole else list(KILLED)
-    seconds = WHOLE_TRAFFIC_SECONDS if whole else TRAFFIC_SECONDS
     output = home.directory.parent / "demo.out"
     with output.open("w") as file:
         process = subprocess.Popen(
-            [*STREAMCO, "demo", "--seconds", str(seconds)],
+            [*STREAMCO, "demo", "--seconds", str(TRAFFIC_SECONDS)],
             env=home.environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        until(lambda: process.poll() is not None or home.status()["ok"], 90, output.read_text)
+        until(lambda: process.poll() is not None or home.status()["ok"], BACK_SECONDS, output.read_text)
+        began = time.monotonic()
         for wave in waves:
             pids = {name: home.components()[name]["pid"] for name in wave}
             for pid in pids.values():
                 os.kill(pid, signal.SIGKILL)
-            until(lambda pids=pids: home.back(pids), 90, lambda wave=wave: f"{wave} do not come back: {home.status()}")
-        time.sleep(METRICS_SECONDS)
+            missing = f"do not come back: {wave}"
+            until(lambda pids=pids: home.back(pids), BACK_SECONDS, lambda said=missing: f"{said}: {home.status()}")
+        time.sleep(max(METRICS_SECONDS, began + CALLING_SECONDS - time.monotonic()))
         metrics, shown = home.run("metrics").stdout, shown_of(process.pid)
-        code = process.wait(seconds + 100)
+        process.send_signal(signal.SIGINT)
+        code = process.wait(200)
     finally:
         process.kill()
         process.wait()
