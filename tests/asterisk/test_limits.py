@@ -340,14 +340,14 @@ def test_what_died_is_not_counted(line: Line, with_the_agent: bool) -> None:
         os.kill(line.asterisk_pid, signal.SIGKILL)
         line.kill_router()
         line.node.wait(20)
-        began = time.monotonic()
         if with_the_agent:
             stack.enter_context(agent_of(line))
         line.start_router()
         line.start_node()
         line.await_router()
         line.await_node()
+        began = time.monotonic()  # how long the start itself takes is the machine's
         until(lambda: used() == {"sipp-vendor-2": 0, "sipp-customer-1": 0}, "nothing is counted")
         await_share(line, key, "5")
-        assert time.monotonic() - began < 10 + 10  # the start itself, and ten seconds
+        assert time.monotonic() - began < 10
         assert passed(Batch(line, f"after-{int(with_the_agent)}", 6, talk_ms=1_500).wait()) == 4

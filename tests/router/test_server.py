@@ -108,8 +108,10 @@ async def test_a_change_is_live_without_a_restart(router: Running, connection: p
 
 
 async def test_a_peer_with_too_many_dead_letters_is_refused_and_passed_over(
-    router: Running, connection: psycopg.Connection[Any]
+    router: Running, world: SmallWorld, connection: psycopg.Connection[Any]
 ) -> None:
+    # Each call that is admitted until the router has looked holds money.
+    connection.execute("UPDATE accounts SET credit_limit = 1000 WHERE account_id = %s", (world.customer_account,))
     (buyer, seller) = (
         connection.execute("SELECT peer_id FROM peers WHERE name = %s", (name,)).fetchone()
         for name in ("buyer", "seller")
@@ -117,7 +119,7 @@ async def test_a_peer_with_too_many_dead_letters_is_refused_and_passed_over(
     assert buyer is not None
     assert seller is not None
     connection.execute("INSERT INTO letter_stops (peer_id) VALUES (%s)", seller)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 10
     while (answer := await router.call(3)) is not None and answer["DECISION"] != "REFUSE":
         assert time.monotonic() < deadline, answer
         await asyncio.sleep(0.05)
