@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.ids import node_of
 from schemas.topics import RATED_LEGS
-from sinks.audit_calls import CallsUp, judge_open
+from sinks.audit_calls import ONE_SIDED, CallsUp, judge_open
 from sinks.audit_range import Range
 from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores
 from sinks.auditor.calls import NOT_VERIFIED
@@ -117,6 +117,7 @@ def compare(stores: Stores, as_of: str) -> AuditReport:
         for call_id, detail in stores.not_in_books
         if f"{call_id}/0" not in stores.dead_legs
     ]
+    differences += [Difference(kind=ONE_SIDED, leg_id=f"{call_id}/0") for call_id in _one_sided(stores)]
     differences += [Difference(kind=UNKEPT_LETTER, detail=origin) for origin in stores.unkept]
     differences += [
         Difference(kind=REPEATED_CDR, leg_id=leg_id, detail=f"{times} CDRs")
@@ -181,6 +182,13 @@ def _leg_differences(stores: Stores) -> list[Difference]:
             if other is not None and other != rated:
                 found.append(Difference(kind=f"rated leg and {name} differ", leg_id=leg_id, detail=f"{rated} {other}"))
     return found
+
+
+def _one_sided(stores: Stores) -> list[str]:
+    """The calls that no vendor answered by their CDRs. Where one of a call's legs is missing, that is named already."""
+    missing = stores.dead_legs | (stores.rated.keys() - stores.cdrs.keys())
+    named = stores.lettered | {leg_id.rpartition("/")[0] for leg_id in missing}
+    return [call_id for call_id in stores.one_sided if call_id not in named]
 
 
 def _of_sealed(stores: Stores) -> frozenset[str]:

@@ -7,7 +7,7 @@ and holds are read first, with the ledger; journals last: a call that ended in b
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -22,8 +22,13 @@ _UNCLOSED: Final = """
     WHERE reason = '' AND call_id NOT IN (SELECT call_id FROM legs WHERE leg = 0)
     GROUP BY call_id, node
 """
-
-
+# Nobody but a vendor answers a caller. What is an estimate may know of one leg alone.
+_ONE_SIDED: Final = """
+    SELECT call_id FROM legs FINAL WHERE leg = 0 AND answered AND NOT estimated
+    AND call_id NOT IN (SELECT call_id FROM legs FINAL WHERE leg > 0 AND answered)
+    ORDER BY call_id
+"""
+ONE_SIDED: Final = "answered for the customer, and by no vendor"
 PATIENCE: Final = Patience(young_ms=30_000, settle_ms=0, silent_ms=60_000)
 
 
@@ -44,14 +49,25 @@ class CallsUp(msgspec.Struct, frozen=True, omit_defaults=True):
     not_verified: int = 0
 
 
-def read_admitted(clickhouse: ClickHouse) -> list[OpenCall]:
-    """The admitted calls without a CDR of their inbound leg. Raises what clickhouse-connect raises."""
+class CdrCalls(NamedTuple):
+    """What ClickHouse says of whole calls: admitted without a CDR of their inbound leg; answered on one side only."""
+
+    admitted: list[OpenCall]
+    one_sided: list[str]
+
+
+def read_cdr_calls(clickhouse: ClickHouse) -> CdrCalls:
+    """Both, as they are now. Raises what clickhouse-connect raises."""
     client = connect(clickhouse, answer_seconds=300)
     try:
-        rows = client.query(_UNCLOSED).result_rows
+        unclosed = client.query(_UNCLOSED).result_rows
+        one_sided = client.query(_ONE_SIDED).result_rows
     finally:
         client.close()
-    return [OpenCall(NO_END, call_id, node, routed_ms) for call_id, node, routed_ms in rows]
+    return CdrCalls(
+        [OpenCall(NO_END, call_id, node, routed_ms) for call_id, node, routed_ms in unclosed],
+        [call_id for (call_id,) in one_sided],
+    )
 
 
 def calls_named(texts: Iterable[bytes]) -> frozenset[str]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
 from schemas.events import DeadLetter, RatedLeg, readable_events
 from schemas.topics import DEAD_LETTERS, RATED_LEGS, Topic
-from sinks.audit_calls import PATIENCE, calls_named, read_admitted
+from sinks.audit_calls import PATIENCE, calls_named, read_cdr_calls
 from sinks.audit_journals import read_all, read_journals, unclosed_legs
 from sinks.audit_ledger import Ledger, Money, read_ledger
 from sinks.audit_range import (
@@ -106,6 +106,7 @@ class Stores:
         tuple[str, str]
     ] = ()  # calls that were answered by Asterisk's own word, and how they are closed
     admitted: Sequence[OpenCall] = ()  # calls that were admitted and have no CDR of their inbound leg
+    one_sided: Sequence[str] = ()  # calls that are answered for the customer, and by no vendor
     lettered: frozenset[str] = frozenset()  # calls that open or discarded dead letters name
     patience: Patience = PATIENCE
 
@@ -131,7 +132,7 @@ def _read_stores(settings: AuditSettings) -> Stores:
         if (money := ledger.legs.get(leg_id) or cdrs.get(leg_id)) is not None:
             rated[leg_id] = money
             estimated |= ledger.estimated & {leg_id}
-    admitted = read_admitted(settings.clickhouse)
+    calls = read_cdr_calls(settings.clickhouse)
     read = read_all(settings.journals)
     # What is not in the table is a difference by itself: its leg need not be one as well.
     excused = [letter for letter in kept if letter.state in ("open", "discarded")]
@@ -159,7 +160,8 @@ def _read_stores(settings: AuditSettings) -> Stores:
             for (topic, partition), (first, _) in sorted(starts.items())
             if first > manifests.ends.get((topic, partition), 0)
         ],
-        admitted=admitted,
+        admitted=calls.admitted,
+        one_sided=calls.one_sided,
         lettered=calls_named(letter.raw for letter in (*excused, *unkept)),
         patience=settings.patience,
         range=Range(

@@ -155,7 +155,7 @@ MUTATIONS: Final = (
     _one("CDRs are not deduplicated", "tests.simulation.clickhouse:ClickHouse.keep",
          "known = self.rows.get(key)", "key = (*key, self.inserts)\n    known = self.rows.get(key)"),
     _one("of a CDR's revisions the last to come stands", "tests.simulation.clickhouse:ClickHouse.keep",
-         "known is None or row.revision >= known.revision", "True")._replace(near=630),
+         "known is None or row.revision >= known.revision", "True")._replace(near=1838),
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from simulator.lines import Line
 from sinks import audit_sources
 from sinks.audit import ENDED_HOLD, UNKEPT_LETTER, compare
+from sinks.audit_calls import CdrCalls
 from sinks.audit_sources import AuditSettings, Ledger, Letter, Money, read_stores
 from sinks.auditor.calls import NO_END, NOT_UP
 from sinks.auditor.letters import OPEN_LETTER
@@ -89,9 +90,10 @@ def _stores(world: World) -> Iterator[AuditSettings]:
     read: dict[str, Any] = {
         "read_letters": lambda _: letters,
         "read_ledger": lambda *_: ledger_of(world.database.tables, world.database.wall_ms()),
-        "read_admitted": lambda _: [
-            call for call_id, call in admitted_calls(world).items() if f"{call_id}/0" not in world.clickhouse.legs()
-        ],
+        "read_cdr_calls": lambda _: CdrCalls(
+            [call for call_id, call in admitted_calls(world).items() if f"{call_id}/0" not in world.clickhouse.legs()],
+            one_sided(world),
+        ),
         "read_cdrs": lambda _: (world.clickhouse.legs(), {}),  # CDRs that are there twice: _wrong_cdrs
         "beginnings": lambda *_: {},  # no topic does either
         "read_sealed": lambda _: {},  # here no journal grows old enough
@@ -105,6 +107,21 @@ def _stores(world: World) -> Iterator[AuditSettings]:
         yield AuditSettings.model_construct(
             journals=journals, postgres=None, kafka=kafka, clickhouse=None, young_seconds=0.0
         )
+
+
+def one_sided(world: World) -> list[str]:
+    """As sinks/audit_calls.py asks ClickHouse, by what was rated."""
+    newest: dict[str, RatedLeg] = {}
+    for _, event in events_of(world, RATED_LEGS.name):
+        if isinstance(event, RatedLeg) and event.revision >= getattr(newest.get(event.leg_id), "revision", 0):
+            newest[event.leg_id] = event
+    answered = [one.ended for one in newest.values() if one.ended.answered_at_ms is not None]
+    by_vendors = {one.call_id for one in answered if isinstance(one, LegEnded)}
+    return [
+        one.call_id
+        for one in answered
+        if isinstance(one, CallEnded) and not one.estimated and one.call_id not in by_vendors
+    ]
 
 
 def judge(world: World) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ from schemas.events import DeadLetter, RatedLeg
 from schemas.journal import decode_line, encode_line
 from schemas.topics import DEAD_LETTERS, RATED_LEGS
 from sinks.audit import NOT_IN_BOOKS, AuditReport, audit, compare, report_json
-from sinks.audit_calls import Open
+from sinks.audit_calls import ONE_SIDED, Open
 from sinks.audit_journals import read_all
 from sinks.audit_sources import AuditSettings, Ledger, Money, Sealed, Stores, read_stores, unclosed_legs
 from sinks.auditor.calls import NO_END, NOT_UP, NOT_VERIFIED, Heard, OpenCall
@@ -150,6 +150,7 @@ def test_equal_stores_are_ok_and_the_report_has_its_shape() -> None:
         (lambda s: replace(s, open_letters=[("calls/0/0/frame", "")]), "open dead letter", ""),
         (lambda s: replace(s, open_letters=[("calls/0/0/0", INBOUND)]), "open dead letter", INBOUND),
         (lambda s: replace(s, not_in_books=[(CALL, "no line closes it")]), NOT_IN_BOOKS, INBOUND),
+        (lambda s: replace(s, one_sided=[CALL]), ONE_SIDED, INBOUND),
         (lambda s: with_calls(s, admitted=[OpenCall(NO_END, OTHER, "ast1", 0)]), NO_END, f"{OTHER}/0"),
         (lambda s: with_calls(s, holds=[OpenCall(NOT_UP, OTHER, "ast1", 0, 0)]), NOT_UP, f"{OTHER}/0"),
         (lambda s: with_calls(s, admitted=[OpenCall(NO_END, OTHER, "ast2", 0)]), NOT_VERIFIED, ""),
@@ -315,6 +316,12 @@ def test_real_stores_tampered_with_one_by_one(world: World) -> None:
     assert kinds(world.audit()) == {("rated leg without CDR", leg.leg_id), ("money", "")}
     with connect(world.settings.clickhouse) as client:
         write_legs(client, [leg], NAMES)
+    assert world.audit().ok
+    answered = next(leg for leg in world.rated if leg.side == "payable" and leg.ended.answered_at_ms is not None)
+    unanswered = f"ALTER TABLE legs UPDATE answered = {{}} WHERE leg_id = '{answered.leg_id}'"
+    world.clickhouse(unanswered.format("false"))
+    assert kinds(world.audit()) == {(ONE_SIDED, f"{answered.ended.call_id}/0")}
+    world.clickhouse(unanswered.format("true"))
     assert world.audit().ok
     entry = f"reference = '{leg.leg_id}'"
     world.sql(f"UPDATE ledger_entries SET amount = amount + 0.000001 WHERE {entry}")
