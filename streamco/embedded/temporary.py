@@ -28,17 +28,34 @@ PORTS = range(20_000, 32_000)  # of free_port; test processes side by side each 
 _POLL_SECONDS: Final = 0.05
 
 
+_given: set[int] = set()  # whoever has got one may not listen yet
+
+
 def free_port() -> int:
-    """A loopback port below 32768 that nobody listens on now."""
+    """A loopback port below 32768 that nobody listens on now, and that this process has not been given before.
+
+    When most of them were given, all of them may be again. Raises ServerError.
+    """
+    if 2 * len(_given) > len(PORTS):
+        _given.clear()
     for _ in range(1000):
         port = random.choice(PORTS)  # noqa: S311 - a choice, no secret
-        with socket.socket() as trial:
-            try:
-                trial.bind((LOOPBACK, port))
-            except OSError:
-                continue
+        if take_port(port):
             return port
     raise ServerError(f"no free port between {PORTS.start} and {PORTS.stop}")
+
+
+def take_port(port: int) -> bool:
+    """Whether this port is free, and was given to nobody: now it is."""
+    if port in _given:
+        return False
+    with socket.socket() as trial:
+        try:
+            trial.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    _given.add(port)
+    return True
 
 
 def password() -> str:

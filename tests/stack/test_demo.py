@@ -18,6 +18,7 @@ import psutil
 import pytest
 from bounds import read_bounds
 from open_files import open_to_others
+from ports import free_row
 from prometheus_client.parser import text_string_to_metric_families
 
 from configuration.asterisk.fetch import why_not
@@ -30,6 +31,7 @@ PORTS = (
     "POSTGRES_PORT", "KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CLICKHOUSE_PORT", "ROUTER_PORT", "DASHBOARDS_PORT",
     "SIP_PORT",
 )  # fmt: skip
+NODES = 3
 # What is killed at one moment. With --whole each by itself, one after the other.
 KILLED = (
     ("router", "node-agent-sim1", "streams-1", "auditor", "dashboards"),
@@ -49,13 +51,12 @@ class Home:
         self.directory = directory
         kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMCO_")}
         ports = {f"STREAMCO_{name}": str(free_port()) for name in PORTS}
-        ami, hep = free_port(), free_port()
         self.environment = {
             **kept,
             **ports,
             "STREAMCO_HOME": str(directory),
-            "STREAMCO_AMI_PORT": str(min(ami, 31_990)),
-            "STREAMCO_HEP_PORT": str(min(hep, 31_990)),  # with those of AMI, of each node
+            "STREAMCO_AMI_PORT": str(free_row(NODES)),
+            "STREAMCO_HEP_PORT": str(free_row(NODES)),
             "STREAMCO_RTP_PORT_FIRST": "2100",  # apart from free_port's
             "STREAMCO_RTP_PORT_LAST": "2999",
         }

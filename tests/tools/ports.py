@@ -27,6 +27,15 @@ def split_free_ports() -> None:
     temporary.PORTS = part_of(temporary.PORTS)
 
 
+def free_row(count: int) -> int:
+    """The first of so many ports in a row, all of which are free and given to nobody else."""
+    while True:
+        first = temporary.free_port()
+        row = range(first, first + count)
+        if row.stop <= temporary.PORTS.stop and all(temporary.take_port(port) for port in row[1:]):
+            return first
+
+
 def sipp_media_port(sip_port: int) -> int:
     """The even media port of the SIPp that listens at this SIP port."""
     ports = part_of(_SIPP_MEDIA)
