@@ -20,11 +20,12 @@ from streamco.pidfile import write_pid
 from streamco.places import Places
 from streamco.supervisor.component import Component, State, Status
 from streamco.supervisor.policy import WITHIN_SECONDS, History, ended, wait_seconds
-from streamco.supervisor.priority import set_niceness
+from streamco.supervisor.priority import set_niceness, waited_seconds
 
 log = structlog.get_logger(__name__)
 _POLL_SECONDS: Final = 0.1
 _STRIKES: Final = 3  # failed checks in a row before a process that runs is taken for dead
+STARVED_TIMES: Final = 4  # its time to start, at most, is added for what it waited for a processor
 LOG_LIMIT_BYTES: Final = 64 << 20
 
 
@@ -169,7 +170,7 @@ class Keeper:
                 self._set("degraded" if degraded else "healthy", degraded or "")
             except ServerError as error:
                 strikes += 1
-                if healthy_at is None and time.monotonic() - started_at > component.start_seconds:
+                if healthy_at is None and self._tried_seconds(started_at) > component.start_seconds:
                     reason = f"did not become healthy in {component.start_seconds:.0f} s: {error}"
                 elif healthy_at is not None and strikes >= _STRIKES:
                     reason = f"does not work: {error}"
@@ -178,6 +179,11 @@ class Keeper:
             self._pause(healthy_at)
         self._end_process()
         return reason, time.monotonic() - healthy_at if healthy_at is not None else 0.0
+
+    def _tried_seconds(self, started_at: float) -> float:
+        """For how long it has been starting, but for what it waited for a processor: ending it would not help."""
+        waited = waited_seconds(self._process.pid) if self._process is not None else 0.0
+        return time.monotonic() - started_at - min(waited, STARVED_TIMES * self.component.start_seconds)
 
     def _not_yet(self, error: ServerError) -> tuple[State, str]:
         """State and detail of one that is not at work yet: after an end, why it ended stays in sight."""

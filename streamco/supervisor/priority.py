@@ -4,8 +4,8 @@ Asterisk, routers, agents and PostgreSQL (admission) keep their priority; the ot
 journal and topics keep it until there is time. To lower a priority needs no rights.
 
 A kernel that groups processes by session (sched_autogroup_enabled, on by default in many distributions) compares the
-sessions first, and a process's niceness only within its own: each component has a session of its own, which gets the
-same niceness.
+sessions first, and a process's niceness only within its own: each component has a session of its own, which gets half
+the niceness. All of it would be a ninth of what any other session gets, and PostgreSQL has one for each connection.
 """
 
 import os
@@ -27,11 +27,11 @@ def niceness_of(component: str) -> int:
 
 def set_niceness(pid: int, component: str) -> None:
     """Of a process that was just started: its threads and children will have it, and its session, if it leads one."""
-    niceness = os.getpriority(os.PRIO_PROCESS, 0) + niceness_of(component)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(OSError):  # it has ended, or may not: then it runs as it is
-        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+        os.setpriority(os.PRIO_PROCESS, pid, own + niceness_of(component))
         if os.getsid(pid) == pid:
-            _set_group(Path(f"/proc/{pid}/autogroup"), min(niceness, 19))
+            _set_group(Path(f"/proc/{pid}/autogroup"), min(own + niceness_of(component) // 2, 19))
 
 
 def _set_group(group: Path, niceness: int) -> None:
@@ -43,3 +43,14 @@ def _set_group(group: Path, niceness: int) -> None:
             time.sleep(_AGAIN_SECONDS)
         else:
             return
+
+
+def waited_seconds(pid: int) -> float:
+    """How long a process has been ready to run while others had the processor, as far as the kernel tells; else 0.
+
+    Of its first thread: that is the one that starts it.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0

@@ -18,7 +18,7 @@ from streamco.embedded.server import Progress, ServerError
 from streamco.pidfile import end_process, living, read_pid, write_pid
 from streamco.places import Places
 from streamco.supervisor.component import AT_WORK, Component, State, Status
-from streamco.supervisor.keeper import Keeper
+from streamco.supervisor.keeper import STARVED_TIMES, Keeper
 from streamco.supervisor.metrics import tell
 
 log = structlog.get_logger(__name__)
@@ -81,7 +81,8 @@ class Supervisor:
             self._keepers[component.name] = keeper
             names.append(component.name)
             keeper.start()
-        deadline = time.monotonic() + max((component.start_seconds for component in components), default=0.0) * 2
+        longest_seconds = max((component.start_seconds for component in components), default=0.0)
+        deadline = time.monotonic() + longest_seconds * 2 * (1 + STARVED_TIMES)
         while not all(self._usable(name) for name in names):
             if interrupted():
                 raise ServerError("interrupted")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from streamco import status as status_file
 from streamco.embedded.server import ServerError
 from streamco.places import Places
 from streamco.settings import Settings, read_settings
+from streamco.supervisor import keeper
 from streamco.supervisor.component import Component, Status
 from streamco.supervisor.supervisor import Supervisor, end_orphans, status_document
 
@@ -118,6 +120,19 @@ def test_what_it_needs_comes_first_also_after_a_crash(supervisor: Supervisor, tm
 def test_one_that_cannot_start_is_an_error_with_its_log(supervisor: Supervisor, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"broken does not start: ended with code 3.* \(log: .*broken.log\)"):
         supervisor.start([worker(tmp_path, "broken", "raise SystemExit(3)")])
+
+
+def test_one_that_starts_slowly_is_ended_unless_it_waits_for_a_processor(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = "import time; time.sleep(2); " + WORK
+    for name, waited in (("hangs", 0.0), ("starves", 60.0)):
+        monkeypatch.setattr(keeper, "waited_seconds", lambda _pid, waited=waited: waited)
+        with suppress(ServerError):
+            supervisor.start([worker(tmp_path, name, slow, start_seconds=1.0)])
+        found = next(one for one in supervisor.statuses() if one.name == name)
+        assert (found.restarts > 0) == (name == "hangs"), found
+        supervisor.stop([name])
 
 
 def test_one_that_has_died_is_never_shown_healthy(supervisor: Supervisor, tmp_path: Path) -> None:
