@@ -91,9 +91,9 @@ def generation(line: Line) -> int:
 
 
 def configure(line: Line, *statements: str) -> None:
-    """Change the world, and wait until the router has it."""
+    """Change the world, and wait until the router has it. Vendors that answer OPTIONS too late are no matter of ours."""
     with psycopg.connect(line.dsn, autocommit=True) as connection:
-        connection.execute("UPDATE peers SET max_concurrent = 0, max_cps = 0")
+        connection.execute("UPDATE peers SET max_concurrent = 0, max_cps = 0, probe = false")
         connection.execute("UPDATE route_class_entries SET max_concurrent = 0, max_cps = 0")
         connection.execute("DELETE FROM code_limits")
         for statement in statements:
