@@ -91,7 +91,7 @@ def generation(line: Line) -> int:
 
 
 def configure(line: Line, *statements: str) -> None:
-    """Change the world, and wait until the router has it. Vendors that answer OPTIONS too late are no matter of ours."""
+    """Change the world, and wait until the router has it. Whether vendors answer OPTIONS in time is another matter."""
     with psycopg.connect(line.dsn, autocommit=True) as connection:
         connection.execute("UPDATE peers SET max_concurrent = 0, max_cps = 0, probe = false")
         connection.execute("UPDATE route_class_entries SET max_concurrent = 0, max_cps = 0")
