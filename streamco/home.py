@@ -29,6 +29,11 @@ def close_new_files() -> None:
     os.umask(_OTHERS)
 
 
+def home_user(home: Path) -> int:
+    """Whose home it is, and so who runs what is in it: the number of the user."""
+    return home.stat().st_uid if home.exists() else os.geteuid()
+
+
 def close_home(home: Path) -> list[str]:
     """Close the directory and what is open in it. Out: what was done, in words; nothing where it was closed.
 

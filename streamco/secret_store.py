@@ -30,6 +30,7 @@ NAMES: Final = (
     "dashboards_secret_key",
     "agi_secret",
 )
+_LEAST: Final = {"dashboards_secret_key": 32}  # characters, as of settings; of the others 8
 _LATER: Final = ("agi_previous",)  # in the file only since one was given up
 
 
@@ -116,7 +117,7 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         kept = _keep(settings.home / FILE) if missing else {}
     except OSError as error:
-        raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
+        raise _unusable(settings.home, error) from error
     return told.model_copy(update={name: SecretStr(kept[name]) for name in missing if name in kept})
 
 
@@ -135,7 +136,12 @@ def change_agi_secret(settings: Settings, until_seconds: int) -> None:
     try:
         _keep(settings.home / FILE, fresh)
     except OSError as error:
-        raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
+        raise _unusable(settings.home, error) from error
+
+
+def _unusable(home: Path, error: OSError) -> SettingsError:
+    where = "" if error.filename in (None, str(home)) else f"{error.filename}: "
+    return SettingsError(f"STREAMCO_HOME {str(home)!r}: {where}{error.strerror}")
 
 
 def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
@@ -146,10 +152,7 @@ def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict
         if os.fstat(file.fileno()).st_mode & 0o077:
             raise SettingsError(f"{path}: others may read the secrets in it; make it 0600")
         text = file.read()
-        try:
-            kept = json.loads(text) if text else {}
-        except ValueError as error:
-            raise SettingsError(f"{path}: is not JSON ({error})") from error
+        kept = _read(path, text)
         fresh_values = {name: secrets.token_urlsafe(32) for name in NAMES if name not in kept} | dict(changes)
         if fresh_values:
             kept |= fresh_values
@@ -159,4 +162,18 @@ def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict
                 fresh.flush()
                 os.fsync(fresh.fileno())
             part.replace(path)
-        return {str(name): str(value) for name, value in kept.items()}
+        return kept
+
+
+def _read(path: Path, text: str) -> dict[str, str]:
+    """The secrets in the text of the file. Raises SettingsError; none of them is shown."""
+    try:
+        held = json.loads(text) if text else {}
+    except ValueError:
+        raise SettingsError(f"{path}: is not JSON; a copy of it from before would do") from None  # it may quote one
+    if not isinstance(held, dict):
+        raise SettingsError(f"{path}: must be a JSON object of secrets by their names")
+    for name in held.keys() & {*NAMES, *_LATER}:
+        if not isinstance(held[name], str) or len(held[name]) < _LEAST.get(name, 8):
+            raise SettingsError(f"{path}: {name}: must be a text of at least {_LEAST.get(name, 8)} characters")
+    return {name: value for name, value in held.items() if isinstance(value, str)}

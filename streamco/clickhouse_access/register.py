@@ -21,6 +21,7 @@ from typing import Final
 FILE: Final = "analysts.json"
 MOST: Final = 1_000
 NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,31}")
+_HASH: Final = re.compile(r"scrypt\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=")
 _COST: Final = {"n": 1 << 14, "r": 8, "p": 1}
 _SALT_BYTES: Final = 16
 _LONGEST_PASSWORD: Final = 1024
@@ -56,6 +57,18 @@ def _scrypt(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode()[:_LONGEST_PASSWORD], salt=salt, dklen=32, **_COST)
 
 
+def _analyst(**read: object) -> Analyst:
+    """One of the file. Raises TypeError, ValueError; a hash is not shown."""
+    one = Analyst(**read)  # type: ignore[arg-type]
+    if not isinstance(one.login, str) or not NAME.fullmatch(one.login):
+        raise ValueError(f"login {str(one.login)[:64]!r}: must be of the form ^{NAME.pattern}$")
+    if not isinstance(one.hash, str) or not _HASH.fullmatch(one.hash):
+        raise ValueError(f"login {one.login!r}: hash: must be of the form scrypt$SALT$HASH")
+    if not isinstance(one.enabled, bool) or not isinstance(one.created_at, str):
+        raise ValueError(f"login {one.login!r}: enabled must be true or false, created_at a text")
+    return one
+
+
 class Register:
     """The file in `directory`."""
 
@@ -73,7 +86,7 @@ class Register:
         except OSError as error:
             raise RegisterError(f"{self.path}: {error.strerror}") from error
         try:
-            return {one["login"]: Analyst(**one) for one in json.loads(text)["analysts"]}
+            return {one["login"]: _analyst(**one) for one in json.loads(text)["analysts"]}
         except (ValueError, TypeError, KeyError) as error:
             raise RegisterError(f"{self.path}: is no register of analysts ({error})") from error
 

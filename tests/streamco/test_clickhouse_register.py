@@ -70,7 +70,11 @@ def test_no_name_twice_and_none_of_our_processes(tmp_path: Path) -> None:
 
 def test_what_is_no_register_is_said(tmp_path: Path) -> None:
     register = Register(tmp_path)
-    for text in ("{", "[]", '{"analysts": [{"login": "ada"}]}', '{"analysts": [{"nothing": 1}]}'):
+    hashed = hash_password("hidden")
+    good: dict[str, object] = {"login": "ada", "hash": hashed, "created_at": "now"}
+    bad = [{"login": 1}, {"login": "Ada"}, {"hash": None}, {"hash": hashed[:-9]}, {"enabled": "no"}, {"created_at": 1}]
+    written = [json.dumps({"analysts": [good | one]}) for one in bad]
+    for text in ("{", "[]", '{"analysts": [{"login": "ada"}]}', '{"analysts": [{"nothing": 1}]}', *written):
         register.path.write_text(text)
         register.path.chmod(0o600)
         with pytest.raises(RegisterError, match="is no register"):

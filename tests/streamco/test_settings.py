@@ -241,6 +241,42 @@ def test_secrets_are_made_once_for_us_alone_and_the_environment_wins(tmp_path: P
         with_secrets(read_settings(environment))
 
 
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ('{"ami_secret": null}', "ami_secret: must be a text of at least 8 characters"),
+        ('{"ami_secret": "short"}', "ami_secret: must be a text of at least 8 characters"),
+        ('{"agi_secret": 12345678901}', "agi_secret: must be a text of at least 8 characters"),
+        ('{"postgres_password": ["hidden-hidden"]}', "postgres_password: must be a text of at least 8 characters"),
+        (
+            '{"dashboards_secret_key": "hidden-hidden"}',
+            "dashboards_secret_key: must be a text of at least 32 characters",
+        ),
+        ("[]", "must be a JSON object of secrets by their names"),
+        ('"hidden-hidden"', "must be a JSON object of secrets by their names"),
+        ('{"ami_secret": "hidden-hidden', "is not JSON"),
+    ],
+)
+def test_a_file_of_secrets_that_somebody_wrote_is_used_only_with_secrets_in_it(
+    tmp_path: Path, text: str, rule: str
+) -> None:
+    file = tmp_path / "secrets.json"
+    file.write_text(text)
+    file.chmod(0o600)
+    with pytest.raises(SettingsError) as raised:
+        with_secrets(read_settings({"STREAMCO_HOME": str(tmp_path)}))
+    assert str(raised.value).startswith(f"{file}: {rule}")
+    assert "hidden" not in str(raised.value)
+    assert file.read_text() == text
+
+
+def test_a_link_in_the_place_of_the_secrets_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SettingsError, match=r"STREAMCO_HOME '.*': .*/secrets.json: Too many levels of symbolic links"):
+        with_secrets(read_settings({"STREAMCO_HOME": str(tmp_path)}))
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_the_first_worker_of_each_role_keeps_its_name_and_further_ones_come_after(tmp_path: Path) -> None:
     home = {"STREAMCO_HOME": str(tmp_path)}
     assert rooms.stream_workers(read_settings(home)) == {
