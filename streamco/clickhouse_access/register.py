@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -78,7 +79,10 @@ class Register:
     def read(self) -> dict[str, Analyst]:
         """Every login by its name. Raises RegisterError when the file is not ours alone, or no register."""
         try:
-            if self.path.stat().st_mode & 0o077:
+            mode = self.path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                raise RegisterError(f"{self.path}: must be a file")
+            if mode & 0o077:
                 raise RegisterError(f"{self.path}: others may read it; make it 0600")
             text = self.path.read_text()
         except FileNotFoundError:
@@ -97,7 +101,9 @@ class Register:
         password = secrets.token_urlsafe(32)
 
         def change(known: Mapping[str, Analyst]) -> Mapping[str, Analyst]:
-            if login in known or login in taken:
+            if login in taken:
+                raise RegisterError(f"login {login!r}: must not be a name of Streamco's own")
+            if login in known:
                 raise RegisterError(f"login {login!r}: there is one already")
             if len(known) >= MOST:
                 raise RegisterError(f"login {login!r}: there are {MOST} logins already")

@@ -1,6 +1,7 @@
 """The analysts' logins: passwords as hashes only, for us alone, and every wrong word is an error that says which."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -60,9 +61,10 @@ def test_a_name_is_plain(tmp_path: Path, login: str) -> None:
 def test_no_name_twice_and_none_of_our_processes(tmp_path: Path) -> None:
     register = Register(tmp_path)
     register.add("ada", "now", NOBODY)
-    for login, taken in (("ada", NOBODY), ("streamco", frozenset({"streamco"}))):
-        with pytest.raises(RegisterError, match=f"'{login}': there is one already"):
-            register.add(login, "now", taken)
+    with pytest.raises(RegisterError, match="'ada': there is one already"):
+        register.add("ada", "now", NOBODY)
+    with pytest.raises(RegisterError, match="'streamco': must not be a name of Streamco's own"):
+        register.add("streamco", "now", frozenset({"streamco"}))
     for act in (register.renew, register.remove, lambda name: register.enable(name, enabled=False)):
         with pytest.raises(RegisterError, match="'bob': there is none"):
             act("bob")
@@ -79,6 +81,13 @@ def test_what_is_no_register_is_said(tmp_path: Path) -> None:
         register.path.chmod(0o600)
         with pytest.raises(RegisterError, match="is no register"):
             register.read()
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    register = Register(tmp_path)
+    os.mkfifo(register.path, 0o600)
+    with pytest.raises(RegisterError, match="must be a file"):
+        register.read()
 
 
 def test_there_is_a_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
