@@ -18,7 +18,8 @@ SYSTEM_TABLES: Final = frozenset(
         "settings", "data_type_families", "time_zones",
     }
 )  # fmt: skip
-# Count; they read nothing. (`zeros` the engine itself refuses to who only reads.) Those that take a structure or a format as text could be given an expression in it.
+# Count; they read nothing. (`zeros` the engine itself refuses to who only reads.)
+# Those that take a structure or a format as text could be given an expression in it.
 TABLE_FUNCTIONS: Final = frozenset({"numbers", "numbers_mt", "generateseries", "generate_series"})
 # Of a table that we make.
 ENGINES: Final = frozenset({"MergeTree", "ReplacingMergeTree", "AggregatingMergeTree", "SummingMergeTree", "Memory"})

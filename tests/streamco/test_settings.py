@@ -290,7 +290,7 @@ def test_who_is_there_first_makes_the_secrets_of_everybody(tmp_path: Path) -> No
 def test_what_is_no_file_of_ours_holds_no_secrets(tmp_path: Path) -> None:
     home, file = {"STREAMCO_HOME": str(tmp_path)}, tmp_path / "secrets.json"
     os.mkfifo(file, 0o600)
-    with pytest.raises(SettingsError, match="secrets.json: must be a file"):
+    with pytest.raises(SettingsError, match=r"secrets.json: must be a file"):
         with_secrets(read_settings(home))
     file.unlink()
     (tmp_path / "secrets.part").symlink_to(tmp_path / "elsewhere")
@@ -298,7 +298,7 @@ def test_what_is_no_file_of_ours_holds_no_secrets(tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
     if os.geteuid() == 0:  # who else may give files away
         os.chown(file, 65_534, 65_534)
-        with pytest.raises(SettingsError, match="secrets.json: belongs to user 65534, who may read"):
+        with pytest.raises(SettingsError, match=r"secrets.json: belongs to user 65534, who may read"):
             with_secrets(read_settings(home))
 
 

@@ -41,8 +41,8 @@ class Overdue:
 
     def _give_up(self, login: Login) -> None:
         sys.stderr.write(
-            f"a query of {login.name} has not ended {_GRACE_SECONDS:.0f} s after its time limit, and cannot be ended: the "
-            f"login is disabled (`streamco analyst enable {login.name}`), and ClickHouse is started again\n"
+            f"a query of {login.name} has not ended {_GRACE_SECONDS:.0f} s after its time limit, and cannot be ended: "
+            f"the login is disabled (`streamco analyst enable {login.name}`), and ClickHouse is started again\n"
         )
         sys.stderr.flush()
         with suppress(RegisterError):  # it has been removed
