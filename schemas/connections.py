@@ -60,9 +60,13 @@ class Kafka(Frozen):
 
 
 class ClickHouse(Frozen):
-    """ClickHouse over HTTP: host and port in the URL, user, password and database beside it."""
+    """ClickHouse over HTTP: host and port in the URL, user, password and database beside it.
+
+    `run_by`: the user of this machine whose process it has to be before it is told the password; None: anybody's.
+    """
 
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/@]+(:\d+)?/?$")]
     user: str = "default"
     password: SecretStr = SecretStr("")
     database: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "streamco"
+    run_by: Annotated[int, Field(ge=0)] | None = None

@@ -73,7 +73,7 @@ def list_readers(owner: Kafka) -> list[Reader]:
 
 def _user(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise TopicError(f"reader {name!r}: must be of the form {_NAME.pattern}")
+        raise TopicError(f"reader {name[:64]!r}: must be of the form {_NAME.pattern}")
     return PREFIX + name
 
 

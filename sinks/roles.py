@@ -38,6 +38,10 @@ _NOT_OF: Final = """
     SELECT 'ROUTINE', oid::regprocedure::text FROM pg_proc
     WHERE pronamespace = 'public'::regnamespace AND proowner <> to_regrole(%(owner)s)
 """
+_MAKE_LARGE_OBJECTS: Final = "lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea)"
+_MEMBER_OF: Final = (
+    "SELECT roleid::regrole::text FROM pg_auth_members WHERE member = to_regrole(quote_ident(%s)) LIMIT 1"
+)
 _RELATIONS: Final = """
     SELECT relname, oid::regclass::text FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relowner = current_user::regrole AND relkind IN ('r', 'p', 'v', 'S')
@@ -70,6 +74,8 @@ def take_over(superuser: Postgres, password: SecretStr) -> None:
                 _run(connection, "ALTER {} {} OWNER TO {}", _own_text(kind), _own_text(name), _name(owner))
             for (other,) in connection.execute("SELECT datname FROM pg_database WHERE datallowconn").fetchall():
                 _run(connection, "REVOKE ALL ON DATABASE {} FROM PUBLIC", _name(other))
+            # Large objects are of no table, and nobody's here: who may make them could fill the disk.
+            _run(connection, "REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC", _own_text(_MAKE_LARGE_OBJECTS))
         _have_password(connection, superuser, owner, password)
 
 
@@ -109,9 +115,16 @@ def grant_rights(owner: Postgres) -> None:
         everybody = sql.SQL(", ").join([sql.SQL("PUBLIC"), *roles.values()])
         _run(connection, "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON ROUTINES FROM PUBLIC")
         _run(connection, "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC", _name(database))
-        row = connection.execute("SELECT has_schema_privilege('public', 'public', 'CREATE')").fetchone()
-        if row is not None and row[0]:
-            _run(connection, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        _run(connection, "REVOKE CREATE ON DATABASE {} FROM {}", _name(database), everybody)
+        for room in (room for room in ROLES if room not in TEMPORARY):
+            _run(connection, "REVOKE TEMPORARY ON DATABASE {} FROM {}", _name(database), roles[room])
+        for name, grantee in (
+            ("public", sql.SQL("PUBLIC")),
+            *((role_name(database, room), roles[room]) for room in ROLES),
+        ):
+            row = connection.execute("SELECT has_schema_privilege(%s, 'public', 'CREATE')", (name,)).fetchone()
+            if row is not None and row[0]:
+                _run(connection, "REVOKE CREATE ON SCHEMA public FROM {}", grantee)
         _run(connection, "GRANT USAGE ON SCHEMA public TO {}", sql.SQL(", ").join(roles.values()))
         for name, text in connection.execute(_RELATIONS).fetchall():
             _run(connection, "REVOKE ALL ON {} FROM {}", _own_text(text), everybody)
@@ -128,6 +141,11 @@ def _refuse_powers(connection: Connection, role: str) -> None:
     if row is None or row[0]:
         raise MigrationError(
             f"PostgreSQL's role {role} may do more than read and write: DROP ROLE {role}, and start again"
+        )
+    if (row := connection.execute(_MEMBER_OF, (role,)).fetchone()) is not None:
+        raise MigrationError(
+            f"PostgreSQL's role {role} is a member of {row[0]}, and may do what that may: REVOKE {row[0]} FROM {role},"
+            " and start again"
         )
 
 

@@ -10,7 +10,7 @@ import click
 
 from streamco.clickhouse_access import grants
 from streamco.clickhouse_access.register import Register, RegisterError
-from streamco.clickhouse_access.rights import ANALYST
+from streamco.clickhouse_access.rights import ANALYST, KINDS
 from streamco.embedded.settings import LOOPBACK
 from streamco.rooms import READER_USER
 from streamco.secret_store import with_secrets
@@ -141,8 +141,9 @@ def _tried(act: Callable[[], _Result]) -> _Result:
 
 
 def _taken(settings: Settings) -> frozenset[str]:
-    """Logins that are not people's."""
-    return frozenset({"default", READER_USER, settings.clickhouse_user, settings.clickhouse_reader_user or READER_USER})
+    """Logins that are not people's, and the names of our roles, which a server would not tell from a user's."""
+    roles = {rights.role for rights in KINDS}
+    return frozenset({"default", settings.clickhouse_user, settings.clickhouse_reader_user or READER_USER}) | roles
 
 
 def _now() -> str:

@@ -15,7 +15,7 @@ import psutil
 from streamco.children import environment_of, secrets_of
 from streamco.embedded.server import Progress, ServerError
 from streamco.handover import standard_input
-from streamco.home import close_new_files
+from streamco.home import close_new_files, require_own
 from streamco.pidfile import end_process, living, read_pid
 from streamco.places import Places
 from streamco.settings import Settings
@@ -33,6 +33,7 @@ def up(settings: Settings, progress: Progress, greet: Callable[[FirstLogin], Non
     `greet` gets the first administrator as soon as he is made.
     """
     close_new_files()
+    require_own(settings.home)
     places = Places(settings)
     places.make()
     if (holder := living(read_pid(places.supervisor_pid))) is not None:

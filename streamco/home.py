@@ -9,6 +9,8 @@ import stat
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from streamco.embedded.server import ServerError
+
 _OTHERS: Final = 0o077
 _MODE: Final = 0o700
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -27,6 +29,21 @@ class _Counts(NamedTuple):
 def close_new_files() -> None:
     """From now on this process and those that it starts make files for their own user alone."""
     os.umask(_OTHERS)
+
+
+def home_user(home: Path) -> int:
+    """Whose home it is, and so who runs what is in it: the number of the user."""
+    return home.stat().st_uid if home.exists() else os.geteuid()
+
+
+def require_own(home: Path) -> None:
+    """Raise ServerError where the home is another user's: root too would be at the mercy of who may change it."""
+    owner = home_user(home)
+    if owner != os.geteuid():
+        raise ServerError(
+            f"STREAMCO_HOME {str(home)!r}: belongs to user {owner}, and this is user {os.geteuid()}: start it as that"
+            " user, or chown -R the whole of it"
+        )
 
 
 def close_home(home: Path) -> list[str]:

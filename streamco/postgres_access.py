@@ -4,7 +4,7 @@ from pydantic import SecretStr
 
 from schemas.connections import Postgres
 from schemas.postgres_roles import OWNER, ROLES, Role, role_name
-from streamco.embedded.settings import DATABASE, LOOPBACK, PostgresServer
+from streamco.embedded.settings import DATABASE, LOOPBACK, ONLY_SCRAM, PostgresServer
 from streamco.secret_store import required
 from streamco.settings import Settings
 
@@ -50,7 +50,8 @@ def _password_of(settings: Settings, room: str) -> SecretStr:
 def _postgres_as(settings: Settings, room: str) -> Postgres:
     from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-    address = settings.postgres_address or f"host={LOOPBACK} port={settings.postgres_port} dbname={DATABASE}"
+    ours = f"host={LOOPBACK} port={settings.postgres_port} dbname={DATABASE} {ONLY_SCRAM}"
+    address = settings.postgres_address or ours
     user = role_name(str(conninfo_to_dict(address)["dbname"]), room)
     password = _password_of(settings, room).get_secret_value()
     return Postgres(dsn=SecretStr(make_conninfo(address, user=user, password=password)))

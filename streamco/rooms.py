@@ -9,6 +9,7 @@ from schemas.agi_digest import node_key_text
 from schemas.connections import ClickHouse
 from schemas.postgres_roles import Role
 from streamco.embedded.settings import LOOPBACK, ClickHouseServer, user_cache_directory
+from streamco.home import home_user
 from streamco.kafka_room import kafka as kafka
 from streamco.places import Places
 from streamco.postgres_access import postgres as postgres
@@ -62,7 +63,8 @@ def clickhouse(settings: Settings, room: str) -> ClickHouse:
     user = (settings.clickhouse_reader_user or READER_USER) if reads else settings.clickhouse_user
     name = "clickhouse_reader_password" if reads else "clickhouse_password"
     password = _secret(getattr(settings, name), name)
-    return ClickHouse(url=url, user=user, password=password, database=settings.clickhouse_database)
+    run_by = home_user(settings.home) if settings.clickhouse_url is None else None
+    return ClickHouse(url=url, user=user, password=password, database=settings.clickhouse_database, run_by=run_by)
 
 
 def router_names(settings: Settings) -> dict[int, str]:
@@ -139,6 +141,7 @@ def agent(settings: Settings, node: str) -> "AgentSettings":
         ami_port=settings.ami_port_of(node),
         ami_user=settings.ami_user,
         ami_secret=_secret(settings.ami_secret, "ami_secret"),
+        ami_run_by=home_user(settings.home) if ours else None,
         hep_host=settings.hep_host,
         hep_port=settings.hep_port_of(node),
         hep_secret=_hep_secret(settings),

@@ -7,7 +7,10 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -16,6 +19,7 @@ from pydantic import SecretStr
 
 from schemas import kafka_access
 from schemas.postgres_roles import OWNER, ROLES
+from streamco.home import home_user
 from streamco.settings import PREFIX, SECRET_SETTINGS, Settings, SettingsError
 
 FILE: Final = "secrets.json"
@@ -30,6 +34,7 @@ NAMES: Final = (
     "dashboards_secret_key",
     "agi_secret",
 )
+_LEAST: Final = {"dashboards_secret_key": 32}  # characters, as of settings; of the others 8
 _LATER: Final = ("agi_previous",)  # in the file only since one was given up
 
 
@@ -116,7 +121,7 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         kept = _keep(settings.home / FILE) if missing else {}
     except OSError as error:
-        raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
+        raise _unusable(settings.home, error) from error
     return told.model_copy(update={name: SecretStr(kept[name]) for name in missing if name in kept})
 
 
@@ -135,28 +140,64 @@ def change_agi_secret(settings: Settings, until_seconds: int) -> None:
     try:
         _keep(settings.home / FILE, fresh)
     except OSError as error:
-        raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
+        raise _unusable(settings.home, error) from error
+
+
+def _unusable(home: Path, error: OSError) -> SettingsError:
+    where = "" if error.filename in (None, str(home)) else f"{error.filename}: "
+    return SettingsError(f"STREAMCO_HOME {str(home)!r}: {where}{error.strerror}")
 
 
 def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """What the file holds, after `changes` and what it lacks were written to it. One process at a time."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_mode & 0o077:
-            raise SettingsError(f"{path}: others may read the secrets in it; make it 0600")
-        text = file.read()
-        try:
-            kept = json.loads(text) if text else {}
-        except ValueError as error:
-            raise SettingsError(f"{path}: is not JSON ({error})") from error
+    with _locked(path) as file:
+        kept = _read(path, file.read())
         fresh_values = {name: secrets.token_urlsafe(32) for name in NAMES if name not in kept} | dict(changes)
         if fresh_values:
             kept |= fresh_values
             part = path.with_suffix(".part")
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as fresh:
+            part.unlink(missing_ok=True)
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as fresh:
                 json.dump(kept, fresh)
                 fresh.flush()
                 os.fsync(fresh.fileno())
             part.replace(path)
-        return {str(name): str(value) for name, value in kept.items()}
+        return kept
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[FileIO]:
+    """The file, for this process alone. Raises SettingsError, OSError."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        with FileIO(descriptor, "r+") as file:
+            _require_ours(path, os.fstat(descriptor))
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Who had the lock before may have put another file in its place, with secrets that are in use already.
+            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                yield file
+                return
+
+
+def _require_ours(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise SettingsError(f"{path}: must be a file")
+    if found.st_mode & 0o077:
+        raise SettingsError(f"{path}: others may read the secrets in it; make it 0600")
+    if found.st_uid not in (os.geteuid(), home_user(path.parent)):
+        raise SettingsError(f"{path}: belongs to user {found.st_uid}, who may read the secrets in it; chown it")
+
+
+def _read(path: Path, text: bytes) -> dict[str, str]:
+    """The secrets in the text of the file. Raises SettingsError; none of them is shown."""
+    try:
+        held = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        raise SettingsError(f"{path}: is not JSON; a copy of it from before would do") from None  # it may quote one
+    if not isinstance(held, dict):
+        raise SettingsError(f"{path}: must be a JSON object of secrets by their names")
+    for name in held.keys() & {*NAMES, *_LATER}:
+        text_of, least = held[name], _LEAST.get(name, 8)
+        if not isinstance(text_of, str) or len(text_of) < least or not text_of.isprintable():
+            raise SettingsError(f"{path}: {name}: must be a text of at least {least} characters that can be printed")
+    return {name: value for name, value in held.items() if isinstance(value, str)}

@@ -14,6 +14,7 @@ from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
 from router.agent.ami_events import Headers
+from sinks.listeners import require_own
 
 MAX_MESSAGE_CHARACTERS: Final = 1 << 20
 _CONNECT_SECONDS: Final = 5.0
@@ -75,20 +76,27 @@ class AmiSession:
         answer_seconds: float,
         *,
         events: bool = True,
+        run_by: int | None = None,
     ) -> Self:
-        """Connect and log in. Raises AmiError."""
+        """Connect and log in. Raises AmiError, also where AMI must be this user's of this machine and is not."""
         session = cls(on_event, answer_seconds)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                await asyncio.get_running_loop().create_connection(lambda: session._protocol, host, port)
+                loop = asyncio.get_running_loop()
+                transport, _ = await loop.create_connection(lambda: session._protocol, host, port)
         except OSError as error:  # TimeoutError is one
             raise AmiError(f"AMI at {host}:{port} is not reached: {error!r}") from error
         try:
+            if run_by is not None:
+                require_own(transport.get_extra_info("peername")[1], run_by)
             answer = await session.ask(
                 {"Action": "Login", "Username": user, "Secret": secret, "Events": "on" if events else "off"}
             )
             if not answer[0].success:
                 raise AmiError(f"AMI at {host}:{port} refuses user {user}: {answer[0].get('message', '')}")
+        except ConnectionError as error:
+            session.close()
+            raise AmiError(f"AMI at {host}:{port} is not ours: {error}") from error
         except AmiError:
             session.close()
             raise

@@ -92,6 +92,7 @@ class Limits:
             lambda _headers: None,
             settings.limits_answer_seconds,
             events=False,
+            run_by=settings.ami_run_by,
         )
         try:
             await self.take_over(session)

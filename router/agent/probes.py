@@ -55,6 +55,7 @@ class Probes:
             lambda _headers: None,
             settings.limits_answer_seconds,
             events=False,
+            run_by=settings.ami_run_by,
         )
         try:
             while self._wanted() or self._probed:

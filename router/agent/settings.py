@@ -22,6 +22,7 @@ class AgentSettings(Frozen):
     the end of the money is known before it comes, also where one status is late; `hold_seconds`: of talk that is held
     at once for a call without a hold. `sweep_seconds`: between two sweeps; `gone_seconds`: how long a call must not
     have been listed before its hold may be swept.
+    `ami_run_by`: the user of this machine whose Asterisk it has to be that is told the secret; None: anybody's.
     `hep_host`, `hep_port`: where copies of the node's SIP messages are taken; port 0: they are not; `hep_secret`: what
     they have to bring. `sip_hosts`, `sip_port`: where the node's SIP listens.
     `wire_seconds`: how long a line that closes a leg waits for the leg's packets.
@@ -39,6 +40,7 @@ class AgentSettings(Frozen):
     ami_port: Annotated[int, Field(ge=1, le=65_535)] = 15038
     ami_user: str = "agent"
     ami_secret: SecretStr
+    ami_run_by: Annotated[int, Field(ge=0)] | None = None
     beat: Path | None = None
     disk_reserve_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 50)] = DEFAULT_RESERVE_BYTES
     poll_seconds: Annotated[float, Field(gt=0, le=5)] = 0.05

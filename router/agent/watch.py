@@ -110,6 +110,7 @@ class Watch:
             settings.ami_secret.get_secret_value(),
             self._event,
             settings.ami_answer_seconds,
+            run_by=settings.ami_run_by,
         )
         try:
             self.health = self.away = "AMI waits for Asterisk to be booted"

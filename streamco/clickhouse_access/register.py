@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Final
 FILE: Final = "analysts.json"
 MOST: Final = 1_000
 NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,31}")
+_HASH: Final = re.compile(r"scrypt\$[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=")
 _COST: Final = {"n": 1 << 14, "r": 8, "p": 1}
 _SALT_BYTES: Final = 16
 _LONGEST_PASSWORD: Final = 1024
@@ -56,6 +58,18 @@ def _scrypt(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode()[:_LONGEST_PASSWORD], salt=salt, dklen=32, **_COST)
 
 
+def _analyst(**read: object) -> Analyst:
+    """One of the file. Raises TypeError, ValueError; a hash is not shown."""
+    one = Analyst(**read)  # type: ignore[arg-type]
+    if not isinstance(one.login, str) or not NAME.fullmatch(one.login):
+        raise ValueError(f"login {str(one.login)[:64]!r}: must be of the form ^{NAME.pattern}$")
+    if not isinstance(one.hash, str) or not _HASH.fullmatch(one.hash):
+        raise ValueError(f"login {one.login!r}: hash: must be of the form scrypt$SALT$HASH")
+    if not isinstance(one.enabled, bool) or not isinstance(one.created_at, str):
+        raise ValueError(f"login {one.login!r}: enabled must be true or false, created_at a text")
+    return one
+
+
 class Register:
     """The file in `directory`."""
 
@@ -65,7 +79,10 @@ class Register:
     def read(self) -> dict[str, Analyst]:
         """Every login by its name. Raises RegisterError when the file is not ours alone, or no register."""
         try:
-            if self.path.stat().st_mode & 0o077:
+            mode = self.path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                raise RegisterError(f"{self.path}: must be a file")
+            if mode & 0o077:
                 raise RegisterError(f"{self.path}: others may read it; make it 0600")
             text = self.path.read_text()
         except FileNotFoundError:
@@ -73,7 +90,7 @@ class Register:
         except OSError as error:
             raise RegisterError(f"{self.path}: {error.strerror}") from error
         try:
-            return {one["login"]: Analyst(**one) for one in json.loads(text)["analysts"]}
+            return {one["login"]: _analyst(**one) for one in json.loads(text)["analysts"]}
         except (ValueError, TypeError, KeyError) as error:
             raise RegisterError(f"{self.path}: is no register of analysts ({error})") from error
 
@@ -84,7 +101,9 @@ class Register:
         password = secrets.token_urlsafe(32)
 
         def change(known: Mapping[str, Analyst]) -> Mapping[str, Analyst]:
-            if login in known or login in taken:
+            if login in taken:
+                raise RegisterError(f"login {login!r}: must not be a name of Streamco's own")
+            if login in known:
                 raise RegisterError(f"login {login!r}: there is one already")
             if len(known) >= MOST:
                 raise RegisterError(f"login {login!r}: there are {MOST} logins already")

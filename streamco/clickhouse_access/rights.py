@@ -18,8 +18,9 @@ SYSTEM_TABLES: Final = frozenset(
         "settings", "data_type_families", "time_zones",
     }
 )  # fmt: skip
-# Count; they read nothing. Those that take a structure or a format as text could be given an expression in it.
-TABLE_FUNCTIONS: Final = frozenset({"numbers", "numbers_mt", "zeros", "zeros_mt", "generateseries", "generate_series"})
+# Count; they read nothing. (`zeros` the engine itself refuses to who only reads.)
+# Those that take a structure or a format as text could be given an expression in it.
+TABLE_FUNCTIONS: Final = frozenset({"numbers", "numbers_mt", "generateseries", "generate_series"})
 # Of a table that we make.
 ENGINES: Final = frozenset({"MergeTree", "ReplacingMergeTree", "AggregatingMergeTree", "SummingMergeTree", "Memory"})
 # Settings that shape an answer or bound a query. None names a file, an address or another parser.
@@ -86,6 +87,7 @@ class Limits:
     concurrent_queries: int
     hour_queries: int
     hour_seconds: int
+    answer_seconds: int  # for a client to fetch an answer that it is given in pieces
 
     def settings(self) -> dict[str, int]:
         """The engine's settings of a query. Each is a maximum: a client may ask for less, never for more."""
@@ -152,6 +154,7 @@ ANALYST: Final = Rights(
         concurrent_queries=4,
         hour_queries=5_000,
         hour_seconds=3_600,
+        answer_seconds=600,
     ),
     # What does not fit into memory fails; it is not written to files. What passes a limit is an error, not a part.
     fixed=(

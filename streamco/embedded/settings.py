@@ -11,9 +11,12 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
 from schemas.kafka_access import OWNER, user_of
 from schemas.topics import DEFAULT_PARTITIONS
+from streamco.home import home_user
 
 LOOPBACK: Final = "127.0.0.1"
 DATABASE: Final = "streamco"  # of the embedded PostgreSQL
+# Whoever takes its port while it is started again could ask for the password itself, and libpq would send it.
+ONLY_SCRAM: Final = "require_auth=scram-sha-256"
 
 
 def _absolute(path: Path) -> Path:
@@ -44,7 +47,8 @@ class PostgresServer(Frozen):
     def connection(self) -> Postgres:
         """How its superuser reaches it. The password is any text, so it is quoted for the URL."""
         password = quote(self.password.get_secret_value(), safe="")
-        return Postgres(dsn=SecretStr(f"postgresql://streamco:{password}@{LOOPBACK}:{self.port}/{DATABASE}"))
+        address = f"{LOOPBACK}:{self.port}/{DATABASE}"
+        return Postgres(dsn=SecretStr(f"postgresql://streamco:{password}@{address}?{ONLY_SCRAM}"))
 
 
 class KafkaServer(Frozen):
@@ -97,7 +101,12 @@ class ClickHouseServer(Frozen):
     @property
     def connection(self) -> ClickHouse:
         """How a client that writes reaches it."""
-        return ClickHouse(url=f"http://{LOOPBACK}:{self.port}", user=self.user, password=self.password)
+        return ClickHouse(
+            url=f"http://{LOOPBACK}:{self.port}",
+            user=self.user,
+            password=self.password,
+            run_by=home_user(self.directory),
+        )
 
     @property
     def reading(self) -> ClickHouse:
@@ -107,4 +116,5 @@ class ClickHouseServer(Frozen):
             user=self.reader_user,
             password=self.reader_password,
             database=self.database,
+            run_by=home_user(self.directory),
         )

@@ -132,6 +132,8 @@ def test_an_analyst_reads_by_the_usual_client_without_naming_a_database(seat: Se
         "SHOW TABLES", "SHOW DATABASES", "SHOW CREATE TABLE legs", "EXISTS TABLE legs",
         "SELECT name, type, comment FROM system.columns WHERE table = 'legs'",
         "SELECT name, value FROM system.settings WHERE changed", "SELECT 1 IN system.one",
+        "SELECT * FROM numbers(2)", "SELECT * FROM numbers_mt(2)", "SELECT * FROM generate_series(1, 2)",
+        "SELECT * FROM generateSeries(1, 2)", "SELECT zero FROM system.zeros LIMIT 2",
         "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 3) SELECT sum(n) FROM t",
     ],
 )  # fmt: skip
@@ -192,9 +194,19 @@ def test_arguments_that_widen_are_refused(seat: Seat, settings: str) -> None:
 
 def test_a_statement_longer_than_the_engine_reads_is_refused_unread(seat: Seat) -> None:
     answer = seat.ask("SELECT " + "1," * 20_000_000 + "1")
+    assert (answer.status, answer.code) == (413, 307)
+    answer = seat.ask("SELECT " + "1," * 200_000 + "1")
     assert (answer.status, answer.code) == (400, 62)
     long = "SELECT 1 -- " + "'" * 250_000
     assert seat.ask(long).text == "1\n"
+
+
+def test_an_error_shows_what_was_asked_and_nothing_of_ours(seat: Seat) -> None:
+    answer = seat.ask("SELECT leg FROM FROM legs")
+    assert answer.code == 62
+    assert answer.text.startswith("Code: 62. DB::Exception: Syntax error: failed at position ")
+    assert "format" not in answer.text
+    assert answer.text.endswith(". (SYNTAX_ERROR)\n")
 
 
 def test_limits_are_in_force_for_every_answer(seat: Seat) -> None:

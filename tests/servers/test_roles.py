@@ -174,6 +174,9 @@ def test_a_role_is_nothing_more(cluster: Cluster, room: Role) -> None:
             "COPY (SELECT 1) TO PROGRAM 'true'",
             "ALTER TABLE accounts ADD mine int",
             "SET log_statement = 'all'",
+            "SELECT lo_create(0)",
+            "SELECT lo_from_bytea(0, 'x')",
+            "SELECT lo_import('/etc/hostname')",
             f'SET ROLE "{role_name(cluster.database, OWNER)}"',
             f"ALTER ROLE \"{role_name(cluster.database, OWNER)}\" PASSWORD 'x'",
         ):
@@ -259,7 +262,9 @@ def test_a_start_takes_away_what_was_granted_besides_and_changes_nothing_else(cl
     acls = (
         "SELECT relname, relacl::text FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         " UNION ALL SELECT oid::regprocedure::text, proacl::text FROM pg_proc"
-        " WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
+        " WHERE pronamespace = 'public'::regnamespace"
+        " UNION ALL SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname = 'public'"
+        " UNION ALL SELECT datname, datacl::text FROM pg_database WHERE datname = current_database() ORDER BY 1"
     )
     with connected(cluster.of(OWNER)) as connection:
         before = connection.execute(acls).fetchall()
@@ -269,6 +274,8 @@ def test_a_start_takes_away_what_was_granted_besides_and_changes_nothing_else(cl
         connection.execute(f'GRANT ALL ON users, ledger_entries TO "{router}", PUBLIC'.encode())
         connection.execute(f'GRANT UPDATE (balance) ON account_balances TO "{router}"'.encode())
         connection.execute("GRANT EXECUTE ON FUNCTION release_holds TO PUBLIC")
+        connection.execute(f'GRANT CREATE ON SCHEMA public TO "{router}", PUBLIC'.encode())
+        connection.execute(f'GRANT CREATE, TEMPORARY ON DATABASE "{cluster.database}" TO "{router}"'.encode())
         assert connection.execute(acls).fetchall() != before
         cluster.prepare()
         assert connection.execute(acls).fetchall() == before
@@ -302,6 +309,20 @@ def test_a_role_with_powers_is_not_used(cluster: Cluster) -> None:
                 cluster.prepare()
         finally:
             connection.execute(f'ALTER ROLE "{role}" NOCREATEDB'.encode())
+
+
+def test_a_role_that_is_a_member_of_another_is_not_used(cluster: Cluster) -> None:
+    role = role_name(cluster.database, "simulator")
+    for other in ("pg_read_server_files", role_name(cluster.database, OWNER)):
+        with connected(cluster.superuser) as connection:
+            connection.execute(f'GRANT "{other}" TO "{role}"'.encode())
+            try:
+                with pytest.raises(
+                    MigrationError, match=f"{role} is a member of {other}, .*: REVOKE {other} FROM {role}"
+                ):
+                    cluster.prepare()
+            finally:
+                connection.execute(f'REVOKE "{other}" FROM "{role}"'.encode())
 
 
 def test_only_passwords_open_the_cluster(cluster: Cluster) -> None:

@@ -42,7 +42,7 @@ def test_a_login_from_its_making_to_its_end(tmp_path: Path) -> None:
     assert run(home, "list").output == "0 logins\n"
 
 
-@pytest.mark.parametrize("name", ["streamco", "streamco_reader", "default", "Ada", "a b"])
+@pytest.mark.parametrize("name", ["streamco", "streamco_reader", "streamco_analyst", "default", "Ada", "a b"])
 def test_names_of_ours_and_bad_ones_are_refused(tmp_path: Path, name: str) -> None:
     assert f"login '{name}'" in run(tmp_path, "add", name, code=1).output
 

@@ -1,6 +1,7 @@
 """The analysts' logins: passwords as hashes only, for us alone, and every wrong word is an error that says which."""
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -60,9 +61,10 @@ def test_a_name_is_plain(tmp_path: Path, login: str) -> None:
 def test_no_name_twice_and_none_of_our_processes(tmp_path: Path) -> None:
     register = Register(tmp_path)
     register.add("ada", "now", NOBODY)
-    for login, taken in (("ada", NOBODY), ("streamco", frozenset({"streamco"}))):
-        with pytest.raises(RegisterError, match=f"'{login}': there is one already"):
-            register.add(login, "now", taken)
+    with pytest.raises(RegisterError, match="'ada': there is one already"):
+        register.add("ada", "now", NOBODY)
+    with pytest.raises(RegisterError, match="'streamco': must not be a name of Streamco's own"):
+        register.add("streamco", "now", frozenset({"streamco"}))
     for act in (register.renew, register.remove, lambda name: register.enable(name, enabled=False)):
         with pytest.raises(RegisterError, match="'bob': there is none"):
             act("bob")
@@ -70,11 +72,22 @@ def test_no_name_twice_and_none_of_our_processes(tmp_path: Path) -> None:
 
 def test_what_is_no_register_is_said(tmp_path: Path) -> None:
     register = Register(tmp_path)
-    for text in ("{", "[]", '{"analysts": [{"login": "ada"}]}', '{"analysts": [{"nothing": 1}]}'):
+    hashed = hash_password("hidden")
+    good: dict[str, object] = {"login": "ada", "hash": hashed, "created_at": "now"}
+    bad = [{"login": 1}, {"login": "Ada"}, {"hash": None}, {"hash": hashed[:-9]}, {"enabled": "no"}, {"created_at": 1}]
+    written = [json.dumps({"analysts": [good | one]}) for one in bad]
+    for text in ("{", "[]", '{"analysts": [{"login": "ada"}]}', '{"analysts": [{"nothing": 1}]}', *written):
         register.path.write_text(text)
         register.path.chmod(0o600)
         with pytest.raises(RegisterError, match="is no register"):
             register.read()
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    register = Register(tmp_path)
+    os.mkfifo(register.path, 0o600)
+    with pytest.raises(RegisterError, match="must be a file"):
+        register.read()
 
 
 def test_there_is_a_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """What the ClickHouse front reads of a statement, against statements whose parts are known and another cutter."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from streamco.embedded.front.sql import (
     read_insert,
     read_statement,
     read_target,
+    tokens,
 )
 
 GAP = st.sampled_from([" ", "\n", "\t ", " -- FORMAT x; select\n", "/* FORMAT CSV; */", " # ; \n"])
@@ -141,3 +144,30 @@ def test_whatever_is_quoted_is_one_token(text: str) -> None:
 def test_names_are_plain_words() -> None:
     assert is_name("max_threads")
     assert not any(map(is_name, ["", "1a", "a b", "a=1", "a;", "ä", "a\n", "x" * 200]))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"\\'", b'\\"', b"\\`", b"/* ", b"$a%d$ ", b"$a%d", b"$", b"$$ ",
+        b"-- ", b"# ", b"' ", b'" ', b"` ", b"'\"", b"`'", b"(", b"a",
+        b"1", b" ", b"\\", b"/", b"'\\", b"$a$'", b"/*'",
+    ],
+)  # fmt: skip
+def test_what_does_not_end_is_read_in_one_pass(part: bytes) -> None:
+    pieces = (part.replace(b"%d", b"%d" % number) for number in range(1_000_000 // len(part)))
+    sql = b"INSERT " + b"".join(pieces)[:1_000_000]
+    begun = time.process_time()
+    assert sum(len(token[0]) for token in tokens(sql)) <= len(sql)
+    assert time.process_time() - begun < 3.0  # in several it takes minutes, and stops whoever else asks meanwhile
+
+
+@pytest.mark.parametrize("sql", ["SELECT 'a", "SELECT 1 /* a", 'SELECT "a', "SELECT `a", "SELECT $a$ b", "INSERT 'a"])
+def test_what_does_not_end_is_no_statement(sql: str) -> None:
+    assert read_insert(sql.encode()) is None
+    with pytest.raises(StatementError, match="a quote or comment does not end"):
+        read_statement(sql.encode())
+
+
+def test_a_dollar_may_be_in_a_name() -> None:
+    assert [token[0] for token in tokens(b"a$b$c $x$;$x$ d$")] == [b"a$b$c", b"$x$;$x$", b"d$"]

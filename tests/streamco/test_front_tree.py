@@ -1,5 +1,7 @@
 """Syntax trees as the engine shows them: read back as they are, or refused."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,3 +67,10 @@ def test_a_tree_without_end_is_refused() -> None:
     lines = [f"{' ' * depth}Function f (children 1)" for depth in range(600)]
     with pytest.raises(TreeError, match="too deep"):
         read_tree("\n".join([*lines, " " * 600 + "Literal 1"]))
+
+
+@pytest.mark.parametrize("part", [" (alias )", " (children 1)", " (children ", " (alias x) (children 1)", ")", " "])
+def test_a_long_name_is_read_in_one_pass(part: str) -> None:
+    begun = time.process_time()
+    assert read_tree("Literal '" + part * (250_000 // len(part)) + "'").kind == "Literal"
+    assert time.process_time() - begun < 1.0  # in several it takes minutes, and stops whoever else asks meanwhile

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from open_files import open_to_others
 
-from streamco.home import close_home, close_new_files
+from streamco.embedded.server import ServerError
+from streamco.home import close_home, close_new_files, require_own
 
 
 def make_home(home: Path) -> None:
@@ -107,3 +108,13 @@ def test_what_is_made_later_is_closed_from_the_first(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert open_to_others(tmp_path / "folder") == []
+
+
+def test_a_home_of_another_users_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root could; but who owns the folder could put another file in the place of each of ours."""
+    require_own(tmp_path)
+    require_own(tmp_path / "none yet")
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(ServerError, match=f"belongs to user {owner}, and this is user {owner + 1}: start it as"):
+        require_own(tmp_path)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,73 @@ def test_secrets_are_made_once_for_us_alone_and_the_environment_wins(tmp_path: P
     file.chmod(0o644)
     with pytest.raises(SettingsError, match="0600"):
         with_secrets(read_settings(environment))
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        (
+            '{"ami_secret": "hidden\\u0000hidden"}',
+            "ami_secret: must be a text of at least 8 characters that can be printed",
+        ),
+        ("[" * 100_000, "is not JSON"),
+        ("\udcffhidden", "is not JSON"),
+        ('{"ami_secret": null}', "ami_secret: must be a text of at least 8 characters"),
+        ('{"ami_secret": "short"}', "ami_secret: must be a text of at least 8 characters"),
+        ('{"agi_secret": 12345678901}', "agi_secret: must be a text of at least 8 characters"),
+        ('{"postgres_password": ["hidden-hidden"]}', "postgres_password: must be a text of at least 8 characters"),
+        (
+            '{"dashboards_secret_key": "hidden-hidden"}',
+            "dashboards_secret_key: must be a text of at least 32 characters",
+        ),
+        ("[]", "must be a JSON object of secrets by their names"),
+        ('"hidden-hidden"', "must be a JSON object of secrets by their names"),
+        ('{"ami_secret": "hidden-hidden', "is not JSON"),
+    ],
+)
+def test_a_file_of_secrets_that_somebody_wrote_is_used_only_with_secrets_in_it(
+    tmp_path: Path, text: str, rule: str
+) -> None:
+    file = tmp_path / "secrets.json"
+    held = text.encode(errors="surrogateescape")
+    file.write_bytes(held)
+    file.chmod(0o600)
+    with pytest.raises(SettingsError) as raised:
+        with_secrets(read_settings({"STREAMCO_HOME": str(tmp_path)}))
+    assert str(raised.value).startswith(f"{file}: {rule}")
+    assert "hidden" not in str(raised.value)
+    assert file.read_bytes() == held
+
+
+def test_who_is_there_first_makes_the_secrets_of_everybody(tmp_path: Path) -> None:
+    for number in range(10):
+        settings = read_settings({"STREAMCO_HOME": str(tmp_path / str(number))})
+        with ThreadPoolExecutor(8) as pool:
+            made = [one.result() for one in [pool.submit(with_secrets, settings) for _ in range(8)]]
+        assert all(one == made[0] for one in made), number
+        assert with_secrets(settings) == made[0]
+
+
+def test_what_is_no_file_of_ours_holds_no_secrets(tmp_path: Path) -> None:
+    home, file = {"STREAMCO_HOME": str(tmp_path)}, tmp_path / "secrets.json"
+    os.mkfifo(file, 0o600)
+    with pytest.raises(SettingsError, match=r"secrets.json: must be a file"):
+        with_secrets(read_settings(home))
+    file.unlink()
+    (tmp_path / "secrets.part").symlink_to(tmp_path / "elsewhere")
+    with_secrets(read_settings(home))
+    assert not (tmp_path / "elsewhere").exists()
+    if os.geteuid() == 0:  # who else may give files away
+        os.chown(file, 65_534, 65_534)
+        with pytest.raises(SettingsError, match=r"secrets.json: belongs to user 65534, who may read"):
+            with_secrets(read_settings(home))
+
+
+def test_a_link_in_the_place_of_the_secrets_is_named(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SettingsError, match=r"STREAMCO_HOME '.*': .*/secrets.json: Too many levels of symbolic links"):
+        with_secrets(read_settings({"STREAMCO_HOME": str(tmp_path)}))
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_first_worker_of_each_role_keeps_its_name_and_further_ones_come_after(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from streamco.embedded.front.tree import Node, TreeError, read_tree
 from streamco.embedded.front.wire import EngineError
 
 _LONGEST_KEPT: Final = 16_384
+_IN_OUR_OWN: Final = ": In scope SELECT formatQuerySingleLine("  # a statement that its author has not written
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,11 @@ class Guard:
         return own.removeprefix(head).removesuffix(")")
 
     def _rewritten(self, text: str) -> str:
-        own = self._ask(f"SELECT formatQuerySingleLine({literal(text)})", {}).removesuffix("\n")
+        try:
+            own = self._ask(f"SELECT formatQuerySingleLine({literal(text)})", {}).removesuffix("\n")
+        except EngineError as error:
+            said, ours, rest = str(error).partition(_IN_OUR_OWN)
+            raise (EngineError(f"{said}. ({rest.rpartition(' (')[2]}") if ours else error) from error
         if "\n" in own:
             raise refused("a statement that the engine writes in several lines")
         return own

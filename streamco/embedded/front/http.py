@@ -7,8 +7,9 @@ import asyncio
 import base64
 import binascii
 import json
+import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import chain
 from typing import Any, Final
 
@@ -21,7 +22,9 @@ from starlette.routing import Route
 
 from streamco.embedded.front.engine import Engine
 from streamco.embedded.front.jobs import Answer, Job, Pieces, Table
-from streamco.embedded.front.logins import Login, Logins, Usage
+from streamco.embedded.front.logins import Login, Logins
+from streamco.embedded.front.overdue import Overdue
+from streamco.embedded.front.turns import Turn, Turns
 from streamco.embedded.front.wire import (
     Compressor,
     EngineError,
@@ -39,25 +42,12 @@ TRANSPORT: Final = {
     "send_progress_in_http_headers", "enable_http_compression", "http_headers_progress_interval_ms",
     "cancel_http_readonly_queries_on_client_close", "stacktrace", "log_comment",
 }  # fmt: skip
-_WAIT_SECONDS: Final = 30.0
 _HASHING_WAIT_SECONDS: Final = 5.0
 _KILL_AGAIN_SECONDS: Final = 1.0
 _THROWN_AWAY: Final = 8
-
-
-class _Place:
-    """The right to run a query now. Given back once, however often it is said."""
-
-    def __init__(self, places: asyncio.Semaphore, ended: Callable[[], None]) -> None:
-        self._places = places
-        self._ended = ended
-        self._kept = True
-
-    def release(self) -> None:
-        if self._kept:
-            self._kept = False
-            self._places.release()
-            self._ended()
+# Of who only reads: a statement, and nothing behind it (jobs.py has the bound of a statement).
+_LONGEST_QUESTION_BYTES: Final = 1 << 20
+_QUERY_ID: Final = re.compile(r"[ -~]{1,128}")
 
 
 class Front:
@@ -66,9 +56,9 @@ class Front:
     def __init__(self, engine: Engine, settings: ClickHouseServer) -> None:
         self._engine = engine
         self._settings = settings
-        self._places = asyncio.Semaphore(settings.max_queries)
+        self._turns = Turns(settings.max_queries)
         self._logins = Logins(settings)
-        self._usage = Usage()
+        self._overdue = Overdue(self._logins)
         self._hashing = asyncio.Lock()
 
     def application(self) -> Starlette:
@@ -84,42 +74,30 @@ class Front:
 
     async def _handle(self, request: Request) -> Response:
         arguments = dict(request.query_params)
-        query_id = arguments.get("query_id") or str(uuid.uuid4())
         if request.method == "GET" and "query" not in arguments:
             return Response("Ok.\n")
+        query_id = str(uuid.uuid4())
         try:
+            query_id = _query_id(arguments.get("query_id") or query_id)
             login = await self._login(request, arguments)
-            job = await self._job(request, arguments, login)
-            place = await self._place(login)
+            turn = self._turns.turn(login)
         except EngineError as error:
+            return failure(error, query_id)
+        try:
+            job = await self._job(request, arguments, login)
+            await turn.begin()
+            with self._overdue.watched(login):
+                answer = await self._run(job, request)
+            return self._response(answer, request, arguments, query_id, turn, login)
+        except EngineError as error:
+            turn.release()
             return failure(error, query_id)
         except ClientDisconnect:
+            turn.release()
             return Response(status_code=499)
-        try:
-            answer = await self._run(job, request)
-            return self._response(answer, request, arguments, query_id, place)
-        except EngineError as error:
-            place.release()
-            return failure(error, query_id)
         except BaseException:
-            place.release()
+            turn.release()
             raise
-
-    async def _place(self, login: Login) -> _Place:
-        """A place for a query of this login. Raises EngineError: it has too many, or too many wait."""
-        ended = self._usage.begin(login)
-        try:
-            await asyncio.wait_for(self._places.acquire(), _WAIT_SECONDS)
-        except TimeoutError as error:
-            ended()
-            raise EngineError(
-                f"Code: 202. DB::Exception: {self._settings.max_queries} queries run already. "
-                "(TOO_MANY_SIMULTANEOUS_QUERIES)"
-            ) from error
-        except BaseException:
-            ended()
-            raise
-        return _Place(self._places, ended)
 
     async def _run(self, job: Job, request: Request) -> Answer:
         """Run a job in a thread. If its client goes away before there is an answer, a query is ended."""
@@ -163,8 +141,11 @@ class Front:
     async def _job(self, request: Request, arguments: dict[str, str], login: Login) -> Job:
         """What is asked. Raises EngineError."""
         limit = self._settings.max_body_bytes
+        uploads = request.headers.get("content-type", "").startswith("multipart/form-data")
+        if login.rights.read_only and not uploads:
+            limit = min(limit, _LONGEST_QUESTION_BYTES)
         body, files = b"", []
-        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        if uploads:
             if int(request.headers.get("content-length") or limit + 1) > limit:
                 raise too_large(limit)
             form = await request.form(max_files=64, max_fields=1000, max_part_size=limit)
@@ -210,14 +191,14 @@ class Front:
             total += len(part)
             if total <= limit:
                 parts.append(part)
-            elif total > limit * _THROWN_AWAY:
+            elif total > self._settings.max_body_bytes * _THROWN_AWAY:
                 break
         if total > limit:
             raise too_large(limit)
         return b"".join(parts)
 
     def _response(
-        self, answer: Answer, request: Request, arguments: dict[str, str], query_id: str, place: _Place
+        self, answer: Answer, request: Request, arguments: dict[str, str], query_id: str, turn: Turn, login: Login
     ) -> Response:
         headers = {
             "X-ClickHouse-Query-Id": query_id,
@@ -235,18 +216,23 @@ class Front:
         if isinstance(answer.body, Pieces):
             tag = uuid.uuid4().hex[:16]
             headers["X-ClickHouse-Exception-Tag"] = tag
-            stream = self._stream(answer.body, Compressor(encoding), tag, place)
+            stream = self._stream(answer.body, Compressor(encoding), tag, turn, login)
             return StreamingResponse(stream, 200, headers, media_type="application/octet-stream")
-        place.release()
+        turn.release()
         compressor = Compressor(encoding)
         content = compressor.add(answer.body) + compressor.end() if encoding else answer.body
         return Response(content, 200, headers, media_type="application/octet-stream")
 
-    async def _stream(self, pieces: Pieces, compressor: Compressor, tag: str, place: _Place) -> AsyncIterator[bytes]:
+    async def _stream(
+        self, pieces: Pieces, compressor: Compressor, tag: str, turn: Turn, login: Login
+    ) -> AsyncIterator[bytes]:
+        limits = login.rights.limits
+        ending = None if limits is None else asyncio.ensure_future(_end(pieces, turn, limits.answer_seconds))
         try:
             while True:
                 try:
-                    piece = await run_in_threadpool(pieces.next)
+                    with self._overdue.watched(login):
+                        piece = await run_in_threadpool(pieces.next)
                 except EngineError as error:
                     yield compressor.add(exception_block(error, tag)) + compressor.end()
                     return
@@ -257,14 +243,34 @@ class Front:
             if rest := compressor.end():
                 yield rest
         finally:
-            place.release()
+            if ending is not None:
+                ending.cancel()
+            turn.release()
             pieces.close()
+
+
+async def _end(pieces: Pieces, turn: Turn, seconds: int) -> None:
+    """End an answer whose client takes it too slowly: query and place are somebody else's then."""
+    await asyncio.sleep(seconds)
+    why = f"the answer was not fetched within {seconds} s: fetch less, or in parts"
+    await run_in_threadpool(pieces.end, EngineError(f"Code: 159. DB::Exception: {why}. (TIMEOUT_EXCEEDED)"))
+    turn.release()
 
 
 async def _client_gone(request: Request) -> None:
     """Returns when the client has closed its connection. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         continue
+
+
+def _query_id(text: str) -> str:
+    """It comes back in a header."""
+    if not _QUERY_ID.fullmatch(text):
+        raise EngineError(
+            f"Code: 36. DB::Exception: query_id {text[:40]!r}: must be 1 to 128 printable ASCII characters. "
+            "(BAD_ARGUMENTS)"
+        )
+    return text
 
 
 def _seconds(text: str) -> float:

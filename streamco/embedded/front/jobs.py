@@ -64,10 +64,13 @@ class Pieces:
         self._done = done
         self._lock = threading.Lock()
         self._closed = False
+        self._why: EngineError | None = None
 
     def next(self) -> bytes | None:
-        """Raises EngineError when the query fails now."""
+        """Raises EngineError when the query fails now, or was ended before."""
         with self._lock:
+            if self._why is not None:
+                raise self._why
             if self._closed:
                 return None
             if self._first is not None:
@@ -78,6 +81,13 @@ class Pieces:
             except Exception as error:
                 raise EngineError.of(error) from error
             return None if chunk is None else bytes(chunk.bytes())
+
+    def end(self, why: EngineError) -> None:
+        """Close it before its end: whoever asks for the next piece is told why."""
+        with self._lock:
+            if not self._closed:
+                self._why = why
+        self.close()
 
     def close(self) -> None:
         """End the query if it goes on, and give back its handle. May be called again."""

@@ -76,6 +76,10 @@ class Logins:
         self._verified[name] = (self._digest(password), analyst.hash)
         return Login(name, self._analyst)
 
+    def disable(self, name: str) -> None:
+        """Let an analyst in no more. Raises RegisterError."""
+        self._register.enable(name, enabled=False)
+
     def _digest(self, password: str) -> bytes:
         return hmac.digest(self._key, password.encode(), hashlib.sha256)
 

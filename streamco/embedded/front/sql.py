@@ -1,6 +1,8 @@
 """What the interface must know of a statement: its kind, its FORMAT, and where the data of an INSERT begins. Pure.
 
 A statement is cut into tokens once, so that words inside strings, quoted names and comments are never taken for SQL.
+What does not end reaches to the end of the text: looked for again from each of its marks, it would take as many times
+as long as the text has marks, and whoever may ask anything could stop everybody else.
 """
 
 import re
@@ -14,7 +16,8 @@ Kind = Literal["select", "show", "kill", "insert", "change"]
 _TOKEN: Final = re.compile(
     rb"""(?P<gap>\s+|--[^\n]*|\#[ !][^\n]*|/\*.*?\*/)
     |(?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?:[^`\\]|\\.)*`|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
-    |(?P<word>[A-Za-z_]\w*)
+    |(?P<open>'.*|".*|`.*|/\*.*|\$\w*\$.*)
+    |(?P<word>[A-Za-z_][\w$]*)
     |(?P<mark>[();])
     |(?P<other>[^\s'"`A-Za-z_$();/\#-]+|.)""",
     re.DOTALL | re.VERBOSE,
@@ -74,7 +77,7 @@ def read_insert(start: bytes) -> Statement | None:
     head_end: int | None = None
     for number, token in enumerate(tokens(start[:_LONGEST_INSERT_HEAD])):
         word = (token["word"] or b"").upper()
-        if number == 0 and word != b"INSERT":
+        if (number == 0 and word != b"INSERT") or token["open"] is not None:
             return None
         if head_end is not None:
             if not word:
@@ -114,8 +117,8 @@ def read_statement(sql: bytes) -> Statement:
     words = [(token["word"] or token[0]).upper() for token in found]
     if b";" in words:
         raise StatementError("Code: 62. DB::Exception: Syntax error: Multi-statements are not allowed. (SYNTAX_ERROR)")
-    if not words or not {b"'", b'"', b"`"}.isdisjoint(words):
-        why = "a quote does not end" if words else "Empty query"
+    if not words or any(token["open"] is not None for token in found):
+        why = "a quote or comment does not end" if words else "Empty query"
         raise StatementError(f"Code: 62. DB::Exception: Syntax error: {why}. (SYNTAX_ERROR)")
     first = words[0]
     if first in _SELECTING:

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-_LINE: Final = re.compile(
-    r"(?P<depth> *)(?P<kind>[A-Za-z_][\w:]*)(?: (?P<name>.*?))??(?: \(alias .*?\))?(?: \(children (?P<count>\d+)\))?"
-)
+_LINE: Final = re.compile(r"(?P<depth> *)(?P<kind>[A-Za-z_][\w:]*)(?P<rest>(?: .*)?)")
+_ALIAS: Final = " (alias "
+_CHILDREN: Final = " (children "
+_MOST_DIGITS: Final = 9
 _DEEPEST: Final = 500
 
 
@@ -57,6 +58,16 @@ class _Open:
         return Node(self.kind, self.name, tuple(self.children))
 
 
+def _name_and_count(rest: str) -> tuple[str, int]:
+    """Of ` NAME (alias TEXT) (children N)`, each part of which may be missing. In one pass: a name may be long."""
+    count = 0
+    before, mark, digits = rest.rpartition(_CHILDREN)
+    if mark and digits[-1:] == ")" and digits[:-1].isdecimal() and len(digits) <= _MOST_DIGITS:
+        rest, count = before, int(digits[:-1])
+    name, mark, _ = rest.partition(_ALIAS)
+    return (name if mark and rest.endswith(")") else rest).removeprefix(" "), count
+
+
 def read_tree(text: str) -> Node:
     """The tree of EXPLAIN AST's lines. Raises TreeError when lines, depths and numbers of children do not agree."""
     path: list[_Open] = []
@@ -79,7 +90,7 @@ def read_tree(text: str) -> Node:
         if depth > len(path) or depth > _DEEPEST or (path and depth == 0):
             raise TreeError(f"{line[:80]!r} stands too deep")
         close_to(depth)
-        path.append(_Open(found["kind"], found["name"] or "", int(found["count"] or 0)))
+        path.append(_Open(found["kind"], *_name_and_count(found["rest"])))
     close_to(0)
     if root is None:
         raise TreeError("there is no line")

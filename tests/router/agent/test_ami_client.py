@@ -1,6 +1,7 @@
 """The session with AMI, against the fake node's server and against servers that do wrong."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -47,6 +48,15 @@ RIGHT = "right-secret"
 
 async def log_in(port: int, events: list[Any], secret: str = RIGHT, seconds: float = 2.0) -> AmiSession:
     return await AmiSession.open("127.0.0.1", port, "agent", secret, events.append, seconds)
+
+
+async def test_the_secret_is_told_to_our_own_asterisk_alone(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes its port while it is started again is told nothing."""
+    session = await AmiSession.open("127.0.0.1", fake.port, "agent", RIGHT, [].append, 2.0, run_by=os.geteuid())
+    session.close()
+    monkeypatch.setattr("sinks.listeners.users_listening", lambda _, __: {"0100007F": {4_000_000}})
+    with pytest.raises(AmiError, match=r"is not ours: .*listened at by user 4000000"):
+        await AmiSession.open("127.0.0.1", fake.port, "agent", RIGHT, [].append, 2.0, run_by=os.geteuid())
 
 
 async def test_login_status_and_events(fake: Fake) -> None:
