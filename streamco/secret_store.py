@@ -7,10 +7,11 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from pydantic import SecretStr
 
@@ -120,29 +121,44 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
     return told.model_copy(update={name: SecretStr(kept[name]) for name in missing if name in kept})
 
 
-def change_agi_secret(settings: Settings, until_seconds: int) -> None:
+def change_agi_secret(settings: Settings, until_seconds: int, now_seconds: int, *, at_once: bool = False) -> None:
     """Make a new secret of the nodes' keys; the present one counts beside it until then (unix seconds).
 
-    Raises SettingsError where the secret is not the home's own.
+    One before it that still counts would end with that, and nodes that have its keys would be refused: that takes
+    `at_once`. Raises SettingsError, also where the secret is not the home's own.
     """
     if settings.agi_secret is not None:
         raise SettingsError(
             f"{PREFIX}AGI_SECRET: is set; give it a new value, and {PREFIX}AGI_PREVIOUS the old one as UNTIL:SECRET"
         )
-    present = with_secrets(settings).agi_secret
-    assert present is not None  # noqa: S101 (for the type checker)
-    fresh = {"agi_secret": secrets.token_urlsafe(32), "agi_previous": f"{until_seconds}:{present.get_secret_value()}"}
+
+    def changed(kept: Mapping[str, str]) -> dict[str, str]:
+        before = int(kept.get("agi_previous", "0:").partition(":")[0])
+        if before > now_seconds and not at_once:
+            until = time.strftime("%F %T UTC", time.gmtime(before))
+            raise SettingsError(
+                f"the secret before the present one counts until {until}: nodes that have not got their new keys yet"
+                " would be refused. Give them their keys and wait until then, or change it with --at-once"
+            )
+        return {"agi_secret": secrets.token_urlsafe(32), "agi_previous": f"{until_seconds}:{kept['agi_secret']}"}
+
     try:
-        _keep(settings.home / FILE, fresh)
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _keep(settings.home / FILE, changed)
     except OSError as error:
         raise SettingsError(f"STREAMCO_HOME {str(settings.home)!r}: {error.strerror}") from error
 
 
-def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """What the file holds, after `changes` and what it lacks were written to it. One process at a time."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def _nothing(_kept: Mapping[str, str]) -> dict[str, str]:
+    return {}
+
+
+def _keep(path: Path, changed: Callable[[Mapping[str, str]], dict[str, str]] = _nothing) -> dict[str, str]:
+    """What the file holds, after what it lacks was written to it, and what `changed` makes of that then.
+
+    One process at a time.
+    """
+    with _locked(path) as file:
         if os.fstat(file.fileno()).st_mode & 0o077:
             raise SettingsError(f"{path}: others may read the secrets in it; make it 0600")
         text = file.read()
@@ -150,7 +166,8 @@ def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict
             kept = json.loads(text) if text else {}
         except ValueError as error:
             raise SettingsError(f"{path}: is not JSON ({error})") from error
-        fresh_values = {name: secrets.token_urlsafe(32) for name in NAMES if name not in kept} | dict(changes)
+        fresh_values = {name: secrets.token_urlsafe(32) for name in NAMES if name not in kept}
+        fresh_values |= changed(kept | fresh_values)
         if fresh_values:
             kept |= fresh_values
             part = path.with_suffix(".part")
@@ -160,3 +177,25 @@ def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict
                 os.fsync(fresh.fileno())
             part.replace(path)
         return {str(name): str(value) for name, value in kept.items()}
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[Any]:
+    """The file, for us alone, made where it is missing.
+
+    Who has it writes a new file in its place: then the one that was waited for is not the one that counts.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(path, descriptor):
+                yield file
+                return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False
