@@ -5,9 +5,10 @@ tests hold every one of them against this table, and try each with every role.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, get_args
 
-ROLES: Final = ("administrator", "noc", "billing", "analyst", "viewer", "company")
+Role = Literal["administrator", "noc", "billing", "analyst", "viewer", "company"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 # A company's users get nothing before rows are scoped to their company.
 _STAFF: Final = frozenset({"administrator", "noc", "billing", "analyst", "viewer"})
 # A viewer is a screen on a wall, or a guest: figures, and no phone number.

@@ -11,7 +11,7 @@ import psycopg
 import structlog
 from psycopg.rows import class_row
 
-from schemas.connections import Postgres
+from dashboards.connections import Connections
 
 _log = structlog.get_logger(__name__)
 RUNS: Final = 60
@@ -109,8 +109,8 @@ class AuditState:
 class AuditStore:
     """Safe to use from every thread."""
 
-    def __init__(self, postgres: Postgres) -> None:
-        self._dsn = postgres.dsn.get_secret_value()
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._guard = threading.Lock()
         self._state = AuditState(away="the audit's rows have not been read yet")
         self._read_at = float("-inf")
@@ -128,9 +128,7 @@ class AuditStore:
             return self._state
 
     def _read(self) -> AuditState:
-        options = f"-c statement_timeout={_CONNECT_SECONDS * 1000}"
-        with psycopg.connect(self._dsn, connect_timeout=_CONNECT_SECONDS, options=options) as connection:
-            connection.read_only = True
+        with self._connections.lent(read_only=True) as connection:
             hours = connection.execute(_HOURS).fetchone() or (0, 0)
             with connection.cursor(row_factory=class_row(Difference)) as cursor:
                 differing = cursor.execute(_OPEN, (MAX_ROWS,)).fetchall()

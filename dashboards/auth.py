@@ -24,6 +24,7 @@ from dashboards.api import PREFIX
 from dashboards.api.door import check_token
 from dashboards.api.problems import problem
 from dashboards.bad_texts import refuse_bad_texts
+from dashboards.connections import Connections
 from dashboards.login_limiter import LoginLimiter, Try
 from dashboards.logins import normal_address, normal_login
 from dashboards.settings import DashboardsSettings
@@ -36,16 +37,19 @@ from dashboards.users import (
     open_session,
     user_of_session,
 )
+from dashboards.whole_requests import MAX_BODY_BYTES
 
 log = structlog.get_logger(__name__)
 COOKIE: Final = "streamco_session"
-_CONNECT_SECONDS: Final = 3
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 _LONGEST_NEXT: Final = 512
 
 
 def add_auth(
     server: flask.Flask,
     settings: DashboardsSettings,
+    connections: Connections,
     clock: Callable[[], datetime],
     logins: LoginLimiter,
     seconds: Callable[[], float] = time.monotonic,
@@ -63,11 +67,11 @@ def add_auth(
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         SESSION_COOKIE_SECURE=settings.behind_https,
-        MAX_CONTENT_LENGTH=4 << 20,
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         RATELIMIT_HEADERS_ENABLED=False,
     )
     csrf = CSRFProtect(server)
-    door = _Door(settings, clock, logins, seconds)
+    door = _Door(settings, connections, clock, logins, seconds)
     server.before_request(door.check)
     server.before_request(refuse_bad_texts)
     server.add_url_rule("/login", "login", _protected(csrf, door.login), methods=["GET", "POST"])
@@ -78,7 +82,7 @@ def add_auth(
 
 def _protected(csrf: CSRFProtect, view: Callable[[], Any]) -> Callable[[], Any]:
     def checked() -> Any:
-        if request.method == "POST":
+        if request.method not in READING:
             csrf.protect()
         return view()
 
@@ -96,6 +100,7 @@ class _Door:
     def __init__(
         self,
         settings: DashboardsSettings,
+        connections: Connections,
         clock: Callable[[], datetime],
         logins: LoginLimiter,
         seconds: Callable[[], float],
@@ -104,28 +109,25 @@ class _Door:
         self._clock = clock
         self._seconds = seconds
         self._limiter = logins
-        self._dsn = settings.postgres.dsn.get_secret_value()
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(self._dsn, connect_timeout=_CONNECT_SECONDS, autocommit=True)
+        self._connections = connections
 
     def check(self) -> Any:
         """Before every request: who is it?"""
         if request.endpoint in OPEN_ENDPOINTS:
             return None
         if request.path.startswith(PREFIX):
-            return check_token(self._connect, self._clock)
-        if request.method not in ("GET", "HEAD", "OPTIONS") and not same_origin(request.headers, request.host):
+            return check_token(self._connections, self._clock)
+        if request.method not in READING and not same_origin(request.headers, request.host):
             return "This request came from another site.", 403
         token = request.cookies.get(COOKIE, "")
         try:
-            with self._connect() as connection:
+            with self._connections.lent(autocommit=True) as connection:
                 user = user_of_session(connection, token, self._clock()) if token else None
         except psycopg.Error as error:
             log.warning("sessions cannot be checked", error=str(error)[:200])
             return "The database of users does not answer. Try again in a moment.", 503
         if user is None or not allowed(user.role, SHELL):
-            if request.method == "GET" and not request.path.startswith("/_"):
+            if request.method in READING and not request.path.startswith("/_"):
                 return redirect(_login_address())
             return "Log in first.", 401
         if not enters(user.role, request.endpoint):
@@ -137,14 +139,14 @@ class _Door:
     def login(self) -> Any:
         """The form, and what it sends."""
         target = safe_next(request.values.get("next", ""))
-        if request.method == "GET":
+        if request.method in READING:  # HEAD too: who asks whether we are there tries no password
             return render_template("login.html", error="", next=target)
 
         def again(status: int, error: str) -> Any:
             return render_template("login.html", error=error, next=target), status
 
         try:
-            with self._connect() as connection:
+            with self._connections.lent(autocommit=True) as connection:
                 entered = self._enter(connection)
         except TooBusyError:
             return again(503, "Busy. Try again in a moment.")
@@ -192,13 +194,13 @@ class _Door:
         log.info("login", login=one.login, address=address)
         return token
 
-    def _open(self, connection: psycopg.Connection[Any], user: User, now: datetime) -> str:
+    def _open(self, connection: psycopg.Connection[Any], user: User, now: datetime) -> str | None:
         return open_session(connection, user, request.remote_addr or "", now, self._settings.session_hours)
 
     def logout(self) -> Response:
         """End the session here and in the database."""
         try:
-            with self._connect() as connection:
+            with self._connections.lent(autocommit=True) as connection:
                 close_session(connection, request.cookies.get(COOKIE, ""))
         except psycopg.Error as error:
             log.warning("a session cannot be ended", error=str(error)[:200])

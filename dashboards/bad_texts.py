@@ -13,6 +13,8 @@ from dashboards.api import PREFIX
 from dashboards.api.problems import problem
 
 RULE: Final = "must not have NUL characters"
+MAX_LEVELS: Final = 64
+DEEP_RULE: Final = f"must be nested at most {MAX_LEVELS} levels deep"
 
 
 def refuse_bad_texts() -> Any:
@@ -39,10 +41,16 @@ def is_bad(text: str) -> bool:
     return "\x00" in text or (not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text))
 
 
-def has_bad_text(value: Any) -> bool:
-    """Has a decoded JSON value a bad text anywhere, names included? It must not be nested too deeply to be decoded."""
+def broken_rule(value: Any, levels: int = MAX_LEVELS) -> str:
+    """The rule that a decoded JSON value breaks, empty if none: a bad text anywhere, names included, or too deep.
+
+    What is deeper than that can be decoded, but ends as an error somewhere behind: every library walks it by itself.
+    """
     if isinstance(value, str):
-        return is_bad(value)
-    if isinstance(value, Mapping):
-        return any(has_bad_text(name) or has_bad_text(one) for name, one in value.items())
-    return isinstance(value, list) and any(map(has_bad_text, value))
+        return RULE if is_bad(value) else ""
+    if not isinstance(value, Mapping | list):
+        return ""
+    if levels == 0:
+        return DEEP_RULE
+    inner = (*value, *value.values()) if isinstance(value, Mapping) else value
+    return next((rule for one in inner if (rule := broken_rule(one, levels - 1))), "")

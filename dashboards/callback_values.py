@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from dash._utils import clean_property_name
 
-from dashboards.bad_texts import RULE, has_bad_text
+from dashboards.bad_texts import broken_rule
 
 _MOST_ITEMS: Final = 1_000  # of a pattern's inputs, of chosen rows
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
@@ -57,8 +57,8 @@ def read_body(raw: bytes, callbacks: Mapping[str, Mapping[str, Any]]) -> str:
         raise BadCallbackError("the body must be JSON") from error
     if not isinstance(body, dict):
         raise BadCallbackError("the body must be an object")
-    if has_bad_text(body):
-        raise BadCallbackError(f"the body {RULE}")
+    if rule := broken_rule(body):
+        raise BadCallbackError(f"the body {rule}")
     output = body.get("output")
     callback = callbacks.get(output) if isinstance(output, str) else None
     if callback is None or "callback" not in callback:  # others run in the browser

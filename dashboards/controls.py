@@ -4,19 +4,18 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import psycopg
 import structlog
 
-from schemas.connections import Postgres
+from dashboards.connections import Connections
 from sinks.control_actions import ControlAction, list_actions, release_action
 from sinks.user_acts import Person, write_act
 
 _log = structlog.get_logger(__name__)
 MOST_ROWS: Final = 500
 _KEEP_SECONDS: Final = 3.0
-_CONNECT_SECONDS: Final = 3
 _CONTROLS: Final = """
     SELECT 'vendors', c.name, coalesce(p.name, 'each vendor') || CASE WHEN scope = 'code'
                THEN ', each code' || CASE WHEN code_prefix <> '' THEN ' of ' || code_prefix ELSE '' END ELSE '' END,
@@ -63,8 +62,8 @@ class ControlState:
 class ControlStore:
     """Safe to use from every thread."""
 
-    def __init__(self, postgres: Postgres) -> None:
-        self._dsn = postgres.dsn.get_secret_value()
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._guard = threading.Lock()
         self._state = ControlState(away="the controllers' rows have not been read yet")
         self._read_at = float("-inf")
@@ -83,19 +82,14 @@ class ControlStore:
 
     def release(self, action_id: str, person: Person, why: str) -> None:
         """End an action now. Raises ControlActionError, and psycopg.Error where the database does not answer."""
-        with self._connect() as connection:
+        with self._connections.lent() as connection:
             release_action(connection, action_id, person.name, why)
             write_act(connection, person, "controls", "release", action_id, why.strip())
         with self._guard:
             self._read_at = float("-inf")
 
     def _read(self) -> ControlState:
-        with self._connect() as connection:
-            connection.read_only = True
+        with self._connections.lent(read_only=True) as connection:
             controls = [ControlRow(*row) for row in connection.execute(_CONTROLS, (MOST_ROWS,)).fetchall()]
             in_force = list_actions(connection, "in force", MOST_ROWS)
             return ControlState(in_force, list_actions(connection, "released", MOST_ROWS), controls)
-
-    def _connect(self) -> psycopg.Connection[Any]:
-        options = f"-c statement_timeout={_CONNECT_SECONDS * 1000}"
-        return psycopg.connect(self._dsn, connect_timeout=_CONNECT_SECONDS, options=options)

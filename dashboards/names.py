@@ -8,11 +8,10 @@ from typing import Final
 import psycopg
 import structlog
 
-from schemas.connections import Postgres
+from dashboards.connections import Connections
 
 _log = structlog.get_logger(__name__)
 _KEEP_SECONDS: Final = 30.0
-_CONNECT_SECONDS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Names:
 class NameStore:
     """Safe to use from every thread."""
 
-    def __init__(self, postgres: Postgres) -> None:
-        self._dsn = postgres.dsn.get_secret_value()
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._guard = threading.Lock()
         self._names = Names()
         self._read_at = float("-inf")
@@ -53,7 +52,7 @@ class NameStore:
             return self._names
 
     def _read(self) -> Names:
-        with psycopg.connect(self._dsn, connect_timeout=_CONNECT_SECONDS) as connection:
+        with self._connections.lent(read_only=True) as connection:
             return Names(
                 dict(connection.execute("SELECT company_id, name FROM companies").fetchall()),
                 dict(connection.execute("SELECT peer_id, name FROM peers").fetchall()),

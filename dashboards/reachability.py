@@ -9,8 +9,9 @@ from typing import Final
 import psycopg
 import structlog
 
-from router.vendor_reach import VendorReach, read_vendors, vendor_reach
-from schemas.connections import Postgres
+from dashboards.connections import Connections
+from router.vendor_reach import MOST_SHOWN, VendorReach, vendor_reach
+from sinks.reachability import list_reachability
 
 _log = structlog.get_logger(__name__)
 _KEEP_SECONDS: Final = 3.0
@@ -27,8 +28,8 @@ class ReachState:
 class ReachStore:
     """Safe to use from every thread."""
 
-    def __init__(self, postgres: Postgres) -> None:
-        self._postgres = postgres
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self._guard = threading.Lock()
         self._state = ReachState(away="which vendors answer has not been read yet")
         self._read_at = float("-inf")
@@ -38,7 +39,9 @@ class ReachStore:
         with self._guard:
             if time.monotonic() - self._read_at > _KEEP_SECONDS:
                 try:
-                    self._state = ReachState([vendor_reach(one) for one in read_vendors(self._postgres)])
+                    with self._connections.lent(read_only=True) as connection:
+                        found = list_reachability(connection, MOST_SHOWN)
+                    self._state = ReachState([vendor_reach(one) for one in found])
                 except psycopg.Error as error:
                     _log.warning("which vendors answer cannot be read", error=str(error)[:200])
                     self._state = ReachState(away="PostgreSQL does not answer: which vendors answer is not known")

@@ -8,6 +8,7 @@ from gunicorn.app.base import BaseApplication
 
 from dashboards.settings import DashboardsSettings
 from dashboards.web import Web
+from dashboards.worker import MAX_CONNECTIONS, PatientWorker
 from sinks.parent import end_with_parent
 
 log = structlog.get_logger(__name__)
@@ -27,7 +28,8 @@ class _Application(BaseApplication):  # type: ignore[misc]
         options: dict[str, Any] = {
             "bind": f"{settings.host}:{settings.port}",
             "workers": settings.workers,
-            "worker_class": "gthread",
+            "worker_class": PatientWorker,
+            "worker_connections": MAX_CONNECTIONS,
             "threads": settings.threads,
             "timeout": _TIMEOUT_SECONDS,
             "graceful_timeout": _STOP_SECONDS,

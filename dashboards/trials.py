@@ -3,17 +3,16 @@
 import psycopg
 import structlog
 
+from dashboards.connections import Connections
 from dashboards.queries import SourceAwayError
 from router.check import (
     SavedRules,
     TrialQuestion,
     Tried,
-    connect_to_read,
     read_names,
     read_saved,
     try_rules,
 )
-from schemas.connections import Postgres
 
 log = structlog.get_logger(__name__)
 
@@ -21,9 +20,9 @@ log = structlog.get_logger(__name__)
 class Trials:
     """Safe to use from every thread."""
 
-    def __init__(self, postgres: Postgres) -> None:
+    def __init__(self, connections: Connections) -> None:
         """Nothing is opened yet."""
-        self._postgres = postgres
+        self._connections = connections
 
     def ask(self, question: TrialQuestion) -> Tried:
         """What becomes of the numbers. Raises TrialError, SourceAwayError. Of no peer, nobody is asked."""
@@ -32,7 +31,7 @@ class Trials:
     def saved(self, peer: str) -> SavedRules | None:
         """What is saved of a peer; None: there is none of that name. Raises SourceAwayError."""
         try:
-            with connect_to_read(self._postgres) as connection:
+            with self._connections.lent(read_only=True) as connection:
                 return read_saved(connection, peer)
         except psycopg.Error as error:
             log.warning("saved patterns cannot be read", error=str(error)[:200])
@@ -41,7 +40,7 @@ class Trials:
     def names(self) -> list[str]:
         """All peers' names; none while PostgreSQL does not answer."""
         try:
-            with connect_to_read(self._postgres) as connection:
+            with self._connections.lent(read_only=True) as connection:
                 return read_names(connection)
         except psycopg.Error as error:
             log.warning("peers' names cannot be read", error=str(error)[:200])

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import psycopg
 import structlog
 
+from dashboards.connections import Connections
 from dashboards.login_limiter import LoginLimiter, Try
 from dashboards.queries import SourceAwayError
 from dashboards.user_admin import (
@@ -23,13 +24,11 @@ from dashboards.user_admin import (
     list_users,
 )
 from dashboards.users import TooBusyError, UserError, check_login, fresh_password
-from schemas.connections import Postgres
 from sinks.user_acts import Person, UserAct, list_acts
 
 _log = structlog.get_logger(__name__)
 MOST_USERS: Final = 1_000
 MOST_ACTS: Final = 200
-_SECONDS: Final = 3
 
 
 class Shown(NamedTuple):
@@ -53,13 +52,13 @@ class UserStore:
 
     def __init__(
         self,
-        postgres: Postgres,
+        connections: Connections,
         clock: Callable[[], datetime],
         limiter: LoginLimiter,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is opened yet. `limiter`: that of the login."""
-        self._dsn = postgres.dsn.get_secret_value()
+        self._connections = connections
         self._clock = clock
         self._limiter = limiter
         self._seconds = seconds
@@ -67,8 +66,7 @@ class UserStore:
     def state(self) -> UserState:
         """Users and acts as they are now."""
         try:
-            with self._connect() as connection:
-                connection.read_only = True
+            with self._connect(read_only=True) as connection:
                 return UserState(list_users(connection, self._clock(), MOST_USERS), list_acts(connection, MOST_ACTS))
         except SourceAwayError as error:
             return UserState(away=str(error))
@@ -114,7 +112,10 @@ class UserStore:
         with self._connect() as connection:
             try:
                 user = check_login(connection, person.name, now, known=True)
-            except TooBusyError as error:
+            except (TooBusyError, psycopg.Error) as error:
+                self._limiter.undone(one)
+                if isinstance(error, psycopg.Error):
+                    raise
                 raise UserError("password", "", "too many are being checked just now; try again in a moment") from error
             if user is None:
                 raise UserError("password", "", "the one you have now is another")
@@ -122,10 +123,9 @@ class UserStore:
             change_password(connection, person, person.name, new)
 
     @contextmanager
-    def _connect(self) -> Iterator[psycopg.Connection[Any]]:
-        options = f"-c statement_timeout={_SECONDS * 1000}"
+    def _connect(self, *, read_only: bool = False) -> Iterator[psycopg.Connection[Any]]:
         try:
-            with psycopg.connect(self._dsn, connect_timeout=_SECONDS, options=options) as connection:
+            with self._connections.lent(read_only=read_only) as connection:
                 yield connection
         except psycopg.Error as error:
             _log.warning("users cannot be read or changed", error=str(error)[:200])

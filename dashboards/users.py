@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -31,7 +31,10 @@ ADDRESS_DAYS: Final = 90
 _NOBODYS_HASH: Final = _hasher.hash(secrets.token_urlsafe(24))
 
 _FIND_USER: Final = """
-SELECT user_id, login, role, company_id, password_hash FROM users WHERE login = %s AND enabled"""
+SELECT user_id, login, role, company_id, password_changed_at, password_hash FROM users WHERE login = %s AND enabled"""
+# The row is locked: of a session and a new password at the same moment one waits for the other.
+_LOG_IN: Final = """
+UPDATE users SET last_login_at = %s WHERE user_id = %s AND enabled AND password_changed_at = %s RETURNING login"""
 _FIND_SESSION: Final = """
 SELECT user_id, login, role, company_id FROM sessions JOIN users USING (user_id)
 WHERE token_hash = %s AND expires_at > %s AND enabled"""
@@ -60,12 +63,16 @@ class TooBusyError(Exception):
 
 @dataclass(frozen=True)
 class User:
-    """Who is looking. `company_id` is set for role `company` only."""
+    """Who is looking. `company_id` is set for role `company` only.
+
+    `password_since`: since when the password that was checked is the user's; None where none was.
+    """
 
     user_id: int
     login: str
     role: str
     company_id: int | None
+    password_since: datetime | None = field(default=None, compare=False)
 
 
 def ensure_first_administrator(dsn: str) -> str | None:
@@ -119,13 +126,13 @@ def check_login(connection: psycopg.Connection[Any], login: str, password: str, 
     `known`: it comes from an address that the login was used at, see `is_known_address`.
     """
     row = connection.execute(_FIND_USER, (login,)).fetchone()
-    stored = row[4] if row else _NOBODYS_HASH
+    stored = row[5] if row else _NOBODYS_HASH
     with _hashing(known):
         try:
             _hasher.verify(stored, password[:MAX_CHARACTERS])
         except argon2.exceptions.VerificationError:
             return None
-    return User(*row[:4]) if row else None
+    return User(*row[:5]) if row else None
 
 
 @contextmanager
@@ -152,18 +159,25 @@ def is_known_address(connection: psycopg.Connection[Any], login: str, address: s
 
 def open_session(
     connection: psycopg.Connection[Any], user: User, remote_address: str, now: datetime, hours: int
-) -> str:
-    """Start a session that ends by itself after `hours`; the token that its cookie carries. Sweeps the ended ones."""
+) -> str | None:
+    """Start a session of a user of `check_login`, which ends by itself after `hours`. Sweeps the ended ones.
+
+    Out: the token that its cookie carries; None where the user has got another password, or was disabled, since that
+    check, which may have waited for its turn.
+    """
     token = secrets.token_urlsafe(32)
-    connection.execute("DELETE FROM sessions WHERE expires_at <= %s", (now,))
-    connection.execute(
-        "INSERT INTO sessions (token_hash, user_id, remote_address, created_at, expires_at)"
-        " VALUES (%s, %s, %s, %s, %s)",
-        (hash_token(token), user.user_id, remote_address[:64], now, now + timedelta(hours=hours)),
-    )
-    connection.execute("UPDATE users SET last_login_at = %s WHERE user_id = %s", (now, user.user_id))
-    connection.execute(_ADD_ADDRESS, (user.user_id, normal_address(remote_address), now))
-    connection.execute(_SWEEP_ADDRESSES, {"user": user.user_id, "most": MAX_ADDRESSES})
+    with connection.transaction():
+        found = connection.execute(_LOG_IN, (now, user.user_id, user.password_since)).fetchone()
+        if found is None:
+            return None
+        connection.execute("DELETE FROM sessions WHERE expires_at <= %s", (now,))
+        connection.execute(
+            "INSERT INTO sessions (token_hash, user_id, remote_address, created_at, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            (hash_token(token), user.user_id, remote_address[:64], now, now + timedelta(hours=hours)),
+        )
+        connection.execute(_ADD_ADDRESS, (user.user_id, normal_address(remote_address), now))
+        connection.execute(_SWEEP_ADDRESSES, {"user": user.user_id, "most": MAX_ADDRESSES})
     return token
 
 

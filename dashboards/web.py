@@ -17,6 +17,7 @@ from dashboards.api.routes import add_api
 from dashboards.audits import AuditStore
 from dashboards.auth import add_auth, now_utc
 from dashboards.checks import Checks
+from dashboards.connections import Connections
 from dashboards.controls import ControlStore
 from dashboards.live import LiveReader, LiveStore
 from dashboards.login_limiter import LoginLimiter
@@ -52,23 +53,24 @@ class Web:
     def __init__(self, settings: DashboardsSettings, clock: Callable[[], datetime] = now_utc) -> None:
         self.store = LiveStore()
         self._reader = LiveReader(settings.kafka, self.store, clock_ms, settings.metrics)
-        postgres, queries = settings.postgres, Queries(settings.clickhouse, clock)
+        self._connections = connections = Connections(settings.postgres, settings.threads)
+        queries = Queries(settings.clickhouse, clock)
         self._quality = QualityReader(settings.kafka)
         checks = Checks(settings.check, lambda: self._quality.current, lambda: int(clock().timestamp() * 1000))
         logins = LoginLimiter(settings.login_free_tries)
         self.sources = Sources(
             queries,
-            NameStore(postgres),
+            NameStore(connections),
             self.store,
-            AuditStore(postgres),
+            AuditStore(connections),
             clock,
-            ControlStore(postgres),
-            ReachStore(postgres),
+            ControlStore(connections),
+            ReachStore(connections),
             checks,
-            Trials(postgres),
-            UserStore(postgres, clock, logins),
+            Trials(connections),
+            UserStore(connections, clock, logins),
         )
-        self.server, limiter = _flask(settings, clock, logins)
+        self.server, limiter = _flask(settings, connections, clock, logins)
         add_api(
             self.server,
             limiter,
@@ -77,7 +79,7 @@ class Web:
             self.sources.trials,
             self.sources.reach,
             self.sources.users,
-            postgres,
+            connections,
             settings.api_requests_per_minute,
         )
         self.dash, self.rules = _dash(self.server, self.sources)
@@ -88,7 +90,8 @@ class Web:
             for name, value in _HEADERS.items():
                 response.headers.setdefault(name, value)
             response.headers.setdefault("Content-Security-Policy", policy)
-            if not flask.request.path.startswith(("/assets/", "/_dash-component-suites/")):
+            file = flask.request.path.startswith(("/assets/", "/_dash-component-suites/"))
+            if not file or response.status_code not in (200, 206, 304):
                 response.headers["Cache-Control"] = "no-store"
             return response
 
@@ -102,10 +105,11 @@ class Web:
         self._reader.stop()
         self._quality.stop()
         self.sources.checks.close()
+        self._connections.close()
 
 
 def _flask(
-    settings: DashboardsSettings, clock: Callable[[], datetime], logins: LoginLimiter
+    settings: DashboardsSettings, connections: Connections, clock: Callable[[], datetime], logins: LoginLimiter
 ) -> tuple[flask.Flask, Limiter]:
     server = flask.Flask("dashboards", template_folder="templates", static_folder=None)
     server.config["COMPRESS_ALGORITHM"] = ["zstd", "br", "gzip"]
@@ -113,7 +117,7 @@ def _flask(
     if settings.behind_https:
         server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     add_problems(server)
-    return server, add_auth(server, settings, clock, logins)
+    return server, add_auth(server, settings, connections, clock, logins)
 
 
 def _policy(app: dash.Dash) -> str:

@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 import structlog
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 BACKLOG: Final = 1024
 _TICK_SECONDS: Final = 0.01
 _SWEEP_SECONDS: Final = 0.1
+_LOOKED_AT: Final = 64  # of the oldest sessions, where one has to go
+_HEADER_IS_LATE_SECONDS: Final = 0.1
 _SAID_A_SECOND: Final = 10  # lines of the log about sessions that ended early; the others are only counted
 SESSIONS: Final = Bounded("router_sessions", "AGI sessions that are open; beyond the bound one is closed at once.")
 BROKEN: Final = counter("router_sessions_broken", "Sessions that were no AGI, too slow, or from somebody not allowed.")
@@ -89,16 +92,27 @@ class AgiApplication(fast_agi.Application):  # type: ignore[misc]
         if not peername or not self._is_allowed(peername[0]):
             self.breaks(AgiError("peer not allowed"), peername)
             return False
-        if len(self._open) >= self.settings.max_sessions:
+        now = time.monotonic()
+        if len(self._open) >= self.settings.max_sessions and not self._made_room(now):
             self.shed += 1
             SESSIONS.lose()
             return False
-        session.began = time.monotonic()
+        session.began = now
         self._open[session] = None
         self.idle.clear()
         if not self._ticks:
             self._tick_again(session.began)
         return True
+
+    def _made_room(self, now: float) -> bool:
+        """Let one of the oldest sessions go that has not sent its header: Asterisk sends it with the connection."""
+        for session in islice(self._open, _LOOKED_AT):
+            if not session.headed and not session.over and now - session.began > _HEADER_IS_LATE_SECONDS:
+                session.fail(TimeoutError("no header yet, and too many are open"))
+                session.abort()
+                self._open.pop(session)
+                return True
+        return False
 
     def ends(self, session: AgiSession) -> None:
         """A session's connection is closed, and its route has ended."""

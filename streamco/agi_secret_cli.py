@@ -12,13 +12,17 @@ from streamco.settings import read_settings
 @click.option(
     "--hours", default=24, show_default=True, type=click.IntRange(1, 720), help="So long the present keys count, too."
 )
-def change_secret(hours: int) -> None:
+@click.option(
+    "--at-once", is_flag=True, help="Also while the one before the present one counts: from then on it does not."
+)
+def change_secret(hours: int, at_once: bool) -> None:
     """Make a new secret of the nodes' keys; the present one counts for some hours more.
 
     What is left to do is printed.
     """
-    until = int(time.time()) + hours * 3600
-    change_agi_secret(read_settings(), until)
+    now = int(time.time())
+    until = now + hours * 3600
+    change_agi_secret(read_settings(), until, now, at_once=at_once)
     click.echo(f"a new secret is made; the present one counts until {time.strftime('%F %T UTC', time.gmtime(until))}")
     click.echo(
         "now, in this order: `streamco down` and `streamco up`, so that routers know both; an Asterisk of ours is"

@@ -31,6 +31,8 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except UnicodeError:  # nothing keeps it, and no terminal shows it; nor do we: it may be a secret
+        _fail("an argument, a setting or a line of input: must be UTF-8")
     except _of_users() as error:  # evaluated only when there is an error
         _fail(str(error))
     except KeyboardInterrupt:
@@ -195,9 +197,10 @@ def seed(size: str, number: int) -> None:
     """Fill an empty configuration with a world that looks real."""
     from configuration.world import WorldError
     from configuration.world import seed as make
+    from streamco.person import person
 
     try:
-        result = make(_dsn(), size, number, teller())
+        result = make(_dsn(), size, number, teller(), by=person())
     except WorldError as error:
         _fail(str(error))
     click.echo(
@@ -215,9 +218,10 @@ def load(world: Path) -> None:
     """
     from configuration.world import WorldError
     from configuration.world import load as read
+    from streamco.person import person
 
     try:
-        result = read(_dsn(), world)
+        result = read(_dsn(), world, by=person())
     except WorldError as error:
         _fail(str(error))
     for warning in result.warnings:
@@ -232,9 +236,10 @@ def load_deck(peer: str, file: Path) -> None:
     """Load the prices of a PEER's deck from a CSV FILE, all or nothing."""
     from configuration.world import WorldError
     from configuration.world import load_deck as read
+    from streamco.person import person
 
     try:
-        result = read(_dsn(), peer, file)
+        result = read(_dsn(), peer, file, by=person())
     except WorldError as error:
         _fail(str(error))
     click.echo(
@@ -251,9 +256,10 @@ def pay(account: str, amount: str, reason: str, reference: str) -> None:
     """Post a payment of AMOUNT (a decimal; negative is a refund: put -- before it) to an ACCOUNT."""
     from configuration.world import WorldError
     from configuration.world import pay as post
+    from streamco.person import person
 
     try:
-        result = post(_dsn(), account, amount, reason, reference)
+        result = post(_dsn(), account, amount, reason, reference, by=person())
     except WorldError as error:
         _fail(str(error))
     click.echo(f"{result.reference}: {result.amount} {result.currency} to {result.account}, balance {result.balance}")

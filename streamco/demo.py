@@ -118,9 +118,12 @@ def _fetch(tell: Progress) -> str | None:
 
 def _seed(settings: Settings, size: str, progress: Progress) -> None:
     from configuration.world import WorldError, seed
+    from streamco.person import person
 
     try:
-        seed(rooms.postgres(settings, "cli").dsn.get_secret_value(), size, settings.simulator_seed, progress)
+        seed(
+            rooms.postgres(settings, "cli").dsn.get_secret_value(), size, settings.simulator_seed, progress, by=person()
+        )
     except WorldError as error:
         raise ServerError(f"the demo's world: {error}") from error
 

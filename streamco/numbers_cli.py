@@ -26,9 +26,10 @@ def load_pool(name: str, file: Path) -> None:
     """Make the numbers of a CSV FILE (one column, `number`) the pool NAME, all or nothing."""
     from configuration.world import WorldError
     from configuration.world import load_pool as read
+    from streamco.person import person
 
     try:
-        result = read(_dsn(), name, file)
+        result = read(_dsn(), name, file, by=person())
     except WorldError as error:
         raise click.ClickException(str(error)) from error
     click.echo(

@@ -8,11 +8,11 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from pydantic import SecretStr
@@ -125,20 +125,30 @@ def with_secrets(settings: Settings, kind: str | None = None) -> Settings:
     return told.model_copy(update={name: SecretStr(kept[name]) for name in missing if name in kept})
 
 
-def change_agi_secret(settings: Settings, until_seconds: int) -> None:
+def change_agi_secret(settings: Settings, until_seconds: int, now_seconds: int, *, at_once: bool = False) -> None:
     """Make a new secret of the nodes' keys; the present one counts beside it until then (unix seconds).
 
-    Raises SettingsError where the secret is not the home's own.
+    One before it that still counts would end with that, and nodes that have its keys would be refused: that takes
+    `at_once`. Raises SettingsError, also where the secret is not the home's own.
     """
     if settings.agi_secret is not None:
         raise SettingsError(
             f"{PREFIX}AGI_SECRET: is set; give it a new value, and {PREFIX}AGI_PREVIOUS the old one as UNTIL:SECRET"
         )
-    present = with_secrets(settings).agi_secret
-    assert present is not None  # noqa: S101 (for the type checker)
-    fresh = {"agi_secret": secrets.token_urlsafe(32), "agi_previous": f"{until_seconds}:{present.get_secret_value()}"}
+
+    def changed(kept: Mapping[str, str]) -> dict[str, str]:
+        before = int(kept.get("agi_previous", "0:").partition(":")[0])
+        if before > now_seconds and not at_once:
+            until = time.strftime("%F %T UTC", time.gmtime(before))
+            raise SettingsError(
+                f"the secret before the present one counts until {until}: nodes that have not got their new keys yet"
+                " would be refused. Give them their keys and wait until then, or change it with --at-once"
+            )
+        return {"agi_secret": secrets.token_urlsafe(32), "agi_previous": f"{until_seconds}:{kept['agi_secret']}"}
+
     try:
-        _keep(settings.home / FILE, fresh)
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _keep(settings.home / FILE, changed)
     except OSError as error:
         raise _unusable(settings.home, error) from error
 
@@ -148,11 +158,19 @@ def _unusable(home: Path, error: OSError) -> SettingsError:
     return SettingsError(f"STREAMCO_HOME {str(home)!r}: {where}{error.strerror}")
 
 
-def _keep(path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
-    """What the file holds, after `changes` and what it lacks were written to it. One process at a time."""
+def _nothing(_kept: Mapping[str, str]) -> dict[str, str]:
+    return {}
+
+
+def _keep(path: Path, changed: Callable[[Mapping[str, str]], dict[str, str]] = _nothing) -> dict[str, str]:
+    """What the file holds, after what it lacks was written to it, and what `changed` makes of that then.
+
+    One process at a time.
+    """
     with _locked(path) as file:
         kept = _read(path, file.read())
-        fresh_values = {name: secrets.token_urlsafe(32) for name in NAMES if name not in kept} | dict(changes)
+        fresh_values = {name: secrets.token_urlsafe(32) for name in NAMES if name not in kept}
+        fresh_values |= changed(kept | fresh_values)
         if fresh_values:
             kept |= fresh_values
             part = path.with_suffix(".part")
@@ -174,9 +192,16 @@ def _locked(path: Path) -> Iterator[FileIO]:
             _require_ours(path, os.fstat(descriptor))
             fcntl.flock(file, fcntl.LOCK_EX)
             # Who had the lock before may have put another file in its place, with secrets that are in use already.
-            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+            if _is_at(path, descriptor):
                 yield file
                 return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat(follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _require_ours(path: Path, found: os.stat_result) -> None:

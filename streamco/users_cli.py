@@ -28,6 +28,7 @@ from streamco.secret_store import with_secrets
 from streamco.settings import read_settings
 
 _MOST: Final = 100_000
+_MOST_LINE: Final = 4_096  # characters: more than a password may have
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _AS_JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 _COMPANY: Final = click.option("--company", default="", help="Whose rows it sees: for role company, and no other.")
@@ -145,7 +146,10 @@ def _password(prompt: bool, from_stdin: bool) -> tuple[str, bool]:
     if prompt and from_stdin:
         raise click.UsageError("--prompt and --password-stdin are two ways: choose one")
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n"), False
+        try:
+            return sys.stdin.readline(_MOST_LINE).rstrip("\r\n"), False
+        except UnicodeDecodeError:
+            raise click.UsageError("the password on standard input: must be UTF-8") from None  # it holds the line
     if prompt:
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True)), False
     return fresh_password(), True

@@ -7,7 +7,8 @@
     pay         a payment into the ledger
 
 Every function takes a libpq connection string, does all or nothing in one transaction, and raises WorldError alone:
-a list of messages, each naming the field or row, the value and the rule.
+a list of messages, each naming the field or row, the value and the rule. `by` is the person whose act it is: what is
+changed is written beside their name in user_acts, in that transaction; None, and nobody is named.
 """
 
 from configuration.world.decks import DeckResult, load_deck

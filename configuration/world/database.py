@@ -8,6 +8,7 @@ import psycopg
 
 from configuration.world.errors import WorldError
 from sinks.locks import WORLD
+from sinks.user_acts import Person, write_act
 
 Connection = psycopg.Connection[Any]
 
@@ -38,6 +39,12 @@ def changing(dsn: str, *, whole_world: bool = False) -> Iterator[Connection]:
         raise WorldError([f"{str(error.object)[:40]!r}: is not text that can be stored"]) from error
     except psycopg.Error as error:
         raise WorldError([f"PostgreSQL refuses: {primary(error)}"]) from error
+
+
+def write_who(connection: Connection, by: Person | None, area: str, act: str, subject: str, detail: str) -> None:
+    """Write whose act a change is, in its transaction; nothing where nobody is named."""
+    if by is not None:
+        write_act(connection, by, area, act, subject, detail)
 
 
 def primary(error: psycopg.Error) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from configuration.world.database import Connection, changing
+from configuration.world.database import Connection, changing, write_who
 from configuration.world.deck_file import MAX_ERRORS, DeckFile, DeckRules
 from configuration.world.errors import WorldError
+from sinks.user_acts import Person
 
 _STAGE: Final = """
     CREATE TEMPORARY TABLE deck_load (
@@ -51,7 +52,7 @@ class DeckResult:
     removed: int
 
 
-def load_deck(dsn: str, peer: str, csv_path: Path | str) -> DeckResult:
+def load_deck(dsn: str, peer: str, csv_path: Path | str, by: Person | None = None) -> DeckResult:
     """Make a file the deck of a peer (by name), and of all who share it. Raises WorldError: errors by row."""
     with changing(dsn) as connection:
         deck_id, deck, rules = _deck_of(connection, peer)
@@ -70,6 +71,9 @@ def load_deck(dsn: str, peer: str, csv_path: Path | str) -> DeckResult:
                 ]
             )
         removed, inserted = _replace(connection, deck_id)
+        if removed or inserted:
+            told = f"of {peer}, from {Path(csv_path).name}: {inserted:,} inserted, {removed:,} removed"
+            write_who(connection, by, "configuration", "load deck", deck, told)
     return DeckResult(deck, file.rows_read, inserted, removed)
 
 

@@ -15,10 +15,11 @@ from pydantic_core import ErrorDetails
 
 from configuration.world.apply import apply
 from configuration.world.codecs import end_to_end
-from configuration.world.database import changing
+from configuration.world.database import changing, write_who
 from configuration.world.errors import WorldError
 from configuration.world.model import World
 from configuration.world.originators import originators_of, warnings
+from sinks.user_acts import Person
 
 MAX_FILE_BYTES: Final = 8_000_000
 MAX_MESSAGES: Final = 100
@@ -37,7 +38,7 @@ class LoadResult:
     warnings: tuple[str, ...] = ()
 
 
-def load(dsn: str, yaml_path: Path | str) -> LoadResult:
+def load(dsn: str, yaml_path: Path | str, by: Person | None = None) -> LoadResult:
     """Load a world. Raises WorldError with one message per field; nothing is changed then."""
     world = read_world(Path(yaml_path))
     with changing(dsn, whole_world=True) as connection:
@@ -46,6 +47,8 @@ def load(dsn: str, yaml_path: Path | str) -> LoadResult:
             raise WorldError(applied.errors[:MAX_MESSAGES])
         found = [*applied.notes, *warnings(connection, originators_of(world)), *end_to_end(world)]
         warned = found[:MAX_MESSAGES]
+        if applied.written:
+            write_who(connection, by, "configuration", "load", Path(yaml_path).name, f"{applied.written} rows changed")
     peers = sum(len(company.peers) for company in world.companies)
     return LoadResult(applied.written, len(world.companies), peers, tuple(warned))
 

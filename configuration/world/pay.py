@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
-from configuration.world.database import changing
+from configuration.world.database import changing, write_who
 from configuration.world.errors import WorldError
 from schemas.money import MoneyError, decimal_from_micros, micros_from_decimal
 from sinks.payments import PaymentError, post_payment
+from sinks.user_acts import Person
 
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,6})?", re.ASCII)
 _LINE: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,256}")
@@ -27,7 +28,9 @@ class PayResult:
     balance: Decimal
 
 
-def pay(dsn: str, account: str, amount: Decimal | str, reason: str, reference: str = "") -> PayResult:
+def pay(
+    dsn: str, account: str, amount: Decimal | str, reason: str, reference: str = "", by: Person | None = None
+) -> PayResult:
     """Post a payment from a customer, or to a vendor; a negative amount goes the other way (a refund).
 
     `reference` is the payment's own name, used once; without it one is made. Raises WorldError.
@@ -48,6 +51,8 @@ def pay(dsn: str, account: str, amount: Decimal | str, reason: str, reference: s
             payment = post_payment(
                 connection, account, amount_micros, reason.strip(), reference or _new_reference(), datetime.now(UTC)
             )
+            told = f"{text} {payment.currency}, {payment.reference}: {reason.strip()}"
+            write_who(connection, by, "money", "pay", account, told)
     except (MoneyError, PaymentError) as error:
         raise WorldError([str(error)]) from error
     return PayResult(

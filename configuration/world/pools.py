@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from configuration.world.database import Connection, changing
+from configuration.world.database import Connection, changing, write_who
 from configuration.world.errors import WorldError
+from sinks.user_acts import Person
 
 MOST_NUMBERS: Final = 10_000_000
 MAX_ERRORS: Final = 100
@@ -39,7 +40,7 @@ class PoolResult:
     removed: int
 
 
-def load_pool(dsn: str, name: str, csv_path: Path | str) -> PoolResult:
+def load_pool(dsn: str, name: str, csv_path: Path | str, by: Person | None = None) -> PoolResult:
     """Make a file the numbers of a pool (by name; made if it is new). Raises WorldError: errors by row."""
     path = Path(csv_path)
     errors: list[str] = []
@@ -52,6 +53,9 @@ def load_pool(dsn: str, name: str, csv_path: Path | str) -> PoolResult:
         removed = connection.execute(b"DELETE " + _GONE.encode(), pool).rowcount
         statement = "INSERT INTO pool_numbers (pool_id, number) SELECT %(pool)s, number" + _NEW
         inserted = connection.execute(statement.encode(), pool).rowcount
+        if removed or inserted:
+            told = f"from {path.name}: {inserted:,} inserted, {removed:,} removed"
+            write_who(connection, by, "configuration", "load pool", name, told)
     return PoolResult(name, rows, inserted, removed)
 
 

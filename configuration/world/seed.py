@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Final
 
 from configuration.world.apply import apply
-from configuration.world.database import Connection, changing
+from configuration.world.database import Connection, changing, write_who
 from configuration.world.errors import WorldError
 from configuration.world.plan import SIZES, Plan, make_plan
 from configuration.world.pricing import Price
 from schemas.money import micros_from_decimal
 from sinks.payments import post_payment
+from sinks.user_acts import Person
 
 SEED_SIZES: Final = tuple(SIZES)
 MAX_SEED: Final = 2**53 - 1
@@ -32,7 +33,13 @@ class SeedResult:
     destinations: int
 
 
-def seed(dsn: str, size: str = "small", seed: int = 1, progress: Callable[[str], None] = lambda _: None) -> SeedResult:
+def seed(
+    dsn: str,
+    size: str = "small",
+    seed: int = 1,
+    progress: Callable[[str], None] = lambda _: None,
+    by: Person | None = None,
+) -> SeedResult:
     """Seed the world of a size (one of SEED_SIZES) and a seed number, all or nothing; twice is as good as once.
 
     `progress` is told in words what is going on. Raises WorldError: unknown size, another world is there already.
@@ -49,6 +56,7 @@ def seed(dsn: str, size: str = "small", seed: int = 1, progress: Callable[[str],
         if created:
             _fill(connection, make_plan(size, seed), progress)
             connection.execute("INSERT INTO seeded_world (size, seed) VALUES (%s, %s)", (size, seed))
+            write_who(connection, by, "configuration", "seed", f"the {size} world of seed {seed}", "")
             progress("Committing")
         result = _count(connection, created, size, seed)
     progress(

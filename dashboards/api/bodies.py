@@ -9,7 +9,7 @@ import msgspec
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from dashboards.api.problems import Fault, problem
-from dashboards.bad_texts import RULE, has_bad_text
+from dashboards.bad_texts import broken_rule
 
 MOST_BYTES: Final = 65_536
 _STEP: Final = re.compile(r"[^.\[\]]+")
@@ -25,8 +25,8 @@ def read_json(kind: type[_Body]) -> _Body | flask.Response:
     except RequestEntityTooLarge:
         return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The question must have at most {MOST_BYTES} bytes.")
     try:
-        if has_bad_text(msgspec.json.decode(raw)):
-            return problem(HTTPStatus.BAD_REQUEST, f"The request {RULE}.")
+        if rule := broken_rule(msgspec.json.decode(raw)):
+            return problem(HTTPStatus.BAD_REQUEST, f"The request {rule}.")
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
         fault = _fault(raw, str(error))

@@ -5,7 +5,7 @@ So no other site can make a browser ask anything: it would have to know the toke
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import flask
 import psycopg
@@ -16,20 +16,21 @@ from dashboards.access import SHELL, allowed, enters
 from dashboards.api import PREFIX
 from dashboards.api.problems import problem
 from dashboards.api_tokens import TOKEN, user_of_token
+from dashboards.connections import Connections
 
 log = structlog.get_logger(__name__)
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _SCHEME: Final = "bearer"  # in any case (RFC 9110)
 
 
-def check_token(connect: Callable[[], psycopg.Connection[Any]], clock: Callable[[], datetime]) -> flask.Response | None:
+def check_token(connections: Connections, clock: Callable[[], datetime]) -> flask.Response | None:
     """None lets the request in, with `flask.g.user`; else the answer that refuses it."""
     scheme, _, token = flask.request.headers.get("Authorization", "").partition(" ")
     token = token.strip(" ")
     if scheme.lower() != _SCHEME or TOKEN.fullmatch(token) is None:
         return problem(401, "A token is needed: Authorization: Bearer streamco_…")
     try:
-        with connect() as connection:
+        with connections.lent(autocommit=True) as connection:
             user = user_of_token(connection, token, clock())
     except psycopg.Error as error:
         log.warning("tokens cannot be checked", error=str(error)[:200])

@@ -3,17 +3,15 @@
 import ipaddress
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 import psycopg
 from spectree import Response, SpecTree
 
 from dashboards.api.problems import Fault, problem
-from schemas.connections import Postgres
+from dashboards.connections import Connections
 from sinks.edge_refusals import EdgeRefusal, list_edge_refusals
-
-_CONNECT_SECONDS: Final = 3
 
 
 class EdgeQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +44,7 @@ class EdgeRefusals(msgspec.Struct, frozen=True):
     refusals: tuple[EdgeRefusalView, ...]
 
 
-def edge_refusals_view(api: SpecTree, postgres: Postgres, responses: Callable[..., Response]) -> Any:
+def edge_refusals_view(api: SpecTree, connections: Connections, responses: Callable[..., Response]) -> Any:
     """The view."""
 
     @api.validate(resp=responses(EdgeRefusals), tags=["routing"], operation_id="listEdgeRefusals")
@@ -63,7 +61,7 @@ def edge_refusals_view(api: SpecTree, postgres: Postgres, responses: Callable[..
             fault = Fault(field="address", value=query.address, rule="must be an address or a network")
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "This is no address.", fault)
         try:
-            found = _read(postgres, query, network)
+            found = _read(connections, query, network)
         except psycopg.Error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "PostgreSQL does not answer.")
         return EdgeRefusals(tuple(map(_view, found)))
@@ -71,10 +69,8 @@ def edge_refusals_view(api: SpecTree, postgres: Postgres, responses: Callable[..
     return cast(Callable[..., Any], edge_refusals)
 
 
-def _read(postgres: Postgres, query: EdgeQuestion, network: str | None) -> list[EdgeRefusal]:
-    dsn, options = postgres.dsn.get_secret_value(), f"-c statement_timeout={_CONNECT_SECONDS * 1000}"
-    with psycopg.connect(dsn, connect_timeout=_CONNECT_SECONDS, options=options) as connection:
-        connection.read_only = True
+def _read(connections: Connections, query: EdgeQuestion, network: str | None) -> list[EdgeRefusal]:
+    with connections.lent(read_only=True) as connection:
         seconds = query.hours * 3600
         return list_edge_refusals(connection, query.limit, seconds=seconds, node=query.node, network=network)
 

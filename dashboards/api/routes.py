@@ -21,6 +21,7 @@ from dashboards.api.reach import reach_view
 from dashboards.api.trials import trial_view
 from dashboards.api.users import user_views
 from dashboards.checks import Checks
+from dashboards.connections import Connections
 from dashboards.decisions import read_decision
 from dashboards.queries import Queries, SourceAwayError
 from dashboards.reachability import ReachStore
@@ -28,7 +29,6 @@ from dashboards.trials import Trials
 from dashboards.user_store import UserStore
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment
 from router.check.question import MOST_SEED
-from schemas.connections import Postgres
 from schemas.events import ExplainedCall
 from schemas.ids import CALL_ID_PATTERN, NODE_PATTERN
 
@@ -99,7 +99,7 @@ def add_api(
     trials: Trials,
     reach: ReachStore,
     users: UserStore,
-    postgres: Postgres,
+    connections: Connections,
     per_minute: int,
 ) -> None:
     """Put the API's paths on the server, behind its door (dashboards/auth.py)."""
@@ -123,7 +123,7 @@ def add_api(
         ("check-routing", "GET", _check_view(api, checks)),
         ("decisions/<call_id>", "GET", _decision_view(api, queries)),
         ("reachability", "GET", reach_view(api, reach, _responses)),
-        ("edge-refusals", "GET", edge_refusals_view(api, postgres, _responses)),
+        ("edge-refusals", "GET", edge_refusals_view(api, connections, _responses)),
         ("try-translation", "POST", trial_view(api, trials, _responses)),
         *user_views(api, users, _responses),
     ):

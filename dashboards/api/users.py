@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal, NamedTuple, cast
+from typing import Annotated, Any, Final, NamedTuple, cast
 
 import flask
 import msgspec
 from spectree import Response, SpecTree
 
+from dashboards.access import Role
 from dashboards.api.bodies import read_json
 from dashboards.api.problems import Fault, problem
 from dashboards.logins import LOGIN_PATTERN
@@ -20,7 +21,6 @@ from dashboards.users import UserError
 from sinks.user_acts import Person
 
 _MOST_COMPANY: Final = 64
-Role = Literal["administrator", "noc", "billing", "analyst", "viewer", "company"]
 _Company = Annotated[str, msgspec.Meta(max_length=_MOST_COMPANY, description="For role company, and no other.")]
 
 

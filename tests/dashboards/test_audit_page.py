@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from dashboards.audits import AuditState, AuditStore, Difference, Journal, Run
+from dashboards.connections import Connections
 from dashboards.pages.audit import cards, difference_row, disk_words, journal_row, strip, verdict, wall_word
 from schemas.connections import Postgres
 
@@ -88,7 +89,7 @@ def test_figures_and_the_strip_name_what_is_wrong() -> None:
 
 @pytest.mark.servers
 def test_the_store_reads_what_auditor_and_agents_have_written(postgres_dsn: str) -> None:
-    store = AuditStore(Postgres(dsn=SecretStr(postgres_dsn)))
+    store = AuditStore(Connections(Postgres(dsn=SecretStr(postgres_dsn))))
     empty = store.state()
     assert (empty.runs, empty.open, empty.journals, empty.away) == ([], [], [], "")
     with psycopg.connect(postgres_dsn) as connection:
@@ -118,7 +119,7 @@ def test_the_store_reads_what_auditor_and_agents_have_written(postgres_dsn: str)
     assert (journal.files, journal.sealed, journal.posted, journal.deleted) == (1, 1, 0, 1)
     assert (journal.bytes, journal.legs, journal.posted_legs, journal.waiting_bytes) == (20, 7, 6, 5)
     assert (state.hours_compared, state.hours) == (1, 1)
-    away = AuditStore(Postgres(dsn=SecretStr("host=127.0.0.1 port=1 dbname=x")))
+    away = AuditStore(Connections(Postgres(dsn=SecretStr("host=127.0.0.1 port=1 dbname=x"))))
     assert "PostgreSQL does not answer" in away.state().away
 
 
@@ -127,7 +128,7 @@ def test_a_node_whose_disk_is_nearly_full_is_a_red_word(postgres_dsn: str) -> No
     with psycopg.connect(postgres_dsn, autocommit=True) as connection:
         connection.execute("INSERT INTO nodes (name) VALUES ('ast2')")
         connection.execute("INSERT INTO nodes (name, disk_low_since) VALUES ('ast1', '2026-11-25 12:00:00Z')")
-    state = AuditStore(Postgres(dsn=SecretStr(postgres_dsn))).state()
+    state = AuditStore(Connections(Postgres(dsn=SecretStr(postgres_dsn)))).state()
     (word,) = disk_words(state)
     assert (word.state, word.text[:28]) == ("red", "ast1: disk nearly full since")
     assert word.text.endswith("new calls are refused")

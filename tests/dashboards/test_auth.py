@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from dashboards import users
 from dashboards.auth import COOKIE, add_auth, safe_next, same_origin
+from dashboards.connections import Connections
 from dashboards.login_limiter import LoginLimiter
 from dashboards.settings import DashboardsSettings
 from schemas.connections import ClickHouse, Kafka, Postgres
@@ -89,7 +90,9 @@ def _server(settings: DashboardsSettings, clock: Clock) -> flask.Flask:
     server = flask.Flask("dashboards", static_folder=None)
     if settings.behind_https:
         server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
-    add_auth(server, settings, clock, LoginLimiter(settings.login_free_tries), clock.seconds)
+    add_auth(
+        server, settings, Connections(settings.postgres), clock, LoginLimiter(settings.login_free_tries), clock.seconds
+    )
     server.add_url_rule("/", "/", lambda: f"wall for {flask.g.user.login}")
     server.add_url_rule("/forgotten", "forgotten", lambda: "a route that has no row in the table")
     update = "/_dash-update-component"
@@ -269,6 +272,18 @@ def test_nul_in_the_form_is_400(client: FlaskClient) -> None:
         assert client.get("/login", query_string={field: "\x00"}).status_code == 400
     assert client.post("/login", data={**form, "x\x00": "1"}).status_code == 400
     assert client.post("/login", data=form).status_code == 302
+
+
+@pytest.mark.servers
+def test_who_asks_whether_we_are_there_tries_no_password(client: FlaskClient) -> None:
+    """A load balancer asks by HEAD; a HEAD with the form in its body is no way round its token."""
+    one = _from(client.application, "127.0.0.1")
+    for method in ("HEAD", "OPTIONS") * 8:
+        assert one.open("/login", method=method).status_code == 200
+    answer = one.open("/login", method="HEAD", data={"login": "noc", "password": PASSWORD})
+    assert (answer.status_code, COOKIE in str(answer.headers)) == (200, False)
+    assert _log_in(one, "nobody", "some password").status_code == 401, "the first one, not the twelfth"
+    assert one.head("/calls").status_code == 302
 
 
 HOSTILE = ("/%00", "/calls?x=%00", "/assets/%00", "/login?next=http://[", "/%2f%5b", "/?next=%ff%fe", "/%ff")

@@ -80,6 +80,17 @@ def _changed(key: str, **values: Any) -> bytes:
     return json.dumps({**valid_body(CALLBACKS[key], key), **values}).encode()
 
 
+@pytest.mark.parametrize("levels", [65, 200, 480, 700, 950])
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
+def test_what_can_be_decoded_and_is_too_deep_for_what_comes_after_is_refused(levels: int, begin: str, end: str) -> None:
+    key = next(key for key in ON_SERVER if "page.children" in key)
+    body = valid_body(CALLBACKS[key], key)
+    body["inputs"][0]["more"] = "DEEP"
+    raw = json.dumps(body).replace('"DEEP"', begin * levels + "1" + end * levels)
+    with pytest.raises(BadCallbackError, match=r"nested at most 64 levels|must be JSON"):
+        read_body(raw.encode(), CALLBACKS)
+
+
 @pytest.mark.parametrize("raw", [b"[" * 100_000, b"null", b"[]", b"1" * 5_000, b'{"output": 1e999}', b"\xff", b""])
 def test_hostile_json(raw: bytes) -> None:
     with pytest.raises(BadCallbackError):

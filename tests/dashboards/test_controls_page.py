@@ -9,6 +9,7 @@ import pytest
 from made_legs import insert_parties
 from pydantic import SecretStr
 
+from dashboards.connections import Connections
 from dashboards.controls import ControlRow, ControlState, ControlStore
 from dashboards.pages.controls import cards, control_row, held_row, released, released_row, verdict, wall_word
 from schemas.connections import Postgres
@@ -71,7 +72,7 @@ def test_what_is_released_says_by_whom(postgres_dsn: str) -> None:
             "INSERT INTO origination_controls (name, peer_id, measure, threshold, timetable, timetable_threshold)"
             " VALUES ('nights', 1, 'spend', 100, 'daily 22:00-06:00', 5)"
         )
-    sources: Any = SimpleNamespace(controls=ControlStore(Postgres(dsn=SecretStr(postgres_dsn))))
+    sources: Any = SimpleNamespace(controls=ControlStore(Connections(Postgres(dsn=SecretStr(postgres_dsn)))))
     state = sources.controls.state()
     assert [one.peer for one in state.in_force] == ["danube"]
     assert [one.when for one in state.controls] == [

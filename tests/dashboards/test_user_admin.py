@@ -95,6 +95,16 @@ def test_disabling_ends_sessions_and_tokens_for_good(connection: psycopg.Connect
         enable_user(connection, ADA, "nora")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "a ", " a", "a  b", "a\u00a0b", "a\u200b", "\u202ea", "ｗａｌｌ", "a\n", "\ud800", "a" * 65, "\x00"],
+)
+def test_a_token_has_a_name_that_is_not_taken_for_another_one(connection: psycopg.Connection[Any], name: str) -> None:
+    with pytest.raises(UserError, match="must be 1 to 64 letters, digits, signs and single blanks"):
+        make_token(connection, "ada", name, NOW, 1)
+    assert make_token(connection, "ada", "Wall: büro 2", NOW, 1)
+
+
 def test_every_act_is_written_with_its_person(connection: psycopg.Connection[Any]) -> None:
     ben = Person("ben", "command", "root")
     create_user(connection, ben, "nora", "noc", PASSWORD)

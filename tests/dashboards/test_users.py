@@ -107,3 +107,20 @@ def test_a_password_has_bounds(connection: psycopg.Connection[Any]) -> None:
         users.add_user(connection, "noc", "x" * 257, "noc")
     with pytest.raises(users.UserError, match="no such user"):
         users.set_password(connection, "nobody", PASSWORD)
+
+
+@pytest.mark.parametrize("meanwhile", ["a new password", "disabled"])
+def test_a_login_that_was_checked_before_opens_nothing_after(
+    connection: psycopg.Connection[Any], meanwhile: str
+) -> None:
+    """A check waits for its turn: who knows the old password has some under way when it is changed."""
+    users.add_user(connection, "noc", PASSWORD, "noc")
+    user = users.check_login(connection, "noc", PASSWORD)
+    assert user is not None
+    if meanwhile == "disabled":
+        connection.execute("UPDATE users SET enabled = false")
+    else:
+        users.set_password(connection, "noc", "another password")
+    assert users.open_session(connection, user, "127.0.0.1", NOW, hours=2) is None
+    assert connection.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM login_addresses").fetchone() == (0,)

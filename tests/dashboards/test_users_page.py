@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from command_role import as_room
 
+from dashboards.connections import Connections
 from dashboards.login_limiter import LoginLimiter
 from dashboards.pages.shared import Sources
 from dashboards.pages.users import act_row, acted, before, user_row, verdict
@@ -54,7 +55,7 @@ def test_rows_and_what_is_asked_first() -> None:
 
 @pytest.fixture
 def store(postgres: Postgres, cheap_hashes: None) -> UserStore:
-    made = UserStore(postgres, lambda: NOW, LoginLimiter(2), lambda: 0.0)
+    made = UserStore(Connections(postgres), lambda: NOW, LoginLimiter(2), lambda: 0.0)
     made.create(ADA, "ada", "administrator")
     return made
 
@@ -82,7 +83,8 @@ def test_buttons_do_what_they_say(store: UserStore, postgres: Postgres) -> None:
     state = store.state()
     assert [(one.login, one.role) for one in state.users] == [("ada", "administrator"), ("nora", "viewer")]
     assert {one.person for one in state.acts} == {"ada"}
-    away = UserStore(Postgres.model_validate({"dsn": "postgresql://127.0.0.1:9/none"}), lambda: NOW, LoginLimiter(2))
+    nobody = Connections(Postgres.model_validate({"dsn": "postgresql://127.0.0.1:9/none"}))
+    away = UserStore(nobody, lambda: NOW, LoginLimiter(2))
     assert "PostgreSQL does not answer" in away.state().away
     with pytest.raises(SourceAwayError):
         away.disable(ADA, "nora")
@@ -104,7 +106,7 @@ def test_ones_own_password_wants_the_present_one_and_wrong_ones_wait(store: User
 @pytest.mark.servers
 def test_the_dashboards_own_role_may_do_all_of_it(postgres: Postgres, cheap_hashes: None) -> None:
     grown = as_room(postgres.dsn.get_secret_value(), "dashboards")
-    own = UserStore(grown, lambda: NOW, LoginLimiter(2), lambda: 0.0)
+    own = UserStore(Connections(grown), lambda: NOW, LoginLimiter(2), lambda: 0.0)
     password = own.create(ADA, "ada", "administrator").password
     own.create(ADA, "nora", "noc")
     own.change_role(ADA, "nora", "viewer")

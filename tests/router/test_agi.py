@@ -157,13 +157,33 @@ async def test_connect_and_close_leaves_nothing(served: Served) -> None:
 
 
 async def test_too_many_sessions_are_shed_and_the_others_served(served: Served) -> None:
+    async def waits(_request: AgiRequest) -> None:
+        await asyncio.sleep(30)
+
+    served.application.add_route("waits", waits)
     slow = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(20)]
+    for _, writer in slow:
+        writer.write(b"agi_network_script: waits\n\n")
+    await asyncio.sleep(0.15)
     assert await exchange(served.port, HEADER) == b""
     assert served.application.shed == 1
     for _, writer in slow:
         writer.close()
     await asyncio.wait_for(served.application.idle.wait(), 5)
     await served.good()
+
+
+async def test_of_too_many_those_go_that_have_said_nothing(served: Served) -> None:
+    """Asterisk sends its header with the connection: who holds one open without is no node with a call."""
+    silent = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(20)]
+    silent[7][1].write(b"agi_network_script: ec")
+    await asyncio.sleep(0.15)
+    for _ in range(5):
+        await served.good()
+    assert (served.application.shed, served.application.sessions <= 20) == (0, True)
+    for _, writer in silent:
+        writer.close()
+    await asyncio.wait_for(served.application.idle.wait(), 5)
 
 
 async def test_a_peer_that_is_not_allowed_is_not_answered(tmp_path: Path) -> None:

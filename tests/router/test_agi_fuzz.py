@@ -1,7 +1,10 @@
 """Thousands of AGI sessions of every bad kind, from one seed: none hangs, none is left, no defect shows."""
 
 import asyncio
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from pydantic import SecretStr
@@ -9,7 +12,7 @@ from structlog.testing import capture_logs
 
 from bench.agi_client import ask
 from bench.agi_fuzz import KINDS, fuzz
-from router.agi import AgiApplication, AgiRequest
+from router.agi import AgiApplication, AgiError, AgiRequest
 from router.server import read_request
 from router.settings import RouterSettings, SnapshotSettings
 from schemas.connections import Kafka, Postgres
@@ -57,3 +60,31 @@ async def test_no_bad_session_hangs_or_breaks_anything(settings: RouterSettings)
     assert application.sessions == 0
     assert application.broken > REQUESTS / 4
     assert [line for line in logs if line["log_level"] == "error"] == []
+
+
+ODD = (
+    "1E+999999",
+    "1e999999999",
+    "NaN",
+    "Infinity",
+    "-1",
+    "",
+    ".",
+    "1.",
+    "9" * 4_000,
+    "4102444800.001",
+    " 1",
+    "1_0",
+    "١",
+)
+
+
+@pytest.mark.parametrize("started_at", ODD)
+def test_a_start_is_a_number_of_seconds_and_costs_nothing_to_read(started_at: str) -> None:
+    arguments = ["ast1-1795609861-1795609900.12", "c-buyer", "127.0.0.10:5060", "4477", "1212", started_at]
+    before = time.monotonic()
+    with pytest.raises(AgiError, match="started_at"):
+        read_request(cast(AgiRequest, SimpleNamespace(arguments=arguments)))
+    assert time.monotonic() - before < 0.05
+    arguments[-1] = "1795609900.123"
+    assert read_request(cast(AgiRequest, SimpleNamespace(arguments=arguments)))[2] == 1_795_609_900_123

@@ -6,6 +6,7 @@ import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
@@ -371,7 +372,7 @@ def test_the_secret_of_the_nodes_keys_is_changed_and_the_one_before_counts_for_a
     first = with_secrets(settings)
     assert first.agi_secret is not None
     assert rooms.router(first).agi_secrets(0) == (first.agi_secret.get_secret_value(),)
-    change_agi_secret(settings, 2_000_000_000)
+    change_agi_secret(settings, 2_000_000_000, 1_999_900_000)
     second = with_secrets(settings)
     assert second.agi_secret not in (None, first.agi_secret)
     assert second.model_copy(update={"agi_secret": first.agi_secret, "agi_previous": None}) == first
@@ -382,14 +383,32 @@ def test_the_secret_of_the_nodes_keys_is_changed_and_the_one_before_counts_for_a
     )
     assert told.agi_secrets(2_000_000_000) == (second.agi_secret.get_secret_value(),)  # type: ignore[union-attr]
     assert rooms.node_key(second, "ast1") != rooms.node_key(first, "ast1")
-    change_agi_secret(settings, 2_000_000_001)
+    with pytest.raises(SettingsError, match="counts until 2033-05-18 03:33:20 UTC"):
+        change_agi_secret(settings, 2_000_000_001, 1_999_999_999)
+    assert with_secrets(settings) == second
+    change_agi_secret(settings, 2_000_000_001, 1_999_999_999, at_once=True)
     third = with_secrets(settings).agi_previous
     assert third is not None
     assert third.get_secret_value() == f"2000000001:{second.agi_secret.get_secret_value()}"  # type: ignore[union-attr]
     outside = read_settings({"STREAMCO_HOME": str(tmp_path / "home"), "STREAMCO_AGI_SECRET": "from outside"})
     assert with_secrets(outside).agi_previous is None
     with pytest.raises(SettingsError, match="STREAMCO_AGI_SECRET: is set"):
-        change_agi_secret(outside, 2_000_000_000)
+        change_agi_secret(outside, 2_000_000_000, 1_999_900_000)
+
+
+def test_commands_at_the_same_moment_make_one_set_of_secrets(tmp_path: Path) -> None:
+    """Who waited for the file would find the one before it, and put secrets of its own over those in use."""
+    several = 8
+    with ThreadPoolExecutor(several) as pool:
+        for turn in range(20):
+            settings, ready = read_settings({"STREAMCO_HOME": str(tmp_path / f"home{turn}")}), Barrier(several)
+
+            def made(settings: Settings = settings, ready: Barrier = ready) -> Settings:
+                ready.wait(30)
+                return with_secrets(settings)
+
+            found = [one.result() for one in [pool.submit(made) for _ in range(several)]]
+            assert all(one == found[0] for one in found)
 
 
 @pytest.mark.parametrize("text", ["secret", "x:a secret", "17950000000:a secret", "1795000000:short"])

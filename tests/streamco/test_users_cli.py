@@ -3,6 +3,8 @@
 import json
 import os
 import pwd
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 from command_role import command_environment
 
 from dashboards.users import check_login
+from sinks.user_acts import list_acts
 from streamco.cli import commands
 from streamco.person import account, person
 
@@ -69,6 +72,68 @@ def test_a_users_life(tmp_path: Path, postgres_dsn: str) -> None:
         "add", "add", "add", "password", "role", "token", "disable", "enable", "password",
     ]  # fmt: skip
     assert run("user", "acts").output.endswith("9 acts\n")
+
+
+@pytest.mark.servers
+def test_odd_arguments_are_a_line_and_change_nothing(tmp_path: Path, postgres_dsn: str) -> None:
+    """As bytes, by a process of its own: what is no UTF-8 is no error of ours, and a password in it is not shown."""
+    environment = {**os.environ, "STREAMCO_HOME": str(tmp_path), **command_environment(postgres_dsn)}
+
+    def run(*arguments: bytes, given: bytes = b"") -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, b"-m", b"streamco.cli", *arguments], env=environment, input=given, capture_output=True
+        )
+        return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
+
+    assert run(b"user", b"add", b"ada", b"--role", b"administrator")[0] == 0
+    for arguments in (
+        (b"user", b"add", b"\xff", b"--role", b"noc"),
+        (b"user", b"add", b"x" * 10_000, b"--role", b"noc"),
+        (b"user", b"add", b'it\'s "x"; --', b"--role", b"noc"),
+        (b"user", b"add", b"nora", b"--role", b"company", b"--company", b"\xff\xfe"),
+        (b"api-token", b"ada", b"\xff"),
+        (b"pay", b"\xff", b"1", b"--reason", b"x"),
+    ):
+        code, said = run(*arguments)
+        assert (code, "Traceback" in said) == (1, False), said
+    code, said = run(b"user", b"password", b"ada", b"--password-stdin", given=b"secret of ada \xff\n")
+    assert (code in (1, 2), "secret of" in said, "Traceback" in said) == (True, False, False), said
+    assert len(json.loads(run(b"user", b"list", b"--json")[1])["users"]) == 1
+
+
+WORLD = """
+packs: [{name: P, currency: USD, notation: 1/1}]
+route_classes: [{name: R}]
+companies:
+  - name: Acme
+    accounts: [{name: Acme prepaid, kind: customer, currency: USD}]
+    peers: [{name: acme, role: originator, host: 192.0.2.1, pack: P, route_class: R}]
+"""
+
+
+@pytest.mark.servers
+def test_what_changes_configuration_or_money_is_somebodys_act(tmp_path: Path, postgres_dsn: str) -> None:
+    for name, text in (("world.yaml", WORLD), ("deck.csv", "code,price\n44,0.01\n"), ("pool.csv", "number\n4420\n")):
+        (tmp_path / name).write_text(text)
+    environment = {"STREAMCO_HOME": str(tmp_path), **command_environment(postgres_dsn)}
+
+    def run(*arguments: str) -> int:
+        return CliRunner().invoke(commands, list(arguments), env=environment).exit_code
+
+    for _ in range(2):  # the second changes nothing, and is no act
+        assert run("load", str(tmp_path / "world.yaml")) == 0
+        assert run("load-deck", "acme", str(tmp_path / "deck.csv")) == 0
+        assert run("load-pool", "fraud", str(tmp_path / "pool.csv")) == 0
+        run("pay", "Acme prepaid", "10.5", "--reason", "invoice 7", "--reference", "i7")
+    assert run("pay", "Nobody", "1", "--reason", "x") == 1
+    with psycopg.connect(postgres_dsn) as connection:
+        acts = list_acts(connection, 10)
+    assert {(one.person, one.via, one.origin) for one in acts} == {(account(), "command", account())}
+    assert [(one.area, one.act, one.subject) for one in reversed(acts)] == [
+        ("configuration", "load", "world.yaml"), ("configuration", "load deck", "acme"),
+        ("configuration", "load pool", "fraud"), ("money", "pay", "Acme prepaid"),
+    ]  # fmt: skip
+    assert acts[0].detail == "10.5 USD, i7: invoice 7"
 
 
 def test_no_command_takes_a_password_as_an_argument() -> None:

@@ -9,6 +9,7 @@ import pytest
 from api_client import Api, problem
 from check_world import load_check_world
 
+from dashboards.connections import Connections
 from schemas.connections import Postgres
 
 pytestmark = pytest.mark.servers
@@ -122,7 +123,7 @@ def test_one_may_not_ask_more_often_than_allowed(postgres: Postgres, tmp_path: P
 def test_without_postgresql_it_says_so_and_tries_nobodys_rules(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     trials = api.web.sources.trials
     away = Postgres.model_validate({"dsn": "postgresql://127.0.0.1:9/none"})
-    monkeypatch.setattr(trials, "_postgres", away)
+    monkeypatch.setattr(trials, "_connections", Connections(away))
     found = problem(api.post("try-translation", {"peer": "acme", "numbers": ["493012345"]}), 503)
     assert "PostgreSQL does not answer" in found["detail"]
     assert ask(api, numbers=["493012345"])["trials"][0]["result"] == "493012345"
