@@ -6,7 +6,6 @@ on loopback show it. The rate rises until a thousandth of the calls fails.
 """
 
 import argparse
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +15,8 @@ from bench.figures import percentile, say
 from bench.soak.calls import KINDS, Call, code_of
 from bench.soak.capture import Capture, why_not
 from bench.soak.players import Players
-from bench.soak.product import NODE, Product
+from bench.soak.product import Product
+from bench.soak.queues import SHOW, manager_queue
 from bench.soak.wire import WireLeg, legs_of
 from configuration.asterisk.fetch import Installation, installation
 from streamco.embedded.settings import user_cache_directory
@@ -69,6 +69,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
                 line.warm_up()
                 setups = _set_up(line, options)
                 highest = _climb(line, options)
+                manager = manager_queue(product.console(programs, SHOW))
             finally:
                 product.stop()
     found = {f"{kind}_{name}_ms": round(percentile(setups[kind], share), 2)
@@ -78,6 +79,8 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         "calls_per_second": highest["ours"],
         "plain_calls_per_second": highest["plain"],
         "calls": {kind: len(setups[kind]) for kind in _KINDS},
+        "manager_queue_max": manager.max_depth,
+        "manager_queue_mark": manager.high_water,
         **found,
     }
 
@@ -131,11 +134,7 @@ def _make_plain(programs: Installation, product: Product) -> None:
     for priority, application in ((1, "Set(CALLEE=plain)"), (2, dial)):
         name, _, data = application.removesuffix(")").partition("(")
         command = f"dialplan add extension _{_PLAIN}X.,{priority},{name},{data} into from-customers"
-        etc = product.home / "nodes" / NODE / "etc" / "asterisk.conf"
-        said = subprocess.run(
-            [*programs.command("asterisk"), "-C", str(etc), "-rx", command], capture_output=True, text=True, check=True
-        )
-        say(f"{command}: {said.stdout.strip()}")
+        say(f"{command}: {product.console(programs, command).strip()}")
 
 
 def _set_up(line: _Line, options: argparse.Namespace) -> dict[str, list[float]]:

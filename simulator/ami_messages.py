@@ -40,8 +40,12 @@ class Channel:
     connected_number: str
     created_at_ms: int
     state: int
-    account: str = ""
-    variables: Mapping[str, str] = field(default_factory=dict)  # others than CALL_ID and LEG_N
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def account_code(self) -> str:
+        """The call's id, on a vendor's channel the leg's."""
+        return f"{self.call_id}/{self.leg}" if self.leg else self.call_id
 
 
 def parse_action(raw: bytes) -> dict[str, str]:
@@ -94,7 +98,7 @@ def channel_event(name: str, node: str, channel: Channel, at_ms: int, cause: int
 def status_event(action: dict[str, str], channel: Channel, now_ms: int) -> bytes:
     """One channel of the answer to Status, with the variables that the action asked for."""
     asked = [name for name in action.get("variables", "").split(",") if name]
-    values = {**channel.variables, "CALL_ID": channel.call_id, "LEG_N": channel.leg}
+    values = channel.variables
     is_caller = channel.leg == ""
     return event(
         "Status",
@@ -131,14 +135,12 @@ def _snapshot(channel: Channel) -> list[str]:
         f"ConnectedLineNum: {_clean(channel.connected_number) or '<unknown>'}",
         "ConnectedLineName: <unknown>",
         "Language: en",
-        f"AccountCode: {_clean(channel.account)}",
+        f"AccountCode: {channel.account_code}",
         f"Context: {channel.context}",
         f"Exten: {_clean(channel.extension)}",
         "Priority: 1",
         f"Uniqueid: {channel.unique_id}",
         f"Linkedid: {channel.linked_id}",
-        f"ChanVariable: CALL_ID={channel.call_id}",
-        f"ChanVariable: LEG_N={channel.leg}",
     ]
 
 

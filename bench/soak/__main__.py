@@ -26,8 +26,9 @@ from bench.soak.capture import Capture, why_not
 from bench.soak.matching import SIDES, ClosedLeg, Matched, billed_otherwise, figures, match
 from bench.soak.players import CutOff, Players
 from bench.soak.product import MAX_CALL_SECONDS, Product, endpoints_cut_off
+from bench.soak.queues import SHOW, manager_queue
 from bench.soak.wire import Message, WireLeg, legs_of, max_up
-from configuration.asterisk.fetch import installation
+from configuration.asterisk.fetch import Installation, installation
 from streamco.embedded.settings import user_cache_directory
 
 TIMED_MS: Final = (29_800, 30_200)
@@ -91,6 +92,7 @@ def soak(home: Path, calls: Sequence[Call], per_second: float) -> dict[str, Any]
             _until(seen.is_over, _LAST_SECONDS, "the last calls to end", may_fail=True)
             return {
                 "id": "SOAK", "calls": len(calls), "asked_calls_per_second": per_second,
+                **_manager(product, programs, len(calls)),
                 **_judge(product, seen, capture), "load_average": round(load, 1),
             }  # fmt: skip
         finally:
@@ -159,6 +161,16 @@ def _place(players: Players, product: Product, calls: Sequence[Call], per_second
             time.sleep(_POLL_SECONDS)
             players.check()
         say(f"all callers have ended; {cut_off.hung_up} channels were hung up by us")
+
+
+def _manager(product: Product, programs: Installation, calls: int) -> dict[str, Any]:
+    """What went through the manager's queue; above its mark Asterisk takes no new calls."""
+    queue = manager_queue(product.console(programs, SHOW))
+    return {
+        "manager_messages_per_call": round(queue.processed / calls, 1),
+        "manager_queue_max": queue.max_depth,
+        "manager_queue_mark": queue.high_water,
+    }
 
 
 def _judge(product: Product, seen: _Seen, capture: Capture) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from bench.soak.calls import CALLERS, CODE, KINDS, TIMED, VENDORS, code_of
 from bench.soak.matching import ClosedLeg
 from bench.soak.players import free_address
 from bench.soak.wire import Address
+from configuration.asterisk.fetch import Installation
 from configuration.world import load, load_deck, pay
 from sinks.clickhouse import connect
 from streamco import rooms
@@ -33,6 +34,7 @@ _PORTS: Final = ("POSTGRES", "KAFKA", "KAFKA_CONTROLLER", "CLICKHOUSE", "ROUTER"
 _RTP_PORTS: Final = range(2_100, 3_900)  # apart from free_port's and from SIPp's: for 450 calls
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _COMMAND_SECONDS: Final = 600
+_CONSOLE_SECONDS: Final = 30
 _LEGS: Final = """
     SELECT sip_call_id, leg = 0, leg_id, answered, duration_ms, billed_seconds FROM legs FINAL
     WHERE node = {node:String}
@@ -98,6 +100,12 @@ class Product:
     def stop(self) -> None:
         """End all of it."""
         self._streamco("down", may_fail=True)
+
+    def console(self, programs: Installation, command: str) -> str:
+        """What Asterisk's console answers. Raises CalledProcessError."""
+        etc = self.home / "nodes" / NODE / "etc" / "asterisk.conf"
+        argv = [*programs.command("asterisk"), "-C", str(etc), "-rx", command]
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=_CONSOLE_SECONDS).stdout
 
     def audit(self, settle_seconds: int) -> dict[str, Any]:
         """The audit's report."""

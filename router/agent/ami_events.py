@@ -1,7 +1,8 @@
 """What Asterisk's manager interface says, read: events of calls, and the calls that are really there. Pure.
 
-Every channel of a call carries the variables CALL_ID and LEG_N (empty on the customer's channel). What carries neither,
-or another node's call, is not ours.
+The dialplan names each channel of a call in its account code: the customer's by the call's id, a vendor's by the leg's.
+What has another node's, or none, is not ours. Channel variables would be dear: where manager.conf names any, Asterisk
+sends the channel's whole state around once more for each variable that a call sets.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from schemas.events import ActiveChannel, LegRinging
 from schemas.ids import CALL_ID_PATTERN, MAX_LEGS, make_event_id, make_leg_id
 
-VARIABLES: Final = ("CALL_ID", "LEG_N")
+_OLD_VARIABLES: Final = ("CALL_ID", "LEG_N")  # of an Asterisk that goes on with files from before the account codes
 FACTS_VARIABLES: Final = ("DECISION", "CALL_FACTS")  # asked for only where a call has no hold: they are long
 _RINGING: Final = "5"
 _UP: Final = "6"
@@ -72,16 +73,22 @@ def variables_of(headers: Headers, names: Sequence[str]) -> dict[str, str]:
 
 def channel_of(node: str, headers: Headers) -> Channel | None:
     """The call and leg that a channel belongs to; None if it is none of this node's calls."""
-    variables = variables_of(headers, VARIABLES)
-    call_id, leg = variables.get("CALL_ID", ""), variables.get("LEG_N", "")
+    call_id, slash, leg = (str(headers.get("accountcode") or "") or _old_name(headers)).partition("/")
     matched = CALL_ID_PATTERN.fullmatch(call_id)
     if matched is None or matched[1] != node:
         return None
-    if not leg:
+    if not slash:
         return Channel(call_id, 0)
     if not (leg.isascii() and leg.isdigit() and len(leg) <= 2 and 1 <= int(leg) <= MAX_LEGS):
         return None
     return Channel(call_id, int(leg))
+
+
+def _old_name(headers: Headers) -> str:
+    """The account code that a channel would have, by its variables."""
+    variables = variables_of(headers, _OLD_VARIABLES)
+    call_id, leg = variables.get("CALL_ID", ""), variables.get("LEG_N", "")
+    return f"{call_id}/{leg}" if leg else call_id
 
 
 def read_event(node: str, headers: Headers, now_ms: int) -> LegRinging | CallAnswered | CallGone | None:

@@ -15,7 +15,6 @@ import structlog
 from router.agent.ami_client import AmiError, AmiSession
 from router.agent.ami_events import (
     FACTS_VARIABLES,
-    VARIABLES,
     CallAnswered,
     CallGone,
     Headers,
@@ -212,8 +211,8 @@ class Watch:
         pong = await session.ask({"Action": "Ping"})
         monotonic_ms, node_clock_ms = _monotonic_ms(), stamp_ms(pong[0].get("timestamp"), asked_at_ms)
         self._clock_said(node_clock_ms, monotonic_ms, asked_monotonic_ms)
-        names = VARIABLES + (FACTS_VARIABLES if self._counters.unheld else ())
-        answer = await session.ask({"Action": "Status", "Variables": ",".join(names)})
+        asked_for = {"Variables": ",".join(FACTS_VARIABLES)} if self._counters.unheld else {}
+        answer = await session.ask({"Action": "Status", **asked_for})
         if not answer[0].success:
             raise AmiError(f"AMI refuses Status: {answer[0].get('message', '')}")
         if self._last is None:

@@ -24,6 +24,7 @@ from bench.soak.calls import CALLERS, KINDS, TIMED, VENDORS, code_of, kind_of, m
 from bench.soak.capture import Capture, why_not
 from bench.soak.matching import SIDES, ClosedLeg, Matched, billed_otherwise, closed_leg, match
 from bench.soak.players import CutOff, Players, free_address
+from bench.soak.queues import SHOW, Queue, manager_queue
 from bench.soak.wire import Side, WireLeg, legs_of
 from router.agent.copies import Copies, direction
 from router.agent.journal_files import Line as JournalLine
@@ -47,6 +48,7 @@ BY_CHANNEL_SLACK_MS: Final = 250
 TIMED_SLACK_MS: Final = 150
 MAX_MS: Final = {"never-hangs-up": 3_000}  # by caller
 _ELSE_MAX_MS: Final = 12_000
+MANAGER_MESSAGES: Final = 200  # of a call, in the manager's queue
 _LAST_SECONDS: Final = 20.0
 _WIRE_SECONDS: Final = 2.0
 _VENDOR_CUT_OFF: Final = "v-sipp-vendor-6"
@@ -62,6 +64,7 @@ class Seen(NamedTuple):
     closed: list[ClosedLeg]
     by_channel: list[ClosedLeg]
     unheard: list[str]  # Call-IDs of INVITEs that were cancelled before there could be a line
+    managers: tuple[Queue, Queue]  # the manager's queue before and after
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,7 @@ def seen(own_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     if own_line.node.poll() is not None:
         own_line.start_node()
     own_line.await_node()
+    manager = manager_queue(own_line.console(SHOW))
     begun = own_line.journal.stat().st_size if own_line.journal.exists() else 0
     directory = tmp_path_factory.mktemp("soak")
     with ExitStack() as stack:
@@ -94,7 +98,8 @@ def seen(own_line: Line, tmp_path_factory: pytest.TempPathFactory) -> Seen:
             wire = list(legs_of(capture.messages(), node).values())
         words = packets.of(lines, _WIRE_SECONDS)
         unheard = [one.sip_call_id for one in packets.unheard(0)]
-    return Seen(wire, logged, closed_legs(lines, words), closed_legs(lines, {}), unheard)
+        managers = manager, manager_queue(own_line.console(SHOW))
+    return Seen(wire, logged, closed_legs(lines, words), closed_legs(lines, {}), unheard, managers)
 
 
 @contextmanager
@@ -255,6 +260,12 @@ def test_every_invite_that_entered_the_dialplan_is_one_inbound_leg(seen: Seen) -
     assert len(at_once) in (0, CANCELLED_AT_ONCE)  # SIPp's logs do not show them
     assert not set(seen.unheard) & set(closed)
     assert all(call_id.startswith("at-once") for call_id in seen.unheard)
+
+
+def test_the_managers_queue_stays_far_below_the_mark_above_which_asterisk_takes_no_calls(seen: Seen) -> None:
+    before, after = seen.managers
+    assert (after.processed - before.processed) / (CALLS + CANCELLED_AT_ONCE) < MANAGER_MESSAGES
+    assert after.max_depth < after.high_water / 3
 
 
 def test_every_kind_of_call_was_seen(seen: Seen) -> None:

@@ -185,10 +185,10 @@ class Asterisk:
     def _tell(self, call_id: str, up: Up, signal: Signal) -> None:
         if self.on_ami is None or signal.kind not in ("ringing", "answered", "call_over"):
             return
-        leg = str(signal.leg) if signal.kind == "ringing" else ""
+        account = f"{call_id}/{signal.leg}" if signal.kind == "ringing" else call_id
         state = "5" if signal.kind == "ringing" else "6"
         event = {"event": "Hangup"} if signal.kind == "call_over" else {"event": "Newstate", "channelstate": state}
-        self.on_ami({**event, "chanvariable": [f"CALL_ID={call_id}", f"LEG_N={leg}"], "channel": up.channel})
+        self.on_ami({**event, "accountcode": account, "channel": up.channel})
 
     def status(self) -> list[dict[str, Any]]:
         """The channels that are there."""
@@ -201,7 +201,8 @@ class Asterisk:
                     "channel": up.channel,
                     "channelstate": "6" if up.hunt.state == "talking" else "4",
                     "seconds": str((self._now() - up.hunt.call.started_at_ms) // 1000),
-                    "chanvariable": [f"CALL_ID={call_id}", "LEG_N=", *variables],
+                    "accountcode": call_id,
+                    "variable": variables,
                 }
             )
         return channels

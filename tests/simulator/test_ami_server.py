@@ -91,19 +91,20 @@ async def test_login_then_fully_booted_with_the_uptime(login: Login) -> None:
     assert events[0].Uptime == "0"
 
 
-async def test_status_lists_the_channels_with_their_variables(login: Login) -> None:
+async def test_status_lists_the_channels_with_their_variables(fake: Fake, login: Login) -> None:
+    fake.channels[0].variables = {"DECISION": "ALLOW"}
     manager, _ = await login()
     answer = await asyncio.wait_for(
-        manager.send_action({"Action": "Status", "Variables": "CALL_ID,LEG_N"}, as_list=True), 3
+        manager.send_action({"Action": "Status", "Variables": "DECISION,CALL_FACTS"}, as_list=True), 3
     )
     caller, vendor = answer[1:3]
     assert caller.event == "Status"
     assert caller.Channel == "PJSIP/c-alpha-00000001"
-    assert caller.ChanVariable == ["CALL_ID=sim1-1800000000-1800000000.1", "LEG_N="]
-    assert caller.Variable == ["CALL_ID=sim1-1800000000-1800000000.1", "LEG_N=(null)"]
+    assert caller.AccountCode == "sim1-1800000000-1800000000.1"
+    assert caller.Variable == ["DECISION=ALLOW", "CALL_FACTS=(null)"]
     assert caller.Seconds == "5"
     assert caller.ChannelStateDesc == "Up"
-    assert vendor.ChanVariable[1] == "LEG_N=1"
+    assert vendor.AccountCode == "sim1-1800000000-1800000000.2/1"
     assert answer[-1].event == "StatusComplete"
     assert answer[-1].ListItems == "2"
 
@@ -140,7 +141,7 @@ async def test_events_reach_everybody_who_is_logged_in(fake: Fake, login: Login)
     for events in (first, second):
         assert events[-1].event == "Hangup"
         assert events[-1].Cause == "16"
-        assert events[-1].ChanVariable == ["CALL_ID=sim1-1800000000-1800000000.7", "LEG_N="]
+        assert events[-1].AccountCode == "sim1-1800000000-1800000000.7"
         assert events[-1].Uniqueid == "sim1-1800000000.7"
 
 

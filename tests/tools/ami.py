@@ -31,8 +31,8 @@ class Ami:
 
     def channels(self, number: str) -> list[str]:
         """The customers' channels on which this number was dialled."""
-        answer = self.ask(Action="Status", Variables="CALL_ID,LEG_N,CALLEE")
-        return [one["Channel"] for one in answer if one.get("CALLEE") == number and not one.get("LEG_N")]
+        answer = self.ask(Action="Status", Variables="CALLEE")
+        return [one["Channel"] for one in answer if one.get("CALLEE") == number]
 
     def _message(self) -> dict[str, str]:
         """The next message that answers; variables become headers of their own."""

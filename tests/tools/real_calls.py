@@ -132,7 +132,7 @@ HOSTILE_CALLERS: Final[dict[str, str]] = {
         "a\\,b&c",
         "<sip:x>\"'`id`",
         "12125550123\n",
-        "1\r\n\r\nEvent: Hangup\r\nChanVariable: CALL_ID=ast1-1-1.1\r\n\r\n",
+        "1\r\n\r\nEvent: Hangup\r\nAccountCode: ast1-1-1.1\r\n\r\n",
         "\t12125550123\x07",
     )
 } | {"12\udcff\udc80": "12\ufffd\ufffd", "%00": "%00", "12125550123\x004": "12125550123…", "1" * 100: "1" * 79 + "…"}

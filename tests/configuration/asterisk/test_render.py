@@ -71,17 +71,31 @@ def test_the_node_is_named_where_it_counts(texts: dict[str, str]) -> None:
     assert "NODE=ast7\nNODE_EPOCH=1795609861\nROUTER=127.0.0.1:14573\n" in texts["globals.conf"]
     assert "bind=127.0.0.1:15060\n" in texts["pjsip.conf"]
     assert "bindaddr=127.0.0.1\nport=15038\n" in texts["manager.conf"]
-    assert "channelvars=CALL_ID,LEG_N\n" in texts["manager.conf"]
     assert "\n[agent]\nsecret=right-secret\n" in texts["manager.conf"]
+
+
+def test_a_call_is_few_messages_to_the_manager(texts: dict[str, str]) -> None:
+    """Above its queue's mark Asterisk takes no new calls (tests/asterisk/test_soak.py counts them)."""
+    assert not re.search(r"^channelvars\b", texts["manager.conf"], re.MULTILINE)
+    declined = set(re.findall(r"^decline=(\w+)$", texts["stasis.conf"], re.MULTILINE))
+    assert {"ast_channel_varset_type", "agi_exec_start_type", "ast_rtp_rtcp_sent_type"} <= declined
+    assert not declined & {"ast_channel_snapshot_type", "cel_generic_type", "ast_security_event_type"}
+
+
+def test_texts_of_the_wire_are_never_set_together(texts: dict[str, str]) -> None:
+    """MSet reads brackets and quotes in what it is given, so that a caller's could keep what follows from being set."""
+    wire = "CALLE[RE]|CALLER_NAME|ASSERTED|SENDER|PRIVACY|HOPS|ENDPOINT|ADDRESS|SIP_CALL_ID|CALLED_URI|EXTEN|NAME|TEXT"
+    together = re.findall(r"MSet\((.*)\)$", texts["extensions.conf"], re.MULTILINE)
+    assert [text for text in together if re.search(rf"\$\{{(?:{wire}|ROUTE_\$\{{\w+\}}_CALLER\w*)\b", text)] == []
+    assert [text for text in together if re.search(r"\$\{(?:CALLERID|PJSIP_\w+|CHANNEL|URIENCODE)\(", text)] == []
 
 
 def test_no_text_of_the_wire_is_left_where_asterisk_writes_it_unencoded_when_the_router_is_asked(
     texts: dict[str, str],
 ) -> None:
     before = texts["extensions.conf"].partition("AGI(agi://")[0]
-    for name in ("all", "dnid"):
-        assert before.count(f"Set(CALLERID({name})=)\n") == 1
-    assert before.rindex("${CALLERID(") < before.index("Set(CALLERID(all)=)")
+    assert before.count("MSet(CALLERID(all)=,CALLERID(dnid)=,") == 1
+    assert before.rindex("${CALLERID(") < before.index("MSet(CALLERID(all)=")
 
 
 def test_peers_are_endpoints_by_their_role(texts: dict[str, str]) -> None:

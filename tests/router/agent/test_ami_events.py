@@ -16,8 +16,8 @@ NOBODY: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 def headers(event: str, leg: str = "", call_id: str = CALL, state: str = "5", **more: Any) -> dict[str, Any]:
-    variables = [f"CALL_ID={call_id}", f"LEG_N={leg}"]
-    return {"event": event, "channelstate": state, "chanvariable": variables, **more}
+    account = f"{call_id}/{leg}" if leg else call_id
+    return {"event": event, "channelstate": state, "accountcode": account, **more}
 
 
 def test_a_vendors_channel_rings() -> None:
@@ -45,11 +45,21 @@ def test_only_the_customers_hangup_ends_a_call() -> None:
     assert read_event("sim1", headers("Hangup", "1"), NOW_MS) is None
 
 
-def test_a_variable_that_is_not_set_is_written_as_null() -> None:
+def test_a_channel_is_named_by_its_account_code_and_by_nothing_else_that_it_may_show() -> None:
+    variables = {"chanvariable": [f"CALL_ID={CALL}", "LEG_N=3"]}
+    assert channel_of("sim1", {"accountcode": CALL, **variables}) == (CALL, 0)
+    assert channel_of("sim1", {"accountcode": f"{CALL}/2", **variables}) == (CALL, 2)
+    for no_leg in ("", "0", "33", "-1", "²", "1/1", " 1"):
+        assert channel_of("sim1", {"accountcode": f"{CALL}/{no_leg}", **variables}) is None
+    for nobodys in ("x", "/1", f"{CALL}\n", f" {CALL}", [CALL, CALL], "sim2-1795609861-1795609900.12"):
+        assert channel_of("sim1", {"accountcode": nobodys, **variables}) is None
+
+
+def test_an_asterisk_that_goes_on_with_older_files_names_its_channels_by_variables() -> None:
     both = {"variable": [f"CALL_ID={CALL}", "LEG_N=(null)"], "chanvariable": [f"CALL_ID={CALL}", "LEG_N="]}
-    assert channel_of("sim1", both) == (CALL, 0)
-    assert channel_of("sim1", {"variable": f"CALL_ID={CALL}"}) == (CALL, 0)
-    assert channel_of("sim1", {"variable": [f"CALL_ID={CALL}", "LEG_N=3"]}) == (CALL, 3)
+    assert channel_of("sim1", {"accountcode": "", **both}) == (CALL, 0)
+    assert channel_of("sim1", {"chanvariable": f"CALL_ID={CALL}"}) == (CALL, 0)
+    assert channel_of("sim1", {"chanvariable": [f"CALL_ID={CALL}", "LEG_N=3"]}) == (CALL, 3)
 
 
 def fold(
@@ -59,8 +69,7 @@ def fold(
 
 
 def answered(seconds: int, **more: Any) -> dict[str, Any]:
-    variables = [f"CALL_ID={CALL}", "LEG_N=(null)"]
-    return {"event": "Status", "channelstate": "6", "seconds": str(seconds), "variable": variables, **more}
+    return {"event": "Status", "channelstate": "6", "seconds": str(seconds), "accountcode": CALL, **more}
 
 
 def test_the_customers_answer_is_the_moment_of_its_event() -> None:
@@ -98,9 +107,9 @@ def test_a_call_is_asked_for_its_facts_and_only_an_allowed_one_has_any() -> None
 
 TEXTS = st.text(max_size=30)
 HOSTILE = st.dictionaries(
-    st.sampled_from(["event", "channelstate", "chanvariable", "variable", "seconds", "timestamp"]),
+    st.sampled_from(["event", "channelstate", "chanvariable", "variable", "accountcode", "seconds", "timestamp"]),
     st.one_of(
-        TEXTS, st.lists(TEXTS, max_size=3), st.just(f"CALL_ID={CALL}"),
+        TEXTS, st.lists(TEXTS, max_size=3), st.just(f"CALL_ID={CALL}"), st.just(CALL), TEXTS.map(f"{CALL}/{{}}".format),
         st.tuples(st.just(f"CALL_ID={CALL}"), TEXTS.map("LEG_N={}".format)).map(list),
         st.sampled_from(["Newstate", "Hangup", "Status", "5", "6"]),
     ),

@@ -132,12 +132,12 @@ def test_a_journal_that_begins_later_and_old_lines(tmp_path: Path) -> None:
 def test_a_vendors_channel_that_rings_has_answered_an_invite() -> None:
     ringing = {
         "event": "Newstate", "channelstate": "5", "channel": "PJSIP/v-sipp-vendor-2-00000003",
-        "chanvariable": ["CALL_ID=ast1-1796001750-1796001762.3", "LEG_N=1"],
+        "accountcode": "ast1-1796001750-1796001762.3/1",
     }  # fmt: skip
     assert responder_of("ast1", ringing) == "v-sipp-vendor-2"
     assert responder_of("ast1", ringing | {"channelstate": "6"}) == "v-sipp-vendor-2"
     assert responder_of("ast1", ringing | {"channelstate": "3"}) == ""
     assert responder_of("ast2", ringing) == ""
     assert responder_of("ast1", ringing | {"event": "Hangup"}) == ""
-    customer = ringing | {"chanvariable": ["CALL_ID=ast1-1796001750-1796001762.3", "LEG_N="]}
+    customer = ringing | {"accountcode": "ast1-1796001750-1796001762.3"}
     assert responder_of("ast1", customer) == ""
