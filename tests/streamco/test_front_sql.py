@@ -155,11 +155,13 @@ def test_names_are_plain_words() -> None:
     ],
 )  # fmt: skip
 def test_what_does_not_end_is_read_in_one_pass(part: bytes) -> None:
-    pieces = (part.replace(b"%d", b"%d" % number) for number in range(1_000_000 // len(part)))
-    sql = b"INSERT " + b"".join(pieces)[:1_000_000]
+    pieces = (part.replace(b"%d", b"%d" % number) for number in range(120_000 // len(part)))
+    sql = b"INSERT " + b"".join(pieces)[:120_000]
     begun = time.process_time()
     assert sum(len(token[0]) for token in tokens(sql)) <= len(sql)
-    assert time.process_time() - begun < 3.0  # in several it takes minutes, and stops whoever else asks meanwhile
+    assert (
+        time.process_time() - begun < 1.0
+    )  # in several a longer one takes minutes, and stops whoever else asks meanwhile
 
 
 @pytest.mark.parametrize("sql", ["SELECT 'a", "SELECT 1 /* a", 'SELECT "a', "SELECT `a", "SELECT $a$ b", "INSERT 'a"])

@@ -279,6 +279,15 @@ def test_a_file_of_secrets_that_somebody_wrote_is_used_only_with_secrets_in_it(
     assert file.read_bytes() == held
 
 
+def test_passwords_are_told_to_servers_of_the_homes_user_alone(tmp_path: Path) -> None:
+    home = {"STREAMCO_HOME": str(tmp_path), "STREAMCO_NODES": "ours,theirs", "STREAMCO_SIMULATED_NODES": "ours"}
+    settings, user = with_secrets(read_settings(home)), tmp_path.stat().st_uid
+    assert rooms.clickhouse(settings, "dashboards").run_by == user
+    assert [rooms.agent(settings, node).ami_run_by for node in ("ours", "theirs")] == [user, None]
+    server = {"STREAMCO_CLICKHOUSE_URL": "http://127.0.0.1:8123", "STREAMCO_CLICKHOUSE_PASSWORD": "long enough"}
+    assert rooms.clickhouse(with_secrets(read_settings(home | server)), "auditor").run_by is None
+
+
 def test_who_is_there_first_makes_the_secrets_of_everybody(tmp_path: Path) -> None:
     for number in range(10):
         settings = read_settings({"STREAMCO_HOME": str(tmp_path / str(number))})
