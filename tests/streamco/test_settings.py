@@ -288,15 +288,6 @@ def test_passwords_are_told_to_servers_of_the_homes_user_alone(tmp_path: Path) -
     assert rooms.clickhouse(with_secrets(read_settings(home | server)), "auditor").run_by is None
 
 
-def test_who_is_there_first_makes_the_secrets_of_everybody(tmp_path: Path) -> None:
-    for number in range(10):
-        settings = read_settings({"STREAMCO_HOME": str(tmp_path / str(number))})
-        with ThreadPoolExecutor(8) as pool:
-            made = [one.result() for one in [pool.submit(with_secrets, settings) for _ in range(8)]]
-        assert all(one == made[0] for one in made), number
-        assert with_secrets(settings) == made[0]
-
-
 def test_what_is_no_file_of_ours_holds_no_secrets(tmp_path: Path) -> None:
     home, file = {"STREAMCO_HOME": str(tmp_path)}, tmp_path / "secrets.json"
     os.mkfifo(file, 0o600)
