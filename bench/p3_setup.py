@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench.figures import percentile, say
+from bench.soak import queues
 from bench.soak.calls import KINDS, Call, code_of
 from bench.soak.capture import Capture, why_not
 from bench.soak.players import Players
 from bench.soak.product import Product
-from bench.soak.queues import SHOW, manager_queue
 from bench.soak.wire import WireLeg, legs_of
 from configuration.asterisk.fetch import Installation, installation
 from streamco.embedded.settings import user_cache_directory
@@ -69,7 +69,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
                 line.warm_up()
                 setups = _set_up(line, options)
                 highest = _climb(line, options)
-                manager = manager_queue(product.console(programs, SHOW))
+                shown = product.console(programs, queues.SHOW)
             finally:
                 product.stop()
     found = {f"{kind}_{name}_ms": round(percentile(setups[kind], share), 2)
@@ -79,8 +79,7 @@ def measure(arguments: list[str]) -> dict[str, Any]:
         "calls_per_second": highest["ours"],
         "plain_calls_per_second": highest["plain"],
         "calls": {kind: len(setups[kind]) for kind in _KINDS},
-        "manager_queue_max": manager.max_depth,
-        "manager_queue_mark": manager.high_water,
+        **queues.figures(shown),
         **found,
     }
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 import structlog
 
 from bench.figures import say
+from bench.soak import queues
 from bench.soak.calls import CALLERS, TIMED, Call, code_of, kind_of, make_calls
 from bench.soak.capture import Capture, why_not
 from bench.soak.matching import SIDES, ClosedLeg, Matched, billed_otherwise, figures, match
@@ -92,7 +93,7 @@ def soak(home: Path, calls: Sequence[Call], per_second: float) -> dict[str, Any]
             _until(seen.is_over, _LAST_SECONDS, "the last calls to end", may_fail=True)
             return {
                 "id": "SOAK", "calls": len(calls), "asked_calls_per_second": per_second,
-                **_manager(product, programs, len(calls)),
+                **_queues(product, programs, len(calls)),
                 **_judge(product, seen, capture), "load_average": round(load, 1),
             }  # fmt: skip
         finally:
@@ -163,14 +164,10 @@ def _place(players: Players, product: Product, calls: Sequence[Call], per_second
         say(f"all callers have ended; {cut_off.hung_up} channels were hung up by us")
 
 
-def _manager(product: Product, programs: Installation, calls: int) -> dict[str, Any]:
-    """What went through the manager's queue; above its mark Asterisk takes no new calls."""
-    queue = manager_queue(product.console(programs, SHOW))
-    return {
-        "manager_messages_per_call": round(queue.processed / calls, 1),
-        "manager_queue_max": queue.max_depth,
-        "manager_queue_mark": queue.high_water,
-    }
+def _queues(product: Product, programs: Installation, calls: int) -> dict[str, Any]:
+    """What went through Asterisk's queues; while one is above its mark Asterisk takes no new calls."""
+    shown = product.console(programs, SHOW)
+    return {"manager_messages_per_call": round(manager_queue(shown).processed / calls, 1), **queues.figures(shown)}
 
 
 def _judge(product: Product, seen: _Seen, capture: Capture) -> dict[str, Any]:

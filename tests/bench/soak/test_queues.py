@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.soak.queues import Queue, manager_queue, read_queues
+from bench.soak.queues import Queue, figures, fullest, manager_queue, read_queues
 
 SHOWN = """
 Processor               Processed   In Queue  Max Depth  Low water High water Low time(us) High time(us)
@@ -27,3 +27,13 @@ def test_the_managers_is_found_or_missed() -> None:
     assert manager_queue(SHOWN).max_depth == 2406
     with pytest.raises(RuntimeError, match="manager:core"):
         manager_queue("No such command")
+
+
+def test_the_fullest_is_the_one_that_came_nearest_to_its_mark() -> None:
+    assert fullest(read_queues(SHOWN)).name == "stasis/m:manager:core-00000006"
+    assert fullest([Queue("a", 1, 400, 500), Queue("b", 1, 2_000, 3_000)]).name == "a"
+    assert figures(SHOWN) == {
+        "manager_queue_max": 2406,
+        "manager_queue_mark": 3000,
+        "fullest_queue": "stasis/m:manager:core-00000006: 2406 of 3000",
+    }
