@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from schemas.journal import parts_of
+from schemas.journal import has_parts, parts_of
 
 # A line is whole if it ends as lines do: of one that is cut off, or followed by something else, nobody makes an event.
 _WHOLE: Final = (
@@ -58,14 +58,14 @@ class OpenCalls:
             return
         whole = self._rest + chunk[:end] if self._rest else chunk[:end]
         self._rest = chunk[end:]
-        for match in _LINE.finditer(whole):
-            parts = parts_of(match[0])
-            if len(parts) == 1:
+        if not has_parts(whole):
+            for match in _LINE.finditer(whole):
                 self._take_line(match)
-                continue
-            for part in parts:
-                if (line := _PART.fullmatch(part)) is not None:
-                    self._take_line(line)
+            return
+        for line in whole.split(b"\n")[:-1]:
+            for part in parts_of(line + b"\n"):
+                if (match_of_part := _PART.fullmatch(part)) is not None:
+                    self._take_line(match_of_part)
 
     def _take_line(self, match: "re.Match[bytes]") -> None:
         groups = match.groups()

@@ -108,6 +108,20 @@ def test_a_torn_line_closes_nothing_and_hides_nothing() -> None:
     assert set(calls.lines()) == {call_id_of(number, OLD) for number in (1, 4, 5, 6)}
 
 
+HUNG_UP = f'"USER_DEFINED","1795608001.5","HANGUP","","{call_id_of(2, OLD)}/1"\n'.encode()
+
+
+@pytest.mark.parametrize("behind", [*call_lines(2, ["answers"], epoch=OLD), HUNG_UP, b"garbage\n", b"\r\n"])
+@pytest.mark.parametrize("size", [1, 50, 10_000])
+def test_what_opens_a_call_opens_it_whatever_stands_behind_it(behind: bytes, size: int) -> None:
+    """Its line end is missing, as Asterisk died; the next one writes on."""
+    calls, raw = OpenCalls("sim1", OLD, NEW), call_lines(1, ["answers"], epoch=OLD)[0].rstrip(b"\n") + behind
+    for start in range(0, len(raw), size):
+        calls.take(raw[start : start + size])
+    wanted = behind != b"garbage\n"  # what was written on is no end of the line
+    assert (call_id_of(1, OLD) in calls.lines()) == wanted
+
+
 def test_a_last_line_without_its_end_may_open_and_never_closes() -> None:
     lines = {number: call_lines(number, ["answers"], epoch=OLD) for number in range(1, 4)}
     calls = OpenCalls("sim1", OLD, NEW)
