@@ -211,7 +211,7 @@ def test_a_token_is_given_shown_once_and_ended(tmp_path: Path, postgres_dsn: str
     for arguments, said in (
         (["nobody", "x"], "login 'nobody': there is no such user"),
         (["noc", "x", "--end"], "has no token of that name"),
-        (["noc", "a\nb"], "must be 1 to 64 characters"),
+        (["noc", "a\nb"], "must be 1 to 64 letters, digits, signs and single blanks between them"),
     ):
         refused = CliRunner().invoke(commands, ["api-token", *arguments], env=environment)
         assert (refused.exit_code, said in refused.stderr) == (1, True), refused.stderr
