@@ -123,8 +123,11 @@ class Asterisk:
             self._unfinished += lost
         elif lost:
             self._put(b"".join(lost))
+        torn, self.torn = self.torn, self.torn if self.is_up else None  # whoever writes them now writes them whole
         for line in late:
             self._write(line)
+        if not self.is_up:
+            self.torn = torn
 
     # --- calls
 
