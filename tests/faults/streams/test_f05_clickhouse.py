@@ -2,12 +2,14 @@
 
 import random
 import time
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
 from fault_line import FaultLine, Feeder, call_messages
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.errors import GroupIdNotFoundError
 from made_legs import make_legs, produce, produce_events
 from tcp_proxy import TcpProxy, Trap
 
@@ -39,9 +41,10 @@ def rewind(line: FaultLine) -> None:
     """The CDRs' group begins anew, as after a loss of its offsets."""
     admin = KafkaAdminClient(**line.kafka.client())
     try:
-        admin.delete_group_offsets(
-            "streamco-cdrs", [TopicPartition(RATED_LEGS.name, number) for number in range(line.kafka.partitions)]
-        )
+        with suppress(GroupIdNotFoundError):  # it has not come to commit any
+            admin.delete_group_offsets(
+                "streamco-cdrs", [TopicPartition(RATED_LEGS.name, number) for number in range(line.kafka.partitions)]
+            )
     finally:
         admin.close()
 
