@@ -1,6 +1,6 @@
 # The two commands: `make demo` and `make test`. Each does all of its own set-up.
 #   DEMO_SECONDS=60 make demo   stops by itself after so many seconds of traffic and ends with the audit
-#   make test-all               every test in its longest form: many kills, many histories; 40 minutes
+#   make test-all               every test in its longest form: many kills, many histories; 45 minutes
 #   make check                  format, lint, types, imports, unit tests
 #   make faults                 every fault on real servers, one line each: some minutes
 #   make simulate SEEDS=20000   so many histories of a simulated world; SEED=7: that one; MUTATIONS=1: deliberate bugs, found
