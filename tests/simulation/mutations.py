@@ -74,7 +74,7 @@ MUTATIONS: Final = (
     _one("a line behind a torn one is lost with it", "router.agent.marks:whole_lines",
          "[part for line in lines for part in parts_of(line)] if has_parts(whole) else lines", "lines"),
     _one("a torn line closes its leg", "router.agent.open_calls:OpenCalls.take",
-         "parts = parts_of(match[0])", "parts = [match[0]]")._replace(near=540),
+         "if not has_parts(whole):", "if True:")._replace(near=540),
     _one("a line that cannot be read is passed over", "router.agent.outbox:fill_outbox",
          "letters.append(_letter(node, line, error, now_ms))", "pass"),
     _one("events of a call are in the partition of its node", "router.agent.outbox:fill_outbox",
