@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from router.agent.marks import whole_lines
 from schemas.journal import has_parts, parts_of
 
 # A line is whole if it ends as lines do: of one that is cut off, or followed by something else, nobody makes an event.
@@ -62,10 +63,9 @@ class OpenCalls:
             for match in _LINE.finditer(whole):
                 self._take_line(match)
             return
-        for line in whole.split(b"\n")[:-1]:
-            for part in parts_of(line + b"\n"):
-                if (match_of_part := _PART.fullmatch(part)) is not None:
-                    self._take_line(match_of_part)
+        for line in whole_lines(whole, len(whole) + 1):
+            if (part := _PART.fullmatch(line)) is not None:
+                self._take_line(part)
 
     def _take_line(self, match: "re.Match[bytes]") -> None:
         groups = match.groups()

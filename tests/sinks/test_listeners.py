@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from clickhouse_connect.driver.exceptions import OperationalError
+from port_taker import clients_of
 from pydantic import SecretStr
 
 from schemas.connections import ClickHouse
@@ -40,14 +41,8 @@ def test_a_server_of_somebody_elses_is_told_no_password(monkeypatch: pytest.Monk
     got: list[bytes] = []
 
     def thief(server: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = server.accept()
-            except OSError:
-                return
-            with client:
-                client.settimeout(5)
-                got.append(client.recv(4096))
+        for client in clients_of(server):
+            got.append(client.recv(4096))
 
     read = listeners.users_listening
     monkeypatch.setattr(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from port_taker import clients_of
 
 from schemas.connections import Postgres
 from schemas.postgres_roles import ROLES
@@ -22,18 +23,12 @@ _MD5 = 5
 
 def _thief(listener: socket.socket, wish: int, got: list[bytes]) -> None:
     """Has the port, asks whoever comes for the password, and keeps what it is sent."""
-    while True:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return
-        with client:
-            client.settimeout(5)
-            while (message := client.recv(4096)) and struct.unpack("!I", message[4:8])[0] == 80877103:  # wants TLS
-                client.sendall(b"N")
-            if message:
-                client.sendall(b"R" + struct.pack("!II", 8 + 4 * (wish == _MD5), wish) + b"salt" * (wish == _MD5))
-                got.append(client.recv(4096))
+    for client in clients_of(listener):
+        while (message := client.recv(4096)) and struct.unpack("!I", message[4:8])[0] == 80877103:  # wants TLS
+            client.sendall(b"N")
+        if message:
+            client.sendall(b"R" + struct.pack("!II", 8 + 4 * (wish == _MD5), wish) + b"salt" * (wish == _MD5))
+            got.append(client.recv(4096))
 
 
 @pytest.mark.parametrize("wish", [_CLEARTEXT, _MD5])
