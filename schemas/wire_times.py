@@ -10,6 +10,9 @@ Where CANCEL and 200 cross, only packets show what became of the leg:
     vendor    INVITE →   CANCEL →   ← 200   ACK →   BYE →      answered, though Dial had given it up
     customer  → INVITE   (vendor's 200)   → CANCEL   ← 487     not answered, though its channel was
 
+A caller who does not acknowledge his 200 can be sent no BYE (RFC 3261, 15), whoever has ended the call: his leg ends
+with his channel, or with his own BYE before that. He is not billed for time in which nobody was there.
+
 What the packets say is not taken where it is further than `MOST_APART_MS` from the channel's own reading, or where an
 answer that would be made, or taken back, is of more than `MOST_CROSSED_MS`: then the channel's word stands.
 """
@@ -26,12 +29,14 @@ MOST_CROSSED_MS: Final = 2_000
 
 class WireLeg(NamedTuple):
     """What the packets of a leg show, in unix milliseconds of its node's wall clock: the first 200 to its INVITE, and
-    the BYE. `is_refused`: its INVITE had a final answer that was no 2xx.
+    the BYE. `is_refused`: its INVITE had a final answer that was no 2xx. `is_unacknowledged`: our 200 to it
+    has had no ACK.
     """
 
     answered_ms: int | None = None
     ended_ms: int | None = None
     is_refused: bool = False
+    is_unacknowledged: bool = False
 
 
 def by_wire(answer: Answer, wire: WireLeg, ended_at_ms: int, clock: Clock) -> Answer:
@@ -41,6 +46,8 @@ def by_wire(answer: Answer, wire: WireLeg, ended_at_ms: int, clock: Clock) -> An
         return Answer(None, 0, None, doubtful=True, crossed=True) if is_crossed else answer
     unseen_end_ms = ended_at_ms if answer.at_ms is not None else wire.answered_ms
     end_ms = unseen_end_ms if wire.ended_ms is None else wire.ended_ms
+    if wire.is_unacknowledged:
+        end_ms = min(end_ms, unseen_end_ms)
     talk = talk_of(clock, end_ms, end_ms - wire.answered_ms)
     duration_ms = min(talk.length_ms, MAX_LENGTH_MS)
     if answer.at_ms is None:

@@ -3,7 +3,8 @@
 A leg is an INVITE's Call-ID. Who sent the INVITE says whose leg it is: a customer's came to the node, a vendor's left
 it. A leg's talk is the time from the first 200 to its INVITE to its first BYE, as both pass the node's network card;
 repeats change nothing. A BYE that the node refuses ends nothing for it, and is counted: a vendor who does not wait for
-the ACK may send it before Asterisk knows of the 200, and is answered 481.
+the ACK may send it before Asterisk knows of the 200, and is answered 481. A caller who never acknowledges can be sent
+no BYE (RFC 3261, 15): his leg ends with that of the vendor, or by his own BYE before.
 """
 
 from collections.abc import Iterable
@@ -51,6 +52,7 @@ class WireLeg(NamedTuple):
     ended_by: Literal["", "node", "peer"] = ""
     refused_byes: int = 0
     cancelled_us: int | None = None
+    acknowledged: bool = False  # of a customer's leg: the caller's ACK to the 200 has come
 
     @property
     def talk_ms(self) -> float | None:
@@ -91,7 +93,22 @@ def legs_of(messages: Iterable[Message], node: Address) -> dict[str, WireLeg]:
                 legs[message.call_id] = _begin(message, node)
             continue
         legs[message.call_id] = _go_on(leg, message, node)
-    return legs
+    return _with_vendors_ends(legs)
+
+
+def _with_vendors_ends(legs: dict[str, WireLeg]) -> dict[str, WireLeg]:
+    """Legs of callers who never acknowledged, by the end of their call's vendor. A number is dialled once."""
+    ends = {
+        leg.number: leg.ended_us for leg in legs.values() if leg.side == _VENDOR and leg.answered_us and leg.ended_us
+    }
+    ended = dict(legs)
+    for call_id, leg in legs.items():
+        end_us = ends.get(leg.number)
+        if leg.side == _VENDOR or leg.acknowledged or leg.answered_us is None or end_us is None:
+            continue
+        if leg.ended_us is None or end_us < leg.ended_us:
+            ended[call_id] = leg._replace(ended_us=max(end_us, leg.answered_us), ended_by="node")
+    return ended
 
 
 def _begin(message: Message, node: Address) -> WireLeg:
@@ -111,6 +128,8 @@ def _go_on(leg: WireLeg, message: Message, node: Address) -> WireLeg:
         leg = leg._replace(ended_us=message.at_us, ended_by="node" if by_node else "peer")
     elif (message.method, message.status) == ("CANCEL", 0) and leg.cancelled_us is None:
         leg = leg._replace(cancelled_us=message.at_us)
+    elif (message.method, message.status) == ("ACK", 0) and not by_node and leg.answered_us is not None:
+        leg = leg._replace(acknowledged=True)
     elif message.method == "BYE" and message.status >= 300 and by_node and leg.ended_by == "peer":
         leg = leg._replace(ended_us=None, ended_by="", refused_byes=leg.refused_byes + 1)
     return leg

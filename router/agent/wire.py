@@ -8,6 +8,7 @@ sender may use for whatever he likes, and for several legs at once.
     vendor's leg    begun by an INVITE that went, with its tag; answered by a 200 that Asterisk has acknowledged: one
                     that it leaves is no answer
     either          ended by a BYE that went, or by one that came and that Asterisk has answered 2xx
+                    a caller who has sent no ACK can be sent no BYE
 
 What Asterisk acts upon shows in what it sends, never in what comes alone. A moment of something that came counts if our
 word on it followed within `PROMPT_MS`. A dialog that is doubtful (a copy is missing) has no word.
@@ -67,7 +68,17 @@ class _Came(NamedTuple):
 
 
 class _Leg:
-    __slots__ = ("answered_ms", "asked_for", "came", "ended_ms", "final", "invite", "is_doubtful", "outbound")
+    __slots__ = (
+        "answered_ms",
+        "asked_for",
+        "came",
+        "ended_ms",
+        "final",
+        "invite",
+        "is_acknowledged",
+        "is_doubtful",
+        "outbound",
+    )
 
     def __init__(self, invite: _Invite, *, outbound: bool) -> None:
         self.invite, self.outbound = invite, outbound
@@ -75,7 +86,7 @@ class _Leg:
         self.answered_ms: int | None = None
         self.ended_ms: int | None = None
         self.came: deque[_Came] = deque(maxlen=_MOST_WAITING)
-        self.asked_for = self.is_doubtful = False
+        self.asked_for = self.is_doubtful = self.is_acknowledged = False
 
     @property
     def is_over(self) -> bool:
@@ -126,6 +137,8 @@ class Wire:
                 self._their_answer(packet, head, leg, other_tag)
             elif head.method == b"ACK" and went:
                 self._acknowledged(packet, head, leg, tag, other_tag)
+            elif head.method == b"ACK":
+                leg.is_acknowledged |= leg.answered_ms is not None
             elif head.method == b"BYE":
                 self._bye(packet, head, leg, other_tag, went)
 
@@ -186,8 +199,10 @@ class Wire:
         if leg is None or leg.is_doubtful:
             return None
         leg.asked_for = True
-        # That an INVITE of ours was refused the channel has seen itself.
-        return WireLeg(leg.answered_ms, leg.ended_ms, is_refused=not leg.outbound and leg.final == _CANCELLED)
+        if leg.outbound:  # that its INVITE was refused the channel has seen itself
+            return WireLeg(leg.answered_ms, leg.ended_ms)
+        is_unacknowledged = leg.answered_ms is not None and not leg.is_acknowledged
+        return WireLeg(leg.answered_ms, leg.ended_ms, leg.final == _CANCELLED, is_unacknowledged)
 
     def _invite(self, head: Head, tag: bytes, other_tag: bytes, went: bool) -> None:
         if head.tag(b"to"):  # within a dialog. Of one without an answer, the answer's copy is missing

@@ -70,6 +70,23 @@ def test_a_vendors_talk_is_from_the_200_received_to_the_bye_sent() -> None:
     assert found == WireLeg("b", "vendor", VENDOR, "44", 1_000, 200, 2_000, 4_500, "node")
 
 
+def test_a_caller_who_never_acknowledges_ends_with_the_vendor() -> None:
+    """The node may send him no BYE."""
+
+    def caller(*more: Message) -> WireLeg:
+        begin = (sent(CALLER, NODE, "a", "INVITE"), sent(NODE, CALLER, "a", "INVITE", 200, at_us=50_000))
+        vendor = (sent(NODE, VENDOR, "b", "INVITE"), sent(VENDOR, NODE, "b", "INVITE", 200, at_us=49_000))
+        end = (sent(VENDOR, NODE, "b", "BYE", at_us=700_000), sent(NODE, VENDOR, "b", "BYE", 200))
+        return legs_of([*begin, *vendor, *end, *more], NODE)["a"]
+
+    bye = sent(CALLER, NODE, "a", "BYE", at_us=950_000)
+    assert [caller(*more).talk_ms for more in ((bye,), ())] == [650, 650]
+    assert caller(bye).ended_by == "node"
+    assert caller(sent(CALLER, NODE, "a", "ACK"), bye).talk_ms == 900
+    assert caller(sent(CALLER, NODE, "a", "BYE", at_us=400_000)).talk_ms == 350
+    assert caller(sent(CALLER, NODE, "a", "ACK")).talk_ms is None
+
+
 def test_the_200_to_a_cancel_is_no_answer() -> None:
     found = leg(
         sent(CALLER, NODE, "a", "INVITE", at_us=1),

@@ -172,6 +172,18 @@ def test_a_bye_with_others_tags_or_two_call_ids_is_none_of_this_leg(outbound: bo
     assert world.word() == WireLeg(at_ms)
 
 
+def test_a_caller_who_does_not_acknowledge_is_told_apart_until_he_does() -> None:
+    world = World()
+    leg = Dialog(world, outbound=False)
+    leg.invite()
+    at_ms = leg.final(200)
+    leg.ack(to="else")
+    ended_ms = leg.hung_up()
+    assert world.word() == WireLeg(at_ms, ended_ms, is_unacknowledged=True)
+    leg.ack()
+    assert world.word() == WireLeg(at_ms, ended_ms)
+
+
 def test_a_caller_who_cancels_is_refused() -> None:
     world = World()
     leg = Dialog(world, outbound=False)
@@ -254,6 +266,7 @@ def test_another_invite_with_the_same_ids_is_another_leg(status: int) -> None:
     first.final(486)
     second.invite(2, branch="else")
     at_ms = second.final(200, 2, branch="else")
+    second.ack(2)
     assert world.word() == WireLeg()
     assert world.word("ours2") == WireLeg(at_ms)
     third = Dialog(world, outbound=False, ours="ours3")
@@ -308,6 +321,7 @@ def test_a_call_that_comes_back_is_two_legs() -> None:
     out.invite()
     back.invite()
     back_ms = back.final(200)
+    back.ack()
     out_ms = out.final(200)
     out.ack()
     assert (world.word(), world.word("ours2")) == (WireLeg(out_ms), WireLeg(back_ms))
