@@ -15,7 +15,6 @@ import psycopg
 import structlog
 from flask import g, redirect, render_template, request
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response
 
@@ -77,7 +76,7 @@ def add_auth(
     server.add_url_rule("/login", "login", _protected(csrf, door.login), methods=["GET", "POST"])
     server.add_url_rule("/logout", "logout", _protected(csrf, door.logout), methods=["POST"])
     server.register_error_handler(429, _too_many)
-    return Limiter(get_remote_address, app=server, storage_uri="memory://", default_limits=[])
+    return Limiter(lambda: normal_address(request.remote_addr), app=server, storage_uri="memory://", default_limits=[])
 
 
 def _protected(csrf: CSRFProtect, view: Callable[[], Any]) -> Callable[[], Any]:

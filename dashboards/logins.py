@@ -10,6 +10,7 @@ LOGIN: Final = re.compile(LOGIN_PATTERN, re.ASCII)
 LOGIN_RULE: Final = "must be 1 to 64 of a-z, 0-9, '.', '_', '@', '-', the first a letter or digit"
 UNKNOWN_ADDRESS: Final = "unknown"
 _LONGEST_LOGIN: Final = 256  # what is longer has another form that is too long
+_PORT: Final = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[0-9.]+))(?::[0-9]{1,5})?")
 _NETWORK_BITS: Final = 64  # of IPv6: so much belongs to one customer of a provider
 
 
@@ -26,9 +27,14 @@ def normal_login(text: str) -> str | None:
 
 
 def normal_address(text: str | None) -> str:
-    """The address that tries are counted for: IPv4 as it is, of IPv6 its network; UNKNOWN_ADDRESS for what is none."""
+    """The address that tries are counted for: IPv4 as it is, of IPv6 its network; UNKNOWN_ADDRESS for what is none.
+
+    Some proxies write a port behind it, of which each connection has another.
+    """
+    found = _PORT.fullmatch(text or "")
+    bare = text or "" if found is None else found["six"] or found["four"]
     try:
-        address = ipaddress.ip_address((text or "").partition("%")[0])
+        address = ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:
         return UNKNOWN_ADDRESS
     if isinstance(address, ipaddress.IPv6Address):

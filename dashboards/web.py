@@ -56,7 +56,9 @@ class Web:
         self._connections = connections = Connections(settings.postgres, settings.threads)
         queries = Queries(settings.clickhouse, clock)
         self._quality = QualityReader(settings.kafka)
-        checks = Checks(settings.check, lambda: self._quality.current, lambda: int(clock().timestamp() * 1000))
+        checks = Checks(
+            settings.check, connections, lambda: self._quality.current, lambda: int(clock().timestamp() * 1000)
+        )
         logins = LoginLimiter(settings.login_free_tries)
         self.sources = Sources(
             queries,

@@ -1,17 +1,16 @@
 """Whether vendors answer, by node, as it is shown: on pages, by commands, over REST."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import psycopg
 
-from schemas.connections import Postgres
 from sinks.reachability import Probe, Reachability, State, list_reachability
 
 MOST_SHOWN: Final = 500
 SKIPPED: Final[tuple[State, ...]] = ("skipped", "due", "unreachable")  # states of vendors that do not answer
-_CONNECT_SECONDS: Final = 3
 
 
 class VendorReach(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,12 +51,11 @@ def vendor_reach(one: Reachability) -> VendorReach:
     )
 
 
-def read_vendors(postgres: Postgres, *, node: str = "", only_bad: bool = False) -> list[Reachability]:
+def read_vendors(
+    connection: psycopg.Connection[Any], *, node: str = "", only_bad: bool = False
+) -> Sequence[Reachability]:
     """MOST_SHOWN vendors at most, those that are not reachable first. Raises psycopg.Error."""
-    dsn, options = postgres.dsn.get_secret_value(), f"-c statement_timeout={_CONNECT_SECONDS * 1000}"
-    with psycopg.connect(dsn, connect_timeout=_CONNECT_SECONDS, options=options) as connection:
-        connection.read_only = True
-        return list_reachability(connection, MOST_SHOWN, node=node, only_bad=only_bad)
+    return list_reachability(connection, MOST_SHOWN, node=node, only_bad=only_bad)
 
 
 def _ms(moment: datetime | None) -> int | None:

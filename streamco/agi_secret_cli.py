@@ -4,6 +4,7 @@ import time
 
 import click
 
+from streamco.act_log import write_down
 from streamco.secret_store import change_agi_secret
 from streamco.settings import read_settings
 
@@ -22,8 +23,10 @@ def change_secret(hours: int, at_once: bool) -> None:
     """
     now = int(time.time())
     until = now + hours * 3600
-    change_agi_secret(read_settings(), until, now, at_once=at_once)
-    click.echo(f"a new secret is made; the present one counts until {time.strftime('%F %T UTC', time.gmtime(until))}")
+    settings, told = read_settings(), time.strftime("%F %T UTC", time.gmtime(until))
+    change_agi_secret(settings, until, now, at_once=at_once)
+    write_down(settings, "nodes", "change secret", "routers", f"the one before counts until {told}")
+    click.echo(f"a new secret is made; the present one counts until {told}")
     click.echo(
         "now, in this order: `streamco down` and `streamco up`, so that routers know both; an Asterisk of ours is"
     )

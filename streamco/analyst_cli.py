@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from streamco.act_log import write_down
 from streamco.clickhouse_access import grants
 from streamco.clickhouse_access.register import Register, RegisterError
 from streamco.clickhouse_access.rights import ANALYST, KINDS
@@ -32,6 +33,7 @@ def add(name: str, as_json: bool) -> None:
     """Make the login NAME. Its password is shown once and kept nowhere."""
     settings, register = _opened()
     password = _tried(lambda: register.add(name, _now(), _taken(settings)))
+    write_down(settings, "analysts", "add", name)
     _show_login(settings, name, password, as_json)
 
 
@@ -41,7 +43,9 @@ def add(name: str, as_json: bool) -> None:
 def password(name: str, as_json: bool) -> None:
     """Give the login NAME a new password, shown once. The old one ends."""
     settings, register = _opened()
-    _show_login(settings, name, _tried(lambda: register.renew(name)), as_json)
+    made = _tried(lambda: register.renew(name))
+    write_down(settings, "analysts", "password", name)
+    _show_login(settings, name, made, as_json)
 
 
 @analyst.command("list")
@@ -79,6 +83,7 @@ def remove(name: str) -> None:
     """Forget the login NAME."""
     settings, register = _opened()
     _tried(lambda: register.remove(name))
+    write_down(settings, "analysts", "remove", name)
     click.echo(f"{name}: removed")
     _show_sql(settings, [grants.drop_user(name)])
 
@@ -93,6 +98,7 @@ def sql() -> None:
 def _enable(name: str, *, enabled: bool) -> None:
     settings, register = _opened()
     _tried(lambda: register.enable(name, enabled))
+    write_down(settings, "analysts", "enable" if enabled else "disable", name)
     click.echo(f"{name}: {'enabled' if enabled else 'disabled'}")
     _show_sql(settings, [grants.enable_user(name, enabled)])
 

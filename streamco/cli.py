@@ -271,8 +271,9 @@ def pay(account: str, amount: str, reason: str, reference: str) -> None:
 def asterisk_config(node: str, output: Path) -> None:
     """Write the files of a NODE for an Asterisk of your own, with a new epoch: run it before each start."""
     from streamco.own_asterisk import write_files
+    from streamco.person import person
 
-    for line in write_files(_settings(), node, output):
+    for line in write_files(_settings(), node, output, person()):
         click.echo(line)
 
 

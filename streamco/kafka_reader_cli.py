@@ -9,6 +9,7 @@ import click
 from schemas.kafka_access import MECHANISM, OWNER
 from schemas.topics import TOPICS
 from streamco import rooms
+from streamco.act_log import write_down
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, read_settings
 
@@ -47,6 +48,7 @@ def add(name: str, topics: tuple[str, ...], as_json: bool) -> None:
         "topics": list(reader.topics),
         "groups": [reader.user, f"{reader.user}.*"],
     }
+    write_down(settings, "kafka readers", "add", reader.user, f"reads {', '.join(reader.topics)}")
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -62,6 +64,7 @@ def remove(name: str) -> None:
 
     settings = _settings()
     _done(lambda: remove_reader(rooms.kafka(settings, OWNER), name, settings.kafka_mechanism or MECHANISM))
+    write_down(settings, "kafka readers", "remove", name)
     click.echo(f"{name}: has no login any more")
 
 

@@ -11,6 +11,7 @@ from configuration.asterisk.render import Places as AsteriskPlaces
 from configuration.asterisk.render import RenderError, render
 from schemas.agi_digest import KEY_FILE
 from sinks.epochs import EpochError, issue_epoch
+from sinks.user_acts import Person, write_act
 from streamco import rooms
 from streamco.places import Places
 from streamco.settings import PREFIX, Settings, SettingsError
@@ -19,8 +20,9 @@ from streamco.settings import PREFIX, Settings, SettingsError
 _NOT_OURS = ("asterisk.conf", "logger.conf", "modules.conf")
 
 
-def write_files(settings: Settings, node: str, output: Path) -> list[str]:
-    """Write the files into an existing directory (0600: a secret is in them); what the user has to do besides.
+def write_files(settings: Settings, node: str, output: Path, by: Person) -> list[str]:
+    """Write the files into an existing directory (0600: a secret is in them); what the user has to do besides. It is an
+    act of `by`.
 
     Raises SettingsError when the node, the directory or the database cannot be used.
     """
@@ -36,11 +38,12 @@ def write_files(settings: Settings, node: str, output: Path) -> list[str]:
         with psycopg.connect(rooms.postgres(settings, "cli").dsn.get_secret_value(), connect_timeout=5) as connection:
             report_transports(connection, node_settings)
             peers = read_peers(connection, node)
-        epoch = issue_epoch(directory, int(time.time()))
-        places = AsteriskPlaces(etc=str(output), run="unused", modules="unused", data="unused", sbin="unused")
-        texts = render(node_settings, peers, places, epoch)
-        for name in sorted(texts.keys() - set(_NOT_OURS)):
-            _write(output / name, texts[name])
+            epoch = issue_epoch(directory, int(time.time()))
+            places = AsteriskPlaces(etc=str(output), run="unused", modules="unused", data="unused", sbin="unused")
+            texts = render(node_settings, peers, places, epoch)
+            for name in sorted(texts.keys() - set(_NOT_OURS)):
+                _write(output / name, texts[name])
+            write_act(connection, by, "nodes", "asterisk files", node, f"epoch {epoch}")
     except psycopg.Error as error:
         raise SettingsError(f"PostgreSQL does not answer: {str(error).strip()[:300]}") from error
     except (RenderError, EpochError) as error:

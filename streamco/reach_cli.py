@@ -50,11 +50,12 @@ def status_lines(settings: Settings) -> tuple[list["VendorReach"], list[str]]:
 
 def _read(settings: Settings, *, node: str = "", only_bad: bool) -> list["VendorReach"]:
     """Raises psycopg.Error."""
+    from router.check import connect_to_read
     from router.vendor_reach import read_vendors, vendor_reach
     from streamco import rooms
 
-    postgres = rooms.postgres(with_secrets(settings), "cli")
-    return [vendor_reach(one) for one in read_vendors(postgres, node=node, only_bad=only_bad)]
+    with connect_to_read(rooms.postgres(with_secrets(settings), "cli")) as connection:
+        return [vendor_reach(one) for one in read_vendors(connection, node=node, only_bad=only_bad)]
 
 
 def _lines(found: list["VendorReach"]) -> Iterator[str]:

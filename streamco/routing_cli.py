@@ -56,33 +56,23 @@ def check_routing(as_json: bool, **asked: Any) -> None:
 
 def _checked(question: "Question") -> "Checked":
     """The answer, from this machine's own snapshots. Raises QuestionError, SnapshotAwayError."""
-    from router.check import LookUps, MomentSnapshots, check, read_full, read_quality, read_reached
-    from router.routing import World
+    from router.check import Known, LookUps, MomentSnapshots, ask, connect_to_read, read_quality
     from streamco import rooms
 
     told = with_secrets(read_settings())
     settings = rooms.check(told, "cli")
-    now_ms = time.time_ns() // 1_000_000
-    found = MomentSnapshots(settings).at(question.at_ms, now_ms)
-    figures = read_quality(rooms.kafka(told, "cli"), _QUALITY_SECONDS) if question.at_ms is None else None
-    full, limits = read_full(settings.live.postgres, question)
-    reached = read_reached(settings.live.postgres, question)
     look_ups = LookUps(settings.lookup_tokens)
+    known = Known(
+        MomentSnapshots(settings),
+        look_ups,
+        lambda: connect_to_read(settings.live.postgres),
+        lambda: read_quality(rooms.kafka(told, "cli"), _QUALITY_SECONDS),
+        settings.live.expected_call_seconds,
+    )
     try:
-        dip = look_ups.ask(found.snapshot, question)
+        return ask(known, question, time.time_ns() // 1_000_000)
     finally:
         look_ups.close()
-    return check(
-        World(found.snapshot, figures or {}, full),
-        question,
-        now_ms if question.at_ms is None else question.at_ms,
-        expected_seconds=settings.live.expected_call_seconds,
-        source=found.source,
-        quality="unknown" if question.at_ms is not None else "away" if figures is None else "read",
-        limits=limits,
-        reached=reached,
-        dip=dip,
-    )
 
 
 @click.command()

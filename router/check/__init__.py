@@ -1,6 +1,7 @@
 """Check routing: what the router would do with a call now or at another moment, without making one.
 
     question.py    the question as people ask it: by the peer's name, at a moment
+    asking.py      a question answered with all of this
     answer.py      the core's own decision on it, as the event that a real call would leave. Pure
     snapshots.py   the snapshot of that moment: the routers' own, or one built by the same builder
     build_once.py  that builder's process
@@ -16,6 +17,7 @@ that is admission's.
 """
 
 from router.check.answer import Checked, LookedUp, check
+from router.check.asking import Known, ask
 from router.check.limits import read_full
 from router.check.look_up import LookUps
 from router.check.quality import read_quality
@@ -28,6 +30,7 @@ from router.check.trial import RuleError, SavedRules, TrialError, TrialQuestion,
 __all__ = [
     "CheckSettings",
     "Checked",
+    "Known",
     "LookUps",
     "LookedUp",
     "MomentSnapshots",
@@ -41,6 +44,7 @@ __all__ = [
     "TrialQuestion",
     "TrialRule",
     "Tried",
+    "ask",
     "check",
     "connect_to_read",
     "read_full",

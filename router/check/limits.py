@@ -5,24 +5,23 @@ from typing import Literal
 import psycopg
 
 from router.check.question import Question
+from router.check.saved import Lend
 from router.full_limits import STATEMENT, full_of
 from router.routing.limit_keys import stopped_key
 from router.stops import STATEMENT as STOPPED_PEERS
-from schemas.connections import Postgres
 
 Known = Literal["read", "away", "unknown"]
-_CONNECT_SECONDS = 3
 _NONE: frozenset[str] = frozenset()
 
 
-def read_full(postgres: Postgres, question: Question) -> tuple[frozenset[str], Known]:
+def read_full(lend: Lend, question: Question) -> tuple[frozenset[str], Known]:
     """The keys without room on the node that is asked of, and whether they are known: of another moment, or without a
     node, nobody knows them.
     """
     if question.at_ms is not None or not question.node:
         return _NONE, "unknown"
     try:
-        with psycopg.connect(postgres.dsn.get_secret_value(), connect_timeout=_CONNECT_SECONDS) as connection:
+        with lend() as connection:
             rows = connection.execute(STATEMENT.encode()).fetchall()
             stopped = connection.execute(STOPPED_PEERS.encode()).fetchall()
     except psycopg.Error:

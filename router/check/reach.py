@@ -8,9 +8,9 @@ import psycopg
 
 from router.check.limits import Known
 from router.check.question import Question
+from router.check.saved import Lend
 from router.reach import PROBES_UNANSWERED, why_silent
 from router.vendor_reach import VendorReach, read_vendors, vendor_reach
-from schemas.connections import Postgres
 
 _NONE: Final[Mapping[int, str]] = MappingProxyType({})
 
@@ -26,12 +26,13 @@ class Reached(NamedTuple):
 NOT_KNOWN: Final = Reached()
 
 
-def read_reached(postgres: Postgres, question: Question) -> Reached:
+def read_reached(lend: Lend, question: Question) -> Reached:
     """Of another moment than now nobody knows it. Without a node all are shown, and none is skipped."""
     if question.at_ms is not None:
         return NOT_KNOWN
     try:
-        found = read_vendors(postgres, node=question.node)
+        with lend() as connection:
+            found = read_vendors(connection, node=question.node)
     except psycopg.Error:
         return Reached(known="away")
     skipped = [one for one in found if one.state in ("skipped", "unreachable")] if question.node else []

@@ -1,5 +1,7 @@
 """What is saved of a peer's patterns, for people who try others: read from PostgreSQL, nothing changed."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import psycopg
@@ -11,6 +13,8 @@ from tariffs.numbers import Country
 MOST_NAMES: Final = 5_000
 _LONGEST_NAME: Final = 64
 _CONNECT_SECONDS: Final = 3
+Lend = Callable[[], AbstractContextManager[psycopg.Connection[Any]]]
+"""A connection that reads, for as long as its block takes; raises psycopg.Error."""
 _PEER: Final = "SELECT peer_id, role, tech_prefix, country_code, national_prefix FROM peers WHERE name = %s"
 _RULES: Final = "SELECT field, pattern, replacement FROM translations WHERE peer_id = %s ORDER BY field, position"
 _NAMES: Final = "SELECT name FROM peers ORDER BY name LIMIT %s"

@@ -32,14 +32,14 @@ REACHING: Final = {
 }  # fmt: skip
 
 
+_REACHING_NAMES: Final = frozenset(one.lower() for names in REACHING.values() for one in names if one[-1] != "*")
+_REACHING_HEADS: Final = tuple(one[:-1].lower() for names in REACHING.values() for one in names if one[-1] == "*")
+
+
 def is_reaching(name: str) -> bool:
     """Is this a function that is not everybody's?"""
     name = name.lower()
-    return any(
-        name.startswith(one[:-1].lower()) if one.endswith("*") else name == one.lower()
-        for names in REACHING.values()
-        for one in names
-    )
+    return name in _REACHING_NAMES or name.startswith(_REACHING_HEADS)
 
 
 @cache

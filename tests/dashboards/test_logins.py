@@ -67,7 +67,12 @@ def test_what_is_no_login(text: str) -> None:
         ("", UNKNOWN_ADDRESS),
         (None, UNKNOWN_ADDRESS),
         ("unknown", UNKNOWN_ADDRESS),
-        ("192.0.2.7:50000", UNKNOWN_ADDRESS),
+        ("192.0.2.7:50000", "192.0.2.7"),
+        ("[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"),
+        ("[::1]", "::/64"),
+        ("192.0.2.7:", UNKNOWN_ADDRESS),
+        ("[192.0.2.7:1", UNKNOWN_ADDRESS),
+        ("1.2.3.4, 192.0.2.7", UNKNOWN_ADDRESS),
     ],
 )
 def test_addresses(text: str | None, kept: str) -> None:

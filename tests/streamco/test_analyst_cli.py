@@ -9,11 +9,12 @@ from click.testing import CliRunner, Result
 from streamco.cli import commands
 from streamco.clickhouse_access.register import Register, matches
 
+NOWHERE = "postgresql://127.0.0.1:1/none"
 SERVER = {"STREAMCO_CLICKHOUSE_URL": "http://ch:8123", "STREAMCO_CLICKHOUSE_PASSWORD": "long enough"}
 
 
 def run(home: Path, *arguments: str, code: int = 0, more: dict[str, str] | None = None) -> Result:
-    environment = {"STREAMCO_HOME": str(home), **(more or {})}
+    environment = {"STREAMCO_HOME": str(home), "STREAMCO_POSTGRES_DSN": NOWHERE, **(more or {})}
     done = CliRunner().invoke(commands, ["analyst", *arguments], env=environment)
     assert done.exit_code == code, done.output
     return done
@@ -21,7 +22,7 @@ def run(home: Path, *arguments: str, code: int = 0, more: dict[str, str] | None 
 
 def test_a_login_from_its_making_to_its_end(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    made = json.loads(run(home, "add", "ada", "--json").output)
+    made = json.loads(run(home, "add", "ada", "--json").stdout)
     assert {name: made[name] for name in ("login", "url", "database")} == {
         "login": "ada",
         "url": "http://127.0.0.1:18123",
@@ -34,7 +35,7 @@ def test_a_login_from_its_making_to_its_end(tmp_path: Path) -> None:
     shown = run(home, "password", "ada").output
     assert matches(shown.split("password:")[1].split()[0], register.read()["ada"].hash)
     assert "ada: disabled" in run(home, "disable", "ada").output
-    (one,) = json.loads(run(home, "list", "--json").output)["analysts"]
+    (one,) = json.loads(run(home, "list", "--json").stdout)["analysts"]
     assert (one["login"], one["enabled"]) == ("ada", False)
     assert "password" not in run(home, "list").output
     assert "ada: enabled" in run(home, "enable", "ada").output
@@ -53,13 +54,13 @@ def test_nobody_cannot_be_changed(tmp_path: Path, act: str) -> None:
 
 
 def test_a_server_of_the_users_is_told_by_its_administrator(tmp_path: Path) -> None:
-    made = json.loads(run(tmp_path, "add", "ada", "--json", more=SERVER).output)
+    made = json.loads(run(tmp_path, "add", "ada", "--json", more=SERVER).stdout)
     assert made["url"] == "http://ch:8123"
     assert any(one.startswith("CREATE USER OR REPLACE `ada`") for one in made["sql"])
     assert made["password"] not in "".join(made["sql"])
     assert "ALTER USER `ada` HOST NONE;" in run(tmp_path, "disable", "ada", more=SERVER).output
     assert "DROP USER IF EXISTS `ada`;" in run(tmp_path, "remove", "ada", more=SERVER).output
-    assert "sql" not in json.loads(run(tmp_path, "add", "ada", "--json").output)
+    assert "sql" not in json.loads(run(tmp_path, "add", "ada", "--json").stdout)
 
 
 def test_the_sql_of_all_roles_is_printed(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import pytest
 from command_role import command_environment
 
 from configuration.world import load
+from sinks.user_acts import Person, list_acts
 from streamco.own_asterisk import write_files
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings
 
+ADA = Person("ada", "command", "ada")
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
 
@@ -34,7 +36,7 @@ def test_every_start_gets_an_epoch_of_its_own_and_the_peers_of_now(postgres_dsn:
     settings = settings_of(tmp_path / "home", postgres_dsn)
     etc = tmp_path / "etc"
     etc.mkdir()
-    said = write_files(settings, "ast1", etc)
+    said = write_files(settings, "ast1", etc, ADA)
     first = (etc / "globals.conf").read_text()
     assert "2 peers" in said[0]
     assert "NODE=ast1" in first
@@ -50,15 +52,18 @@ def test_every_start_gets_an_epoch_of_its_own_and_the_peers_of_now(postgres_dsn:
     assert settings.ami_secret.get_secret_value() in (etc / "manager.conf").read_text()
     assert (etc / "manager.conf").stat().st_mode & 0o777 == 0o600
     assert not (etc / "asterisk.conf").exists()
-    write_files(settings, "ast1", etc)
+    write_files(settings, "ast1", etc, ADA)
     assert (etc / "globals.conf").read_text() != first
+    with psycopg.connect(postgres_dsn) as connection:
+        acts = list_acts(connection, 10)
+    assert [(one.person, one.act, one.subject) for one in acts] == [("ada", "asterisk files", "ast1")] * 2
 
 
 def test_what_cannot_be_is_said(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "home")
     with pytest.raises(SettingsError, match="node 'ast9': must be one of STREAMCO_NODES"):
-        write_files(settings, "ast9", tmp_path)
+        write_files(settings, "ast9", tmp_path, ADA)
     with pytest.raises(SettingsError, match="must be a directory that exists"):
-        write_files(settings, "ast1", tmp_path / "nowhere")
+        write_files(settings, "ast1", tmp_path / "nowhere", ADA)
     with pytest.raises(SettingsError, match="PostgreSQL does not answer"):
-        write_files(settings, "ast1", tmp_path)
+        write_files(settings, "ast1", tmp_path, ADA)

@@ -15,6 +15,7 @@ from router.check import (
     Question,
     SnapshotAwayError,
     check,
+    connect_to_read,
     read_full,
     read_reached,
 )
@@ -94,7 +95,7 @@ def test_a_full_limit_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Pat
 
     def verdicts(node: str, at_ms: int | None = None) -> tuple[str, dict[str, str]]:
         question = Question("acme", "442071234567", at_ms=at_ms, node=node)
-        full, limits = read_full(loaded, question)
+        full, limits = read_full(lambda: connect_to_read(loaded), question)
         answer = check(
             World(found.snapshot, full=full), question, now_ms(),
             expected_seconds=180, source=found.source, quality="unknown", limits=limits,
@@ -106,7 +107,10 @@ def test_a_full_limit_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Pat
     assert verdicts("ast2") == ("read", free)
     assert verdicts("") == ("unknown", free)
     assert verdicts("ast1", now_ms()) == ("unknown", free)
-    assert read_full(AWAY, Question("acme", "442071234567", node="ast1")) == (frozenset(), "away")
+    assert read_full(lambda: connect_to_read(AWAY), Question("acme", "442071234567", node="ast1")) == (
+        frozenset(),
+        "away",
+    )
 
 
 def test_a_vendor_that_does_not_answer_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Path) -> None:
@@ -128,7 +132,7 @@ def test_a_vendor_that_does_not_answer_counts_on_its_node_and_now(loaded: Postgr
         question = Question("acme", "442071234567", at_ms=at_ms, node=node)
         return check(
             World(found.snapshot), question, now_ms(), expected_seconds=180, source=found.source, quality="unknown",
-            limits="unknown", reached=read_reached(postgres, question),
+            limits="unknown", reached=read_reached(lambda: connect_to_read(postgres), question),
         )  # fmt: skip
 
     def verdicts(checked: Checked) -> dict[str, tuple[str, str]]:
