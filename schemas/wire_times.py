@@ -15,6 +15,10 @@ with his channel, or with his own BYE before that. He is not billed for time in 
 
 What the packets say is not taken where it is further than `MOST_APART_MS` from the channel's own reading, or where an
 answer that would be made, or taken back, is of more than `MOST_CROSSED_MS`: then the channel's word stands.
+
+A vendor is not paid for what comes behind our BYE: where PJSIP itself has ended the leg (its session timer was over),
+the channel of one who does not answer it stays for 32 s. A customer who does not answer it pays until then, since the
+other side is connected, and paid, as long.
 """
 
 from typing import Final, NamedTuple
@@ -30,13 +34,14 @@ MOST_CROSSED_MS: Final = 2_000
 class WireLeg(NamedTuple):
     """What the packets of a leg show, in unix milliseconds of its node's wall clock: the first 200 to its INVITE, and
     the BYE. `is_refused`: its INVITE had a final answer that was no 2xx. `is_unacknowledged`: our 200 to it
-    has had no ACK.
+    has had no ACK. `is_ended_by_us`: of a vendor's leg, the BYE was ours.
     """
 
     answered_ms: int | None = None
     ended_ms: int | None = None
     is_refused: bool = False
     is_unacknowledged: bool = False
+    is_ended_by_us: bool = False
 
 
 def by_wire(answer: Answer, wire: WireLeg, ended_at_ms: int, clock: Clock) -> Answer:
@@ -54,7 +59,8 @@ def by_wire(answer: Answer, wire: WireLeg, ended_at_ms: int, clock: Clock) -> An
         if duration_ms > MOST_CROSSED_MS:
             return answer
         return Answer(wire.answered_ms, duration_ms, None, doubtful=True, crossed=True)
-    if answer.asterisk_ms is not None and abs(duration_ms - answer.duration_ms) > MOST_APART_MS:
+    waited_ms = ended_at_ms - end_ms if wire.is_ended_by_us else 0  # for the answer to our BYE
+    if answer.asterisk_ms is not None and abs(duration_ms + waited_ms - answer.duration_ms) > MOST_APART_MS:
         return answer._replace(doubtful=True)
     disagree = answer.asterisk_ms is None or abs(answer.asterisk_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS
     return Answer(wire.answered_ms, duration_ms, answer.asterisk_ms, doubtful=disagree or not talk.is_sure)

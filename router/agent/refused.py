@@ -11,6 +11,7 @@ What is recorded is bounded: so many records of a source and of a node in a minu
 source's next record says how many were not recorded.
 """
 
+import hashlib
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
@@ -23,6 +24,7 @@ MOST_SOURCES: Final = 5_000
 MOST_REQUESTS: Final = 10_000
 MOST_REASON: Final = 200
 _WINDOW_MS: Final = 60_000
+_LONGEST_KEY: Final = 128
 _TRYING: Final = 100
 _REFUSALS_FROM: Final = 300
 _NO_REFUSAL: Final = frozenset((487,))
@@ -65,7 +67,7 @@ class Reader:
 
     def read(self, packet: Packet, head: Head) -> Refused | None:
         """The refusal that a message is; None: it is another one."""
-        headers, key = head.headers, (head.call_id, head.cseq)
+        headers, key = head.headers, (_short(head.call_id), _short(head.cseq))
         if not head.status:
             self._remember(key, headers)
             return None
@@ -90,7 +92,7 @@ class Reader:
             text_of(head.method, 16),
             code,
             reason[:MOST_REASON],
-            text_of(key[0], 128),
+            text_of(head.call_id, 128),
         )
 
     def _remember(self, key: tuple[bytes, bytes], headers: dict[bytes, bytes]) -> _Request:
@@ -142,6 +144,11 @@ class Bounds:
         self._node.taken += 1
         left_out, source.left_out = source.left_out, 0
         return Record(refused, left_out)
+
+
+def _short(value: bytes) -> bytes:
+    """A key for a text that anybody may make long."""
+    return value if len(value) <= _LONGEST_KEY else hashlib.blake2b(value, digest_size=16).digest()
 
 
 def text_of(value: bytes, most: int) -> str:

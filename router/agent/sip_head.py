@@ -10,6 +10,8 @@ _NAMES: Final = rb"Via|v|Call-ID|i|CSeq|From|f|To|t|Reason|Warning|Unsupported|S
 _HEADER: Final = re.compile(rb"^(" + _NAMES + rb")[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _SHORT: Final = {b"v": b"via", b"i": b"call-id", b"f": b"from", b"t": b"to"}
 _ONCE: Final = frozenset((b"call-id", b"cseq", b"from", b"to"))
+_TAGGED: Final = frozenset((b"from", b"to"))
+_LONE_CR: Final = re.compile(rb"\r(?!\n)")
 _BRANCH: Final = re.compile(rb";[ \t]*branch[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNORECASE)
 _TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNORECASE)
 
@@ -17,7 +19,7 @@ _TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNOREC
 class Head(NamedTuple):
     """`status` of a request is 0; `method` of a response is that of the request it answers. Headers are those that
     matter, by their long names in small letters; of one that comes twice the first. `is_doubled`: one that may come
-    once came twice, and another reader may take the other.
+    once came twice, or a line ends in a CR alone: another reader may take the other, or see another line.
     """
 
     status: int
@@ -42,8 +44,8 @@ class Head(NamedTuple):
         return self.cseq.partition(b" ")[0]
 
     def tag(self, name: bytes) -> bytes:
-        """The tag of From or To; empty: it has none."""
-        found = _TAG.search(self.headers.get(name, b""))
+        """The tag of From or To; empty: it has none. Not one within the address or its display name."""
+        found = _TAG.search(_parameters(self.headers.get(name, b"")))
         return found[1] if found else b""
 
     @property
@@ -59,13 +61,19 @@ def read_head(payload: bytes) -> Head | None:
     head = payload[:_MOST_HEAD_BYTES].partition(b"\r\n\r\n")[0]
     status, request = _STATUS.match(payload), _REQUEST.match(payload)
     headers: dict[bytes, bytes] = {}
-    is_doubled = False
+    is_doubled = _LONE_CR.search(head) is not None
     for name, value in _HEADER.findall(head):
         small = name.lower()
         full = _SHORT.get(small, small)
         is_doubled |= full in _ONCE and full in headers
+        is_doubled |= full in _TAGGED and len(_TAG.findall(_parameters(value))) > 1
         headers.setdefault(full, value.strip())
     if status is not None:
         method = headers.get(b"cseq", b"").rpartition(b" ")[2]
         return Head(int(status[1]), status[2] or b"", method, headers, is_doubled)
     return Head(0, b"", request[1], headers, is_doubled) if request is not None else None
+
+
+def _parameters(address: bytes) -> bytes:
+    """What stands behind the URI of From or To."""
+    return address.rpartition(b">")[2]

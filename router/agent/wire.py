@@ -11,7 +11,9 @@ sender may use for whatever he likes, and for several legs at once.
                     a caller who has sent no ACK can be sent no BYE
 
 What Asterisk acts upon shows in what it sends, never in what comes alone. A moment of something that came counts if our
-word on it followed within `PROMPT_MS`. A dialog that is doubtful (a copy is missing) has no word.
+word on it followed within `PROMPT_MS`. Of several that fit, it is the last that our word was on, or the same bytes
+before it, which are its first sending: one that Asterisk has not taken can look like the one that it takes, but must
+differ from it. A dialog that is doubtful (a copy is missing) has no word.
 
     what the relay asks   "these lines close legs": their packets, after waiting a moment for those to come
     why it waits          a caller's BYE goes out after the line that closes his leg is written; and what becomes of a
@@ -61,10 +63,11 @@ class _Invite(NamedTuple):
 
 
 class _Came(NamedTuple):
-    """A message that came, and that our word is awaited on: by `key`."""
+    """A message that came, and that our word is awaited on: by `key`. `content`: the same for the same bytes."""
 
     key: tuple[bytes, ...]
     at_ms: int
+    content: int
 
 
 class _Leg:
@@ -72,32 +75,34 @@ class _Leg:
         "answered_ms",
         "asked_for",
         "came",
+        "ended_by_us",
         "ended_ms",
         "final",
         "invite",
         "is_acknowledged",
         "is_doubtful",
+        "other_tag",
         "outbound",
     )
 
     def __init__(self, invite: _Invite, *, outbound: bool) -> None:
         self.invite, self.outbound = invite, outbound
         self.final = 0
+        self.other_tag = invite.from_tag  # of an outbound leg known with its answer
         self.answered_ms: int | None = None
         self.ended_ms: int | None = None
         self.came: deque[_Came] = deque(maxlen=_MOST_WAITING)
-        self.asked_for = self.is_doubtful = self.is_acknowledged = False
+        self.asked_for = self.is_doubtful = self.is_acknowledged = self.ended_by_us = False
 
     @property
     def is_over(self) -> bool:
         """Nothing more is to be waited for."""
         return self.is_doubtful or self.ended_ms is not None or (self.answered_ms is None and self.final >= 300)
 
-    def first_of(self, key: tuple[bytes, ...], at_ms: int) -> int | None:
-        """When that first came, of which our word went out at `at_ms`; None: it did not, or not just before."""
-        return min(
-            (one.at_ms for one in self.came if one.key == key and 0 <= at_ms - one.at_ms <= PROMPT_MS), default=None
-        )
+    def arrival(self, key: tuple[bytes, ...], at_ms: int) -> int | None:
+        """When that came, of which our word went out at `at_ms`; None: it did not, or not just before."""
+        fitting = [one for one in self.came if one.key == key and 0 <= at_ms - one.at_ms <= PROMPT_MS]
+        return min((one.at_ms for one in fitting if one.content == fitting[-1].content), default=None)
 
 
 class Wire:
@@ -138,7 +143,8 @@ class Wire:
             elif head.method == b"ACK" and went:
                 self._acknowledged(packet, head, leg, tag, other_tag)
             elif head.method == b"ACK":
-                leg.is_acknowledged |= leg.answered_ms is not None
+                is_ours = (other_tag, head.number) == (leg.other_tag, leg.invite.cseq)
+                leg.is_acknowledged |= is_ours and leg.answered_ms is not None
             elif head.method == b"BYE":
                 self._bye(packet, head, leg, other_tag, went)
 
@@ -200,7 +206,7 @@ class Wire:
             return None
         leg.asked_for = True
         if leg.outbound:  # that its INVITE was refused the channel has seen itself
-            return WireLeg(leg.answered_ms, leg.ended_ms)
+            return WireLeg(leg.answered_ms, leg.ended_ms, is_ended_by_us=leg.ended_by_us)
         is_unacknowledged = leg.answered_ms is not None and not leg.is_acknowledged
         return WireLeg(leg.answered_ms, leg.ended_ms, leg.final == _CANCELLED, is_unacknowledged)
 
@@ -243,18 +249,19 @@ class Wire:
             return
         if head.status >= 300:
             leg.final = head.status
-        else:
-            leg.came.append(_Came((other_tag, head.number), packet.at_ms))
+        elif head.branch == leg.invite.branch:
+            leg.came.append(_Came((other_tag, head.number), packet.at_ms, hash(packet.payload)))
         self._changed.notify_all()
 
     def _acknowledged(self, packet: Packet, head: Head, leg: _Leg, tag: bytes, other_tag: bytes) -> None:
         # The ACK of a refusal is of the INVITE's own transaction.
         if not leg.outbound or leg.answered_ms is not None or head.branch == leg.invite.branch:
             return
-        at_ms = leg.first_of((other_tag, head.number), packet.at_ms)
+        at_ms = leg.arrival((other_tag, head.number), packet.at_ms)
         if at_ms is None:
             leg.is_doubtful = True
         else:
+            leg.other_tag = other_tag
             self._has_answered(tag, leg, at_ms)
         self._changed.notify_all()
 
@@ -267,15 +274,19 @@ class Wire:
             ANSWERED.lose()
 
     def _bye(self, packet: Packet, head: Head, leg: _Leg, other_tag: bytes, went: bool) -> None:
-        if leg.answered_ms is None or leg.ended_ms is not None:
+        if leg.answered_ms is None or leg.ended_ms is not None or other_tag != leg.other_tag:
             return
-        key = (other_tag, head.number, head.branch)
+        key = (head.number, head.branch)
         if not head.status and went:
-            leg.ended_ms = packet.at_ms
+            leg.ended_ms, leg.ended_by_us = packet.at_ms, True
         elif not head.status:
-            leg.came.append(_Came(key, packet.at_ms))
+            leg.came.append(_Came(key, packet.at_ms, hash(packet.payload)))
         elif went and head.status < 300:
-            leg.ended_ms = leg.first_of(key, packet.at_ms)
+            leg.ended_ms = leg.arrival(key, packet.at_ms)
+        elif went:
+            refused = [one for one in leg.came if one.key == key]
+            for one in refused:
+                leg.came.remove(one)
         self._changed.notify_all()
 
     def _bound(self) -> None:

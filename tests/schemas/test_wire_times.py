@@ -62,6 +62,19 @@ def test_a_caller_who_never_acknowledges_ends_with_his_channel_or_before(late_ms
     assert event.duration_ms == channel.duration_ms + min(late_ms or 0, 0)
 
 
+def test_a_vendor_is_not_paid_for_what_comes_behind_our_bye() -> None:
+    """He does not answer it, and Asterisk waits for that for 32 s. If a clock was set meanwhile, it cannot be told."""
+    channel = read(LEG_RESULT, None, ansms="92000")
+    assert channel.answered_at_ms is not None
+    bye_ms = channel.ended_at_ms - 32_000
+    wire = WireLeg(channel.answered_at_ms, bye_ms, is_ended_by_us=True)
+    event = read(LEG_RESULT, wire, ansms="92000")
+    assert (event.duration_ms, event.clock_disagreement) == (60_000, True)
+    for other in (wire._replace(is_ended_by_us=False), wire._replace(answered_ms=channel.answered_at_ms + 30_000)):
+        event = read(LEG_RESULT, other, ansms="92000")
+        assert (event.duration_ms, event.clock_disagreement) == (92_000, True)
+
+
 @BOTH
 def test_packets_that_say_something_quite_different_are_not_taken(line: str) -> None:
     channel = read(line, None)

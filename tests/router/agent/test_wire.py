@@ -76,12 +76,20 @@ class Dialog:
         return self._say(f"{method} sip:44@x SIP/2.0", f"{cseq} {method}", tags[0], to, branch, more, goes)
 
     def answer(
-        self, status: int, method: str, cseq: int, *, goes: bool, branch: str = "", to: str | None = None
+        self,
+        status: int,
+        method: str,
+        cseq: int,
+        *,
+        goes: bool,
+        branch: str = "",
+        to: str | None = None,
+        more: str = "",
     ) -> int:
         tags = (self.theirs, self.ours) if goes else (self.ours, self.theirs)
         to = ("" if status == 100 else tags[1]) if to is None else to
         branch = branch or f"{method}-{cseq}"
-        return self._say(f"SIP/2.0 {status} x", f"{cseq} {method}", tags[0], to, branch, "", goes)
+        return self._say(f"SIP/2.0 {status} x", f"{cseq} {method}", tags[0], to, branch, more, goes)
 
     def _say(self, first: str, cseq: str, from_tag: str, to_tag: str, branch: str, more: str, goes: bool) -> int:
         tags = [f";tag={tag}" if tag else "" for tag in (from_tag, to_tag)]
@@ -132,7 +140,58 @@ def test_an_answered_leg_is_from_its_first_200_to_its_first_bye(outbound: bool, 
     ended_ms = leg.request("BYE", 7, goes=True) if we_end_it else leg.hung_up()
     leg.request("BYE", 8, goes=False)
     leg.answer(481, "BYE", 8, goes=True)
-    assert world.word() == WireLeg(at_ms, ended_ms)
+    assert world.word() == WireLeg(at_ms, ended_ms, is_ended_by_us=outbound and we_end_it)
+
+
+@BOTH
+@pytest.mark.parametrize("answer", [481, None])
+def test_a_bye_that_asterisk_does_not_take_is_no_end(outbound: bool, answer: int | None) -> None:
+    """One that looks right here and is wrong to PJSIP: with the same number, branch and tags its bytes are others."""
+    world = World()
+    leg = Dialog(world, outbound)
+    at_ms = leg.answered()
+    leg.request("BYE", 7, goes=False, more="X-What: PJSIP reads this otherwise")
+    if answer:
+        leg.answer(answer, "BYE", 7, goes=True)
+    world.now_ms += 900
+    first_ms = leg.request("BYE", 7, goes=False)
+    leg.request("BYE", 7, goes=False)  # its answer takes a while
+    leg.answer(200, "BYE", 7, goes=True)
+    assert world.word() == WireLeg(at_ms, first_ms)
+
+
+@BOTH
+def test_a_bye_that_was_refused_counts_from_when_it_is_taken(outbound: bool) -> None:
+    world = World()
+    leg = Dialog(world, outbound)
+    leg.answered()
+    leg.request("BYE", 7, goes=False)
+    leg.answer(481, "BYE", 7, goes=True)
+    world.now_ms += 900
+    ended_ms = leg.hung_up(7)
+    assert (world.word() or WireLeg()).ended_ms == ended_ms
+
+
+def test_a_vendors_200_that_asterisk_does_not_take_is_no_answer() -> None:
+    world = World()
+    leg = Dialog(world, outbound=True)
+    leg.invite()
+    leg.final(200, branch="wrong")
+    leg.answer(200, "INVITE", 1, goes=False, more="X-What: PJSIP reads this otherwise")
+    world.now_ms += 900
+    at_ms = leg.final(200)
+    leg.final(200)
+    leg.ack()
+    assert world.word() == WireLeg(at_ms)
+
+
+def test_a_bye_of_ours_in_another_dialog_of_the_leg_does_not_end_it() -> None:
+    """That of a fork's second 200."""
+    world = World()
+    leg = Dialog(world, outbound=True)
+    at_ms = leg.answered()
+    leg.request("BYE", 2, goes=True, to="another fork's")
+    assert world.word() == WireLeg(at_ms)
 
 
 @BOTH
@@ -178,6 +237,8 @@ def test_a_caller_who_does_not_acknowledge_is_told_apart_until_he_does() -> None
     leg.invite()
     at_ms = leg.final(200)
     leg.ack(to="else")
+    leg.ack(cseq=77)
+    Dialog(world, outbound=False, theirs="else").ack()
     ended_ms = leg.hung_up()
     assert world.word() == WireLeg(at_ms, ended_ms, is_unacknowledged=True)
     leg.ack()
@@ -202,7 +263,7 @@ def test_a_vendors_late_200_is_an_answer() -> None:
     at_ms = leg.final(200)
     leg.ack()
     ended_ms = leg.request("BYE", 2, goes=True)
-    assert world.word() == WireLeg(at_ms, ended_ms)
+    assert world.word() == WireLeg(at_ms, ended_ms, is_ended_by_us=True)
 
 
 @pytest.mark.parametrize("status", [486, 487, 503])
