@@ -182,6 +182,7 @@ def run_simulator(settings: Settings, **options: object) -> None:
 
     from simulator.main import run
 
+    close_new_files()
     configure_logs("simulate", for_people=sys.stderr.isatty())
     if not settings.simulated_nodes:
         raise SettingsError(f"{PREFIX}SIMULATED_NODES: must name the nodes to play, such as sim1,sim2")

@@ -20,7 +20,7 @@ import structlog
 
 from router.agent.ami_events import Seen
 from router.agent.journal_ends import ends_in
-from router.agent.orphans import Orphan, close_orphans, read_orphans, told_calls
+from router.agent.orphans import MAX_AT_ONCE, Orphan, close_orphans, read_orphans, told_calls
 from router.agent.postgres import connect
 from router.agent.settings import AgentSettings
 from router.agent.state_file import AgentError
@@ -208,7 +208,7 @@ class Counters:
             log.warning("calls of earlier starts are not closed: the journal is too large", calls=len(found))
             return frozenset()
         self._told = frozenset(sorted(self._told | told)[-MAX_TOLD:])
-        orphans: list[Orphan] = [one for one in found if one.call_id not in told]
+        orphans: list[Orphan] = [one for one in found if one.call_id not in told][:MAX_AT_ONCE]
         if orphans:
             log.warning("calls died with Asterisk before any line: closed", calls=[one.call_id for one in orphans][:20])
             self.on_closed(close_orphans(orphans, settings.directory))

@@ -21,7 +21,8 @@ from schemas.ids import epoch_of, make_event_id, make_leg_id, started_seconds_of
 from schemas.money import micros_from_decimal, price_e8_from_decimal
 from schemas.refusals import Ending
 
-MAX_AT_ONCE: Final = 500
+MAX_AT_ONCE: Final = 500  # are closed
+MAX_LOOKED_FOR: Final = 5_000  # in the journal, which tells of most: those without a line are the newest of them
 READ_LIMIT_BYTES: Final = 2 << 30  # of journals in one look; with more, nothing is closed and the audit differs
 _CHUNK_BYTES: Final = 1 << 20
 HELD: Final = """
@@ -57,7 +58,7 @@ def read_orphans(
 
     The decision knows more than the hold; the hold has the rate terms, and every version's has the call's start.
     """
-    asked = (node, before_epoch, list(known), MAX_AT_ONCE)
+    asked = (node, before_epoch, list(known), MAX_LOOKED_FOR)
     held = {row[0]: _of_hold(*row) for row in connection.execute(HELD, asked).fetchall()}
     decided = {}
     for call_id, decision in connection.execute(DECIDED, asked).fetchall():

@@ -90,7 +90,8 @@ def test_what_calls_wait_for_has_the_processor_first(supervisor: Supervisor, tmp
     supervisor.start([worker(tmp_path, name) for name in names])
     own = os.getpriority(os.PRIO_PROCESS, 0)
     found = {one.name: psutil.Process(one.pid).nice() - own for one in supervisor.statuses()}
-    assert [found[name] for name in names] == [0, 0, 0, 0, 5, 5, 10, 10]
+    lowest = 19 - own  # where these tests run with a niceness of their own
+    assert [found[name] for name in names] == [min(one, lowest) for one in (0, 0, 0, 0, 5, 5, 10, 10)]
 
 
 def test_it_is_given_its_secrets_at_each_start_and_keeps_no_descriptor_of_them(

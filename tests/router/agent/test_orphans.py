@@ -16,7 +16,7 @@ from router.agent.ami_events import Seen
 from router.agent.counters import Counters
 from router.agent.last_heartbeat import LastHeartbeat, store_heartbeat
 from router.agent.open_calls import ToldCalls
-from router.agent.orphans import told_calls
+from router.agent.orphans import MAX_AT_ONCE, told_calls
 from router.agent.relay import Relay
 from schemas import events
 from schemas.events import CallEnded, decode_event, encode_event
@@ -121,6 +121,30 @@ async def test_calls_without_a_line_are_closed_from_hold_or_decision(
     counters.seen(status(), NEW, START_MS)
     counters._tell(connection)
     assert len(closings) == 1
+    connection.close()
+
+
+@pytest.mark.servers
+def test_calls_without_a_line_are_found_behind_many_that_have_one(
+    postgres_dsn: str, tmp_path: Path, settings_of: Any
+) -> None:
+    """Those that died at once are the newest: behind all that were up."""
+    connection = psycopg.connect(postgres_dsn, autocommit=True)
+    world = make_small_world(connection)
+    written = [call_id_of(number) for number in range(MAX_AT_ONCE + 20)]
+    unwritten = f"{max(written)}9"
+    for call_id in (*written, unwritten):
+        hold(connection, call_id, world.originator, world.customer_account)
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    lines = (call_lines(number, ["answers"])[0] for number in range(len(written)))
+    (journal / "Master.csv").write_bytes(b"".join(lines))
+    counters = Counters(settings_of(tmp_path, node=NODE), "agent")
+    closings: list[Any] = []
+    counters.on_closed = closings.append
+    counters.seen(status(), NEW, START_MS)
+    counters._tell(connection)
+    assert [[one.call_id for one in closed] for closed in closings] == [[unwritten]]
     connection.close()
 
 
