@@ -9,11 +9,11 @@ import sys
 
 import uvloop
 
-from router.agi import AgiApplication, AgiRequest
-from router.server import run
+from router.server.agi import AgiApplication, AgiRequest
+from router.server.main import run
 from router.settings import RouterSettings
-from sinks.beat import send_beat
-from sinks.parent import end_with_parent
+from runtime.heartbeat import send_beat
+from runtime.parent import end_with_parent
 
 
 async def serve_bare(settings: RouterSettings, variables: list[tuple[str, str]]) -> None:

@@ -18,14 +18,14 @@ from bench.figures import percentile, say
 from bench.line_past import load_past
 from bench.line_stack import LineStack
 from bench.line_world import make_calls
-from schemas.connections import Kafka
+from runtime.clickhouse import connect
+from runtime.connections import Kafka
 from schemas.events import CallEnded, LegEnded, RatedLeg
 from schemas.journal import decode_line
 from schemas.topics import RATED_LEGS
-from sinks.auditor.main import Auditor, Run
-from sinks.auditor.settings import AuditorSettings
+from sinks.audit.continuous.main import Auditor, Run
+from sinks.audit.continuous.settings import AuditorSettings
 from sinks.cdrs import write_legs
-from sinks.clickhouse import connect
 from sinks.dimensions import Dimensions, read_dimensions
 from sinks.ledger import Ledger
 from streams.folds.rating import rate_leg

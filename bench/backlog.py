@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
 
+from agent.state_file import load_state
 from bench.figures import percentile, say
 from bench.line_stack import LineStack
 from bench.line_world import Lines, make_calls
-from router.agent.state_file import load_state
+from runtime.clickhouse import connect
 from schemas.topics import ACTIVE_CALLS
-from sinks.audit import audit
-from sinks.clickhouse import connect
+from sinks.audit.full.audit import audit
 
 POLL_SECONDS: Final = 0.1
 AFTER_SECONDS: Final = 15.0  # of traffic after the backlog: how late things are then

@@ -10,10 +10,10 @@ import psycopg
 from bench.figures import say
 from bench.line_stack import LineStack
 from bench.line_world import NODE, Parties
+from runtime.clickhouse import connect
 from schemas.events import RatedLeg
 from schemas.topics import RATED_LEGS
-from sinks.audit_sources import read_topic
-from sinks.clickhouse import connect
+from sinks.audit.full.sources import read_topic
 
 PAST_NODE: Final = "past1"
 _AT_ONCE: Final = 1_000_000

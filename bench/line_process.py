@@ -11,8 +11,8 @@ def main(kind: str) -> None:
     configure_logs(kind, level=logging.WARNING)
     settings = sys.stdin.read()
     if kind == "agent":
-        from router.agent.main import run as run_agent
-        from router.agent.settings import AgentSettings
+        from agent.main import run as run_agent
+        from agent.settings import AgentSettings
 
         run_agent(AgentSettings.model_validate_json(settings))
     else:

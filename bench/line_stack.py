@@ -12,11 +12,11 @@ from pydantic import SecretStr
 
 from bench.figures import say
 from bench.line_world import EPOCH, NODE, Parties, make_parties
-from schemas.connections import ClickHouse, Kafka, Postgres
-from sinks.audit_sources import AuditSettings
-from sinks.clickhouse import connect
-from sinks.migrations import migrate_clickhouse, migrate_postgres
-from sinks.topics import make_topics
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse, Kafka, Postgres
+from runtime.migrations import migrate_clickhouse, migrate_postgres
+from runtime.topics import make_topics
+from sinks.audit.full.sources import AuditSettings
 from streamco.embedded.clickhouse import clickhouse_server
 from streamco.embedded.kafka import kafka_server
 from streamco.embedded.postgres import postgres_server

@@ -16,7 +16,7 @@ import numpy
 
 from bench.figures import percentile, say
 from bench.price_world import CUSTOMER_ID, EXPECTED_SECONDS, make_market, make_numbers, publish
-from router.routing import Request, World, decide
+from router.core import Request, World, decide
 from router.snapshot import store
 from router.snapshot.numbers import Numbers
 from router.snapshot.pools import NumberSet

@@ -12,7 +12,7 @@ import numpy
 
 from bench.figures import percentile, say
 from bench.price_world import CUSTOMER_ID, EXPECTED_SECONDS, make_market, make_numbers, publish, vendor_bytes
-from router.routing import Request, World, decide
+from router.core import Request, World, decide
 from router.snapshot import store
 from router.snapshot.code_index import keys_of, split_keys
 from router.snapshot.prices import Deck

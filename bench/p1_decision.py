@@ -22,7 +22,7 @@ from bench.price_world import (
     make_quality,
     publish,
 )
-from router.routing import Decision, Request, World, candidates_json, decide
+from router.core import Decision, Request, World, candidates_json, decide
 from router.snapshot import store
 
 NOW_MS = 1_795_609_900_000

@@ -22,8 +22,8 @@ from pydantic import SecretStr
 
 from bench.agi_world import SECRET, make_agi_world
 from bench.figures import percentile, say
-from sinks.migrations import migrate_postgres
-from sinks.topics import make_topics
+from runtime.migrations import migrate_postgres
+from runtime.topics import make_topics
 from streamco.embedded.kafka import kafka_server
 from streamco.embedded.postgres import postgres_server
 from streamco.embedded.settings import KafkaServer, PostgresServer

@@ -12,7 +12,7 @@ from bench.figures import say
 from bench.line_past import is_equal, load_past
 from bench.line_stack import LineStack
 from bench.line_world import make_calls, make_holds
-from sinks.audit import audit
+from sinks.audit.full.audit import audit
 
 LEGS_A_CALL = 2.3
 

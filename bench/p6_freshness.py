@@ -12,7 +12,7 @@ from typing import Any
 from bench.figures import percentile, say
 from bench.line_stack import LineStack
 from bench.line_world import make_calls
-from sinks.clickhouse import connect
+from runtime.clickhouse import connect
 
 WARM_SECONDS = 5.0
 POLL_SECONDS = 0.05

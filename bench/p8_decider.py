@@ -18,11 +18,11 @@ import structlog
 import uvloop
 from pydantic import SecretStr
 
-from router.holder import SnapshotHolder
-from router.routing import Request, World, decide
+from router.core import Request, World, decide
+from router.server.holder import SnapshotHolder
 from router.settings import SnapshotSettings
-from schemas.connections import Postgres
-from sinks.parent import end_with_parent
+from runtime.connections import Postgres
+from runtime.parent import end_with_parent
 
 _PAUSE_SECONDS = 0.005
 _EVERY = 16  # decisions between two pauses

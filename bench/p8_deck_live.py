@@ -23,9 +23,9 @@ from pydantic import SecretStr
 
 from bench.agi_world import VENDORS, make_agi_world
 from bench.figures import percentile, say
-from configuration.world import decks as loader
-from configuration.world import load_deck
-from sinks.migrations import migrate_postgres
+from billing.prices import load as loader
+from billing.prices.load import load_deck
+from runtime.migrations import migrate_postgres
 from streamco.embedded.postgres import postgres_server
 from streamco.embedded.settings import PostgresServer
 from streamco.embedded.temporary import TemporaryServers, free_port, password

@@ -14,7 +14,7 @@ import msgspec
 import numpy
 from numpy.typing import NDArray
 
-from router.snapshot.assemble import Assembly
+from router.build.assemble import Assembly
 from router.snapshot.code_index import keys_of, sort_codes, split_keys
 from router.snapshot.config import CONFIG_VERSION, Account, Config, HuntingClass, Pack, Peer, RouteClass, RouteEntry
 from router.snapshot.manifest import ARRAYS, Manifest, Pointer, write_generation, write_pointer

@@ -31,11 +31,11 @@ COMMANDS: Final = {
     "why": ("why", "ast1-1795609861-1795609900.12"),
 }
 MODULES: Final = {
-    "router": "router.server",
-    "node agent": "router.agent.main",
+    "router": "router.server.main",
+    "node agent": "agent.main",
     "stream worker": "streams.worker",
-    "auditor": "sinks.auditor.main",
-    "dashboards": "dashboards.serve",
+    "auditor": "sinks.audit.continuous.main",
+    "dashboards": "dashboards.app.serve",
     "command line": "streamco.cli",
 }
 

@@ -26,8 +26,8 @@ from pydantic import SecretStr
 
 from bench.figures import say
 from bench.hostile_sql import Hostile, Names, Targets, hostile
-from schemas.connections import ClickHouse
-from sinks.clickhouse import connect
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse
 from streamco.clickhouse_access.functions import is_reviewed
 from streamco.clickhouse_access.register import Register
 from streamco.embedded.clickhouse import clickhouse_server

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.figures import percentile
-from sinks.migrations import read_migrations, split_statements
+from runtime.migrations import read_migrations, split_statements
 from streamco.clickhouse_access.rights import READER
 from streamco.embedded.front.engine import Engine
 from streamco.embedded.front.guard import Guard

@@ -5,9 +5,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
+from runtime.connections import Frozen, Postgres
 from schemas.addresses import IPv4, IPv4Networks, NoOrIPv4, NoOrIPv6
 from schemas.agi_digest import read_node_key
-from schemas.connections import Frozen, Postgres
 
 Port = Annotated[int, Field(ge=1025, le=32_767)]
 Host = Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z.:-]{1,64}$")]

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from router.check import CheckSettings
-from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
+from runtime.connections import ClickHouse, Frozen, Kafka, Postgres
 
 MIN_SECRET_CHARACTERS = 32
 

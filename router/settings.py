@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, StringConstraints
 
-from schemas.connections import Frozen, Kafka, Postgres
-from sinks.disk import DEFAULT_RESERVE_BYTES
+from runtime.connections import Frozen, Kafka, Postgres
+from runtime.disk import DEFAULT_RESERVE_BYTES
 
 
 class SnapshotSettings(Frozen):

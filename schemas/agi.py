@@ -27,7 +27,7 @@ AGI_OPTIONAL_ARGUMENTS: Final = ("caller_name", "asserted", "privacy", "sender",
 
 # Variables set on the caller's channel. Per route n from 1: ROUTE_n_DIAL, ROUTE_n_TIMEOUT (seconds), ROUTE_n_FACTS, and
 # where they say anything ROUTE_n_PDD, ROUTE_n_RULES, ROUTE_n_HUNTSTOP, ROUTE_n_LIMITS (up to three keys of
-# router/routing/limit_keys.py joined by "&"), ROUTE_n_CALLER (digits, perhaps a plus before them; none: anonymous),
+# router/core/limit_keys.py joined by "&"), ROUTE_n_CALLER (digits, perhaps a plus before them; none: anonymous),
 # ROUTE_n_CALLER_NAME (letters, digits, blank . + _ -), ROUTE_n_WITHHELD ("1": nobody may be shown the caller),
 # ROUTE_n_DIVERSION ("1": the caller's Diversion and History-Info are passed on), ROUTE_n_CODECS (what the vendor is
 # offered, joined by "-"; none: what its endpoint has).

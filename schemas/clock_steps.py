@@ -1,7 +1,7 @@
 """Talk that the wall clock measured, corrected for the steps of that clock. Pure.
 
 Asterisk's lengths are differences of wall times: where somebody sets the machine's clock in mid-call they are wrong by
-the step. The node agent reads both of the machine's clocks each second (router/agent/clock.py). As long as the wall
+the step. The node agent reads both of the machine's clocks each second (agent/clock.py). As long as the wall
 clock is not set, its offset to the monotonic clock is the same; each new offset begins a `Stretch`.
 
     offset 1000 until 60.0 s (monotonic), 31000 from 60.2 s on; a leg ends at wall 96,000 with a length of 40,000 ms

@@ -1,4 +1,4 @@
-"""Who may do what in Kafka: one table, from which users and ACLs are made (sinks/kafka_access.py).
+"""Who may do what in Kafka: one table, from which users and ACLs are made (runtime/kafka_access.py).
 
 Each kind of process logs in as a user of its own, `streamco-KIND`, and may do what stands here and nothing else: it
 makes and changes no topic, reads no settings, begins no transaction. Only the owner makes topics and users: that is the

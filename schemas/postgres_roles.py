@@ -2,7 +2,7 @@
 
 Deny by default: what is not written here nobody may do but the owner, whose tables they are and who runs migrations
 only. A new table, view or function needs a row, even an empty one: a test compares this with the database.
-sinks/roles.py makes the roles and grants the rights.
+runtime/postgres_roles.py makes the roles and grants the rights.
 """
 
 from collections.abc import Mapping

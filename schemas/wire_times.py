@@ -2,7 +2,7 @@
 
 The dialplan's readings are those of a channel: of a customer's leg, from when Asterisk had read the vendor's 200, not
 from when it sent its own; and on a busy machine each waits for a thread. The node agent gets a copy of each SIP message
-with the moment at which it came or went (router/agent/wire.py). A leg's talk is the time from the 200 to its INVITE to
+with the moment at which it came or went (agent/wire/legs.py). A leg's talk is the time from the 200 to its INVITE to
 its BYE, each as it passed.
 
 Where CANCEL and 200 cross, only packets show what became of the leg:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
+from runtime.connections import Frozen, Postgres
 from schemas.agi_digest import read_node_key
-from schemas.connections import Frozen, Postgres
 from simulator.incidents import Incident, IncidentError, parse_incident
 
 Port = Annotated[int, Field(ge=1, le=65_535)]

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from runtime.heartbeat import send_beat
 from schemas.agi_digest import read_node_key
 from schemas.facts import FactsError, decode_facts
 from simulator.agi_client import RouterClient, Variables, make_header
@@ -25,7 +26,6 @@ from simulator.scheduler import Scheduler, real_ms
 from simulator.settings import SimulatorSettings
 from simulator.traffic import Traffic
 from simulator.vendors import Vendors, plan_leg
-from sinks.beat import send_beat
 
 log = structlog.get_logger(__name__)
 

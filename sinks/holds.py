@@ -44,7 +44,7 @@ class Terms(NamedTuple):
 
 
 class CallLimit(NamedTuple):
-    """A limit that a call counts in, by its key (router/routing/limit_keys.py); 0: none."""
+    """A limit that a call counts in, by its key (router/core/limit_keys.py); 0: none."""
 
     key: str
     max_concurrent: int

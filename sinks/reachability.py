@@ -1,7 +1,7 @@
 """Which vendors answer on which node, in PostgreSQL: reported by node agents, read by routers, pages and commands.
 
-The rule itself is in router/reachability.py. Moments are PostgreSQL's own: who reports says how long something still
-lasts, so that no two clocks are compared. What an agent has reported counts only while its node is heard of.
+The rule itself is in router/server/reachability.py. Moments are PostgreSQL's own: who reports says how long something
+still lasts, so that no two clocks are compared. What an agent has reported counts only while its node is heard of.
 """
 
 import json

@@ -18,7 +18,7 @@ def write_down(settings: Settings, area: str, act: str, subject: str, detail: st
     """Write that whoever runs this command has done something; a line on standard error where that cannot be."""
     import psycopg
 
-    from sinks.user_acts import write_act
+    from runtime.user_acts import write_act
     from streamco.person import person
 
     try:

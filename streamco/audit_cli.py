@@ -32,8 +32,8 @@ def audit(as_json: bool, settle: float, full: bool, last: bool) -> None:
             sys.exit(print_last(rooms.postgres(settings, "cli").dsn.get_secret_value(), as_json=as_json))
         except psycopg.Error as error:
             _unreadable(error)
-    from sinks.audit import audit as compare
-    from sinks.audit import report_json
+    from sinks.audit.full.audit import audit as compare
+    from sinks.audit.full.audit import report_json
     from streamco.audit_view import print_report
 
     try:

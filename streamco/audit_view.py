@@ -7,10 +7,10 @@ import click
 import psycopg
 
 from schemas.money import decimal_from_micros
-from sinks.audit import AuditReport
-from sinks.audit_range import Range
-from sinks.auditor.calls import NOT_VERIFIED
-from sinks.auditor.store import LastRun, last_run
+from sinks.audit.continuous.calls import NOT_VERIFIED
+from sinks.audit.continuous.store import LastRun, last_run
+from sinks.audit.full.audit import AuditReport
+from sinks.audit.full.range import Range
 
 _NAMED: Final = 200
 

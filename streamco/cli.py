@@ -195,8 +195,8 @@ def _dsn() -> str:
 @click.option("--seed", "number", default=1, show_default=True, type=click.IntRange(0, 2**53 - 1), help="Which world.")
 def seed(size: str, number: int) -> None:
     """Fill an empty configuration with a world that looks real."""
-    from configuration.world import WorldError
-    from configuration.world import seed as make
+    from runtime.changing import WorldError
+    from simulator.market.seed import seed as make
     from streamco.person import person
 
     try:
@@ -216,8 +216,8 @@ def load(world: Path) -> None:
 
     What may be a mistake is loaded, and is a warning on stderr.
     """
-    from configuration.world import WorldError
-    from configuration.world import load as read
+    from configuration.load import load as read
+    from runtime.changing import WorldError
     from streamco.person import person
 
     try:
@@ -234,8 +234,8 @@ def load(world: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def load_deck(peer: str, file: Path) -> None:
     """Load the prices of a PEER's deck from a CSV FILE, all or nothing."""
-    from configuration.world import WorldError
-    from configuration.world import load_deck as read
+    from billing.prices.load import load_deck as read
+    from runtime.changing import WorldError
     from streamco.person import person
 
     try:
@@ -254,8 +254,8 @@ def load_deck(peer: str, file: Path) -> None:
 @click.option("--reference", default="", help="The payment's own name: a second one with the same is refused.")
 def pay(account: str, amount: str, reason: str, reference: str) -> None:
     """Post a payment of AMOUNT (a decimal; negative is a refund: put -- before it) to an ACCOUNT."""
-    from configuration.world import WorldError
-    from configuration.world import pay as post
+    from billing.payments import pay as post
+    from runtime.changing import WorldError
     from streamco.person import person
 
     try:

@@ -9,8 +9,8 @@ from typing import Any, Final
 import click
 import psycopg
 
+from runtime.user_acts import write_act
 from sinks.control_actions import STATES, ControlAction, ControlActionError, State, list_actions, release_action
-from sinks.user_acts import write_act
 from streamco import rooms
 from streamco.person import account, person
 from streamco.secret_store import with_secrets

@@ -10,7 +10,8 @@ from typing import Any, Final
 import click
 import psycopg
 
-from sinks.letter_store import (
+from runtime.user_acts import write_act
+from sinks.dead_letters.store import (
     STATES,
     KeptLetter,
     LetterError,
@@ -22,7 +23,6 @@ from sinks.letter_store import (
     open_origins,
     release_hold_of,
 )
-from sinks.user_acts import write_act
 from streamco import rooms
 from streamco.person import account, person
 from streamco.secret_store import with_secrets
@@ -90,7 +90,7 @@ def show(origin: str, as_json: bool) -> None:
 @_By
 def replay(origins: tuple[str, ...], all_open: bool, reason: str, by: str) -> None:
     """Send letters through the door that they came by. What is refused again is a new letter, open."""
-    from sinks.replay import Sender
+    from sinks.dead_letters.replay import Sender
 
     if bool(origins) == all_open:
         raise click.UsageError("name the letters, or say --all")
@@ -114,7 +114,7 @@ def _replay_one(
     connection: psycopg.Connection[Any], sender: Any, origin: str, reason: str, by: str, partitions: int
 ) -> bool:
     """Send one; False when it cannot be sent: it stays as it is then, and the reason is told."""
-    from sinks.replay import plan_replay
+    from sinks.dead_letters.replay import plan_replay
 
     try:
         with connection.transaction():

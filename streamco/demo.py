@@ -117,7 +117,8 @@ def _fetch(tell: Progress) -> str | None:
 
 
 def _seed(settings: Settings, size: str, progress: Progress) -> None:
-    from configuration.world import WorldError, seed
+    from runtime.changing import WorldError
+    from simulator.market.seed import seed
     from streamco.person import person
 
     try:
@@ -156,7 +157,7 @@ def _wait(settings: Settings, stop: threading.Event, seconds: float | None, tell
 
 def _settle(stack: Stack, settings: Settings, tell: Progress) -> int:
     """End the traffic, wait until every leg has gone its way, compare the stores, end the rest."""
-    from sinks.audit import audit, report_json
+    from sinks.audit.full.audit import audit, report_json
     from streamco.audit_view import print_report
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -34,7 +34,7 @@ def kafka_reader() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 def add(name: str, topics: tuple[str, ...], as_json: bool) -> None:
     """Make a reader NAME, or give it a new password and these topics; the password is shown once."""
-    from sinks.kafka_readers import add_reader
+    from runtime.kafka_readers import add_reader
 
     settings = _settings()
     owner, mechanism = rooms.kafka(settings, OWNER), settings.kafka_mechanism or MECHANISM
@@ -60,7 +60,7 @@ def add(name: str, topics: tuple[str, ...], as_json: bool) -> None:
 @click.argument("name")
 def remove(name: str) -> None:
     """End the login of a reader NAME. Delete its consumer groups too: their topics are kept for them."""
-    from sinks.kafka_readers import remove_reader
+    from runtime.kafka_readers import remove_reader
 
     settings = _settings()
     _done(lambda: remove_reader(rooms.kafka(settings, OWNER), name, settings.kafka_mechanism or MECHANISM))
@@ -72,7 +72,7 @@ def remove(name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on one line.")
 def list_command(as_json: bool) -> None:
     """Show the readers and their topics."""
-    from sinks.kafka_readers import list_readers
+    from runtime.kafka_readers import list_readers
 
     readers = _done(lambda: list_readers(rooms.kafka(_settings(), OWNER)))
     if as_json:
@@ -90,7 +90,7 @@ def _settings() -> Settings:
 
 
 def _done(act: Callable[[], _T]) -> _T:
-    from sinks.topics import TopicError
+    from runtime.topics import TopicError
 
     try:
         return act()

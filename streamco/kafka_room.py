@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
 from schemas.kafka_access import ACCESS, MECHANISM, OWNER, password_setting, user_of
 from streamco.embedded.server import Progress, ServerError
 from streamco.embedded.settings import LOOPBACK, KafkaServer
@@ -52,8 +52,8 @@ def prepare_kafka(settings: Settings, progress: Progress) -> None:
 
     Raises TopicError.
     """
-    from sinks.kafka_access import give_access
-    from sinks.topics import make_topics
+    from runtime.kafka_access import give_access
+    from runtime.topics import make_topics
 
     owner = kafka(settings, OWNER)
     if made := make_topics(owner):

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from schemas.connections import KafkaUser, SaslMechanism
+from runtime.connections import KafkaUser, SaslMechanism
 from streamco.setting_types import PREFIX, Port, Secret
 
 

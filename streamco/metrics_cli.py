@@ -2,7 +2,7 @@
 
 import click
 
-from sinks.metrics import collected
+from runtime.metrics import collected
 from streamco.places import Places
 from streamco.settings import read_settings
 

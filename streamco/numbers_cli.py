@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from router.routing.trial import Direction, Field, Trial
+    from router.core.trial import Direction, Field, Trial
 
 _FIELDS: Final = ("callee", "caller", "caller_name")
 
@@ -24,8 +24,8 @@ def _dsn() -> str:
 @click.argument("file", type=click.Path(path_type=Path))
 def load_pool(name: str, file: Path) -> None:
     """Make the numbers of a CSV FILE (one column, `number`) the pool NAME, all or nothing."""
-    from configuration.world import WorldError
-    from configuration.world import load_pool as read
+    from configuration.load import load_pool as read
+    from runtime.changing import WorldError
     from streamco.person import person
 
     try:

@@ -9,9 +9,9 @@ import psycopg
 from configuration.asterisk.reader import read_peers, report_transports
 from configuration.asterisk.render import Places as AsteriskPlaces
 from configuration.asterisk.render import RenderError, render
+from runtime.user_acts import Person, write_act
 from schemas.agi_digest import KEY_FILE
 from sinks.epochs import EpochError, issue_epoch
-from sinks.user_acts import Person, write_act
 from streamco import rooms
 from streamco.places import Places
 from streamco.settings import PREFIX, Settings, SettingsError

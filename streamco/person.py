@@ -4,7 +4,7 @@ import os
 import pwd
 from typing import Final
 
-from sinks.user_acts import Person
+from runtime.user_acts import Person
 
 _MOST_CHARACTERS: Final = 64
 

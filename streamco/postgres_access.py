@@ -2,7 +2,7 @@
 
 from pydantic import SecretStr
 
-from schemas.connections import Postgres
+from runtime.connections import Postgres
 from schemas.postgres_roles import OWNER, ROLES, Role, role_name
 from streamco.embedded.settings import DATABASE, LOOPBACK, ONLY_SCRAM, PostgresServer
 from streamco.secret_store import required

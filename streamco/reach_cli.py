@@ -10,7 +10,7 @@ from streamco.secret_store import with_secrets
 from streamco.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from router.vendor_reach import VendorReach
+    from router.server.vendor_reach import VendorReach
 
 _MARKS: Final = {"reachable": "green", "silent": "yellow", "due": "yellow", "skipped": "red", "unreachable": "red"}
 
@@ -39,7 +39,7 @@ def status_lines(settings: Settings) -> tuple[list["VendorReach"], list[str]]:
     """Vendors that are skipped, and the lines that say so; nothing is known where PostgreSQL does not answer."""
     import psycopg
 
-    from router.vendor_reach import SKIPPED
+    from router.server.vendor_reach import SKIPPED
 
     try:
         found = [one for one in _read(settings, only_bad=True) if one.state in SKIPPED]
@@ -51,7 +51,7 @@ def status_lines(settings: Settings) -> tuple[list["VendorReach"], list[str]]:
 def _read(settings: Settings, *, node: str = "", only_bad: bool) -> list["VendorReach"]:
     """Raises psycopg.Error."""
     from router.check import connect_to_read
-    from router.vendor_reach import read_vendors, vendor_reach
+    from router.server.vendor_reach import read_vendors, vendor_reach
     from streamco import rooms
 
     with connect_to_read(rooms.postgres(with_secrets(settings), "cli")) as connection:
@@ -59,7 +59,7 @@ def _read(settings: Settings, *, node: str = "", only_bad: bool) -> list["Vendor
 
 
 def _lines(found: list["VendorReach"]) -> Iterator[str]:
-    from dashboards.reach_words import reach_line
+    from dashboards.topics.reachability.words import reach_line
 
     for one in found:
         yield f"{click.style(f'{one.state:<11}', fg=_MARKS.get(one.state))} {reach_line(one)}"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from runtime.connections import ClickHouse
 from schemas.agi_digest import node_key_text
-from schemas.connections import ClickHouse
 from schemas.postgres_roles import Role
 from streamco.embedded.settings import LOOPBACK, ClickHouseServer, user_cache_directory
 from streamco.home import home_user
@@ -17,14 +17,14 @@ from streamco.secret_store import required as _secret
 from streamco.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from agent.settings import AgentSettings
     from configuration.settings import NodeSettings, TrickleSettings
     from dashboards.settings import DashboardsSettings
-    from router.agent.settings import AgentSettings
     from router.check import CheckSettings
     from router.settings import RouterSettings, SnapshotSettings
     from simulator.settings import SimulatorSettings
-    from sinks.audit import AuditSettings
-    from sinks.auditor.settings import AuditorSettings
+    from sinks.audit.continuous.settings import AuditorSettings
+    from sinks.audit.full.audit import AuditSettings
     from streams.settings import StreamsSettings
 
 _ROUTER_CONNECTIONS = 8
@@ -128,7 +128,7 @@ def check(settings: Settings, room: Role) -> "CheckSettings":
 
 def agent(settings: Settings, node: str) -> "AgentSettings":
     """The agent of a node. The AMI of a node that runs here is on loopback."""
-    from router.agent.settings import AgentSettings
+    from agent.settings import AgentSettings
 
     places = Places(settings)
     ours = node in (*settings.asterisk_nodes, *settings.simulated_nodes)
@@ -192,7 +192,7 @@ def streams(settings: Settings, which: str) -> "StreamsSettings":
 
 def auditor(settings: Settings) -> "AuditorSettings":
     """The continuous audit."""
-    from sinks.auditor.settings import AuditorSettings
+    from sinks.audit.continuous.settings import AuditorSettings
 
     return AuditorSettings(
         postgres=postgres(settings, "auditor"),
@@ -297,7 +297,7 @@ def trickle(settings: Settings) -> "TrickleSettings":
 
 def audit(settings: Settings) -> "AuditSettings":
     """The audit: every store, and the journals of every node of this home."""
-    from sinks.audit import AuditSettings
+    from sinks.audit.full.audit import AuditSettings
 
     nodes = sorted({*settings.nodes, *(path.name for path in (settings.home / "nodes").glob("*") if path.is_dir())})
     return AuditSettings(

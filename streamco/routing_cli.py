@@ -38,7 +38,7 @@ _QUALITY_SECONDS: Final = 5.0
 def check_routing(as_json: bool, **asked: Any) -> None:
     """Ask the router's own core where a call would go, and why. Makes no call, counts and holds nothing."""
     from router.check import Question, QuestionError, SnapshotAwayError, read_moment, read_seed
-    from router.routing import seed_of
+    from router.core import seed_of
     from schemas.ids import IdError, check_call_id
     from streamco.routing_view import checked_lines
 
@@ -83,7 +83,7 @@ def why(call_id: str, as_json: bool) -> None:
 
     CALL_ID is the call's, or the SIP Call-ID of one of its legs.
     """
-    from dashboards.queries import Queries, SourceAwayError
+    from dashboards.kit.queries import Queries, SourceAwayError
     from schemas.events import CallRouted, EventError, decode_event, encode_event, explained
     from schemas.ids import CALL_ID_PATTERN
     from streamco import rooms
@@ -122,10 +122,10 @@ def api_token(login: str, name: str, days: int, end: bool) -> None:
 
     import psycopg
 
-    from dashboards.api_tokens import end_token, make_token
-    from dashboards.logins import normal_login
-    from dashboards.users import UserError
-    from sinks.user_acts import write_act
+    from dashboards.access.api_tokens import end_token, make_token
+    from dashboards.access.logins import normal_login
+    from dashboards.access.users import UserError
+    from runtime.user_acts import write_act
     from streamco import rooms
     from streamco.person import person
 

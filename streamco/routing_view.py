@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from dashboards import formats
-from dashboards.reach_words import reach_line
-from dashboards.routing_words import answer_line, compared, look_up_line, sent, sold_line, why_not
+from dashboards.kit import formats
+from dashboards.topics.check_routing.words import answer_line, compared, look_up_line, sent, sold_line, why_not
+from dashboards.topics.reachability.words import reach_line
 from schemas.events import ExplainedCall
 
 if TYPE_CHECKING:

@@ -27,14 +27,14 @@ from streamco.settings import Settings, SettingsError, read_settings
 
 
 def _router(settings: Settings, which: str) -> None:
-    from router.server import run
+    from router.server.main import run
 
     number, _, listener = which.partition("@")
     run(rooms.router(settings, int(number or 1), int(listener) if listener else None))
 
 
 def _agent(settings: Settings, node: str) -> None:
-    from router.agent.main import run
+    from agent.main import run
 
     run(rooms.agent(settings, node))
 
@@ -46,13 +46,13 @@ def _streams(settings: Settings, which: str) -> None:
 
 
 def _auditor(settings: Settings, _which: str) -> None:
-    from sinks.auditor.main import run
+    from sinks.audit.continuous.main import run
 
     run(rooms.auditor(settings))
 
 
 def _dashboards(settings: Settings, _which: str) -> None:
-    from dashboards.serve import run
+    from dashboards.app.serve import run
 
     run(rooms.dashboards(settings))
 
@@ -70,7 +70,7 @@ def _asterisk(settings: Settings, node: str) -> None:
 
 
 def _trickle(settings: Settings, _which: str) -> None:
-    from configuration.asterisk.trickle import run
+    from simulator.sipp.traffic import run
 
     run(rooms.trickle(settings))
 

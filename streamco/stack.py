@@ -217,7 +217,7 @@ def _check_postgres(settings: Settings) -> None:
 
 
 def _check_clickhouse(settings: Settings) -> None:
-    from sinks.clickhouse import connect
+    from runtime.clickhouse import connect
 
     try:
         with connect(rooms.clickhouse(settings, "migrations"), database="default", answer_seconds=3) as client:
@@ -228,10 +228,10 @@ def _check_clickhouse(settings: Settings) -> None:
 
 def prepare_stores(settings: Settings, progress: Progress) -> FirstLogin | None:
     """Roles, tables, topics, and the first administrator if there is no user. Safe at every start, and at once."""
-    from dashboards.users import FIRST_LOGIN, ensure_first_administrator
-    from sinks.migrations import MigrationError, migrate
-    from sinks.roles import grant_rights, make_roles, take_over
-    from sinks.topics import TopicError
+    from dashboards.access.users import FIRST_LOGIN, ensure_first_administrator
+    from runtime.migrations import MigrationError, migrate
+    from runtime.postgres_roles import grant_rights, make_roles, take_over
+    from runtime.topics import TopicError
 
     try:
         maker, owner = postgres_access.maker(settings), postgres_access.owner(settings)

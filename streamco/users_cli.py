@@ -10,8 +10,9 @@ from typing import Any, Final, NoReturn, TypeVar
 import click
 import psycopg
 
-from dashboards.access import ROLES
-from dashboards.user_admin import (
+from dashboards.access.table import ROLES
+from dashboards.access.users import UserError, fresh_password
+from dashboards.topics.users.admin import (
     UserRow,
     change_password,
     change_role,
@@ -20,8 +21,7 @@ from dashboards.user_admin import (
     enable_user,
     list_users,
 )
-from dashboards.users import UserError, fresh_password
-from sinks.user_acts import list_acts
+from runtime.user_acts import list_acts
 from streamco import rooms
 from streamco.person import person
 from streamco.secret_store import with_secrets

@@ -12,7 +12,7 @@ from typing import Any, Final
 import faust
 from mode import CrashingSupervisor
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
 from schemas.topics import Topic
 from streams.folds.reading import Origin
 from streams.settings import StreamsSettings

@@ -9,10 +9,10 @@ import psycopg
 import structlog
 from clickhouse_connect.driver.client import Client
 
+from runtime.clickhouse import connect
 from schemas.events import CallRouted, RatedLeg
 from schemas.topics import DEAD_LETTERS, DECISIONS, RATED_LEGS
 from sinks.cdrs import drop_replaced_estimates, ids_named, write_decisions, write_legs
-from sinks.clickhouse import connect
 from sinks.dimensions import Dimensions, read_dimensions
 from streams.app import now_ms, origin_of, source
 from streams.billing import read_rated

@@ -16,14 +16,14 @@ import psycopg
 import structlog
 from kafka.errors import KafkaError
 
+from runtime.compacted import CompactedReader, TopicsRemadeError
+from runtime.heartbeat import send_beat
+from runtime.locks import CONTROLLER
+from runtime.metrics import Bounded, gauge
+from runtime.topics import TopicError
 from schemas.live import LIVE_CALL_DECODER, LiveCall
 from schemas.topics import ACTIVE_CALLS, DECISIONS, RATED_LEGS
-from sinks.beat import send_beat
-from sinks.compacted import CompactedReader, TopicsRemadeError
 from sinks.control_actions import Taken, release_by_time, take_action
-from sinks.locks import CONTROLLER
-from sinks.metrics import Bounded, gauge
-from sinks.topics import TopicError
 from streams.app import now_ms
 from streams.control_notify import Notifier
 from streams.control_store import keep_destinations, read_controls, read_destinations, read_known

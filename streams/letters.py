@@ -8,11 +8,11 @@ import psycopg
 import structlog
 from kafka.errors import KafkaError
 
+from runtime.metrics import Bounded
 from schemas.events import DeadLetter
 from schemas.topics import DEAD_LETTERS
-from sinks.letter_store import Limits, count_open, keep_letters_within, renew_stops
-from sinks.metrics import Bounded
-from sinks.waiting_letters import Placed, next_waiting, note_waiting, read_waiting, take_waiting
+from sinks.dead_letters.store import Limits, count_open, keep_letters_within, renew_stops
+from sinks.dead_letters.waiting import Placed, next_waiting, note_waiting, read_waiting, take_waiting
 from streams.app import now_ms, origin_of, source
 from streams.folds.reading import dead_letter, read_message
 from streams.output import limits_of

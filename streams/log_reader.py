@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
+from runtime.topics import require_reachable
 from schemas.events import AnyEvent, readable_events
 from schemas.topics import Topic
-from sinks.topics import require_reachable
 
 _ANSWER_MS: Final = 10_000
 _POLLED: Final = 200

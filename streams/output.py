@@ -9,8 +9,8 @@ import structlog
 
 from schemas.events import DeadLetter, RatedLeg, encode_event
 from schemas.frame import pack_frames, partition_of
-from sinks.dead_letters import dead_letter_messages
-from sinks.letter_store import Limits, keep_letters_within
+from sinks.dead_letters.messages import dead_letter_messages
+from sinks.dead_letters.store import Limits, keep_letters_within
 from streams.settings import StreamsSettings
 
 log = structlog.get_logger(__name__)

@@ -12,15 +12,15 @@ import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from schemas.connections import Kafka
+from runtime.compacted import CompactedReader, TopicsRemadeError
+from runtime.connections import Kafka
+from runtime.heartbeat import send_beat
+from runtime.metrics import Bounded
+from runtime.topics import TopicError
 from schemas.events import AnyEvent, CallEnded, LegEnded
 from schemas.frame import partition_of
 from schemas.quality import QUALITY_DECODER, Quality
 from schemas.topics import CALLS, QUALITY
-from sinks.beat import send_beat
-from sinks.compacted import CompactedReader, TopicsRemadeError
-from sinks.metrics import Bounded
-from sinks.topics import TopicError
 from streams.app import now_ms
 from streams.folds import quality
 from streams.folds.quality import Key

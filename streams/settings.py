@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
+from runtime.connections import ClickHouse, Frozen, Kafka, Postgres
 
 Role = Literal["billing", "cdrs", "live", "quality", "control"]
 

@@ -19,8 +19,8 @@ import structlog
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient, OffsetSpec
 
-from sinks.beat import send_beat
-from sinks.metrics import gauge
+from runtime.heartbeat import send_beat
+from runtime.metrics import gauge
 from streams.folds.standstill import Partition, Progress, Standing
 from streams.settings import StreamsSettings
 

@@ -12,8 +12,8 @@ import faust
 import structlog
 import uvloop
 
+from runtime.heartbeat import send_beat
 from schemas.topics import CALLS, DEAD_LETTERS, DECISIONS, NODES, RATED_LEGS
-from sinks.beat import send_beat
 from streams.app import make_app
 from streams.billing import add_billing
 from streams.cdrs import add_cdrs

@@ -1,7 +1,7 @@
 """The servers that tests run on: real ones, started when the first test asks, on free ports, ended at the end.
 
     postgres_dsn     URL of a fresh database with every migration applied (a copy of a template: about 50 ms)
-    postgres         the same as schemas.connections.Postgres
+    postgres         the same as runtime.connections.Postgres
     kafka            a broker on which every topic was deleted and made again: nothing of another test is in them; the
                      test is its owner, and gives what it tests another login (streamco/embedded/temporary_users.py)
     clickhouse       a fresh database with every migration applied, reached over HTTP
@@ -32,10 +32,10 @@ from real_calls import Seen, place
 from real_line import AnyLine, Line, MakeLine
 
 from configuration.asterisk.fetch import FetchError, installation
-from schemas.connections import ClickHouse, Kafka, Postgres
-from sinks.clickhouse import connect as connect_clickhouse
-from sinks.migrations import migrate_clickhouse, migrate_postgres
-from sinks.topics import make_topics
+from runtime.clickhouse import connect as connect_clickhouse
+from runtime.connections import ClickHouse, Kafka, Postgres
+from runtime.migrations import migrate_clickhouse, migrate_postgres
+from runtime.topics import make_topics
 from streamco.embedded.clickhouse import clickhouse_server as make_clickhouse
 from streamco.embedded.kafka import kafka_server as make_kafka
 from streamco.embedded.postgres import postgres_server as make_postgres

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from bench.soak import scenarios
-from configuration.asterisk import scenarios as common
+from simulator.sipp import scenarios as common
 
 CODE: Final = "4477"
 _PLACES: Final = 6

@@ -16,7 +16,7 @@ from bench.soak.calls import CALLERS, VENDORS, Call
 from bench.soak.sipp_log import read_log
 from bench.soak.wire import Address, Message
 from configuration.asterisk.fetch import Installation
-from sinks.parent import end_with_parent
+from runtime.parent import end_with_parent
 from streamco.embedded.temporary import free_port
 
 _MEDIA_PORTS: Final = range(6_000, 10_000, 4)

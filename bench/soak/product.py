@@ -16,9 +16,11 @@ from bench.soak.calls import CALLERS, CODE, KINDS, TIMED, VENDORS, code_of
 from bench.soak.matching import ClosedLeg
 from bench.soak.players import free_address
 from bench.soak.wire import Address
+from billing.payments import pay
+from billing.prices.load import load_deck
 from configuration.asterisk.fetch import Installation
-from configuration.world import load, load_deck, pay
-from sinks.clickhouse import connect
+from configuration.load import load
+from runtime.clickhouse import connect
 from streamco import rooms
 from streamco.embedded.temporary import free_port
 from streamco.secret_store import with_secrets

@@ -5,7 +5,7 @@ A caller's fields: 0 the number, 1 the caller's, 2 milliseconds, as its kind use
 
 from typing import Final
 
-from configuration.asterisk.scenarios.parts import EMPTY, SDP, recv, reply, scenario, send
+from simulator.sipp.scenarios.parts import EMPTY, SDP, recv, reply, scenario, send
 
 LISTENER_GIVES_UP_MS: Final = 8_000
 _FIXED: Final = "z9hG4bK-[pid]-[call_number]-{}"

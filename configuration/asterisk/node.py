@@ -21,9 +21,9 @@ from configuration.asterisk.fetch import Installation, installation
 from configuration.asterisk.reader import read_peers, report_transports
 from configuration.asterisk.render import Places, pjsip_file, render
 from configuration.settings import NodeSettings
-from sinks.beat import send_beat
+from runtime.heartbeat import send_beat
+from runtime.parent import end_with_parent
 from sinks.epochs import issue_epoch
-from sinks.parent import end_with_parent
 
 log = structlog.get_logger(__name__)
 CHANNEL: Final = "streamco_configuration"

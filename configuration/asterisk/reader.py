@@ -31,7 +31,7 @@ def read_peers(connection: psycopg.Connection[Any], node: str) -> list[SipPeer]:
 
 
 def report_transports(connection: psycopg.Connection[Any], settings: NodeSettings) -> None:
-    """Tell those who save peers which of them this node can reach (configuration/world/transports.py)."""
+    """Tell those who save peers which of them this node can reach (configuration/load/transports.py)."""
     connection.execute(
         "INSERT INTO nodes (name, sip_ipv6) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET sip_ipv6 ="
         " excluded.sip_ipv6 WHERE nodes.sip_ipv6 <> excluded.sip_ipv6",

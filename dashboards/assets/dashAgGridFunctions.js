@@ -1,4 +1,4 @@
-// Formats of grid cells; the same as dashboards/formats.py writes elsewhere.
+// Formats of grid cells; the same as dashboards/kit/formats.py writes elsewhere.
 var dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
 (function () {
   var dash = "–";

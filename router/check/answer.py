@@ -4,14 +4,14 @@ from typing import Literal
 
 import msgspec
 
-from router.answer import Answer, Attempt, explained_call
 from router.check.limits import Known
 from router.check.question import Question, asked_peer, request_of
 from router.check.reach import NOT_KNOWN, Reached
-from router.routing import Decision, Request, World, decide, lookup_of
-from router.routing.portability import Dip, Outcome
+from router.core import Decision, Request, World, decide, lookup_of
+from router.core.portability import Dip, Outcome
+from router.server.answer import Answer, Attempt, explained_call
+from router.server.vendor_reach import VendorReach
 from router.snapshot.store import Snapshot
-from router.vendor_reach import VendorReach
 from schemas.events import ExplainedCall
 from schemas.refusals import Refusal
 

@@ -10,7 +10,7 @@ from router.check.question import Question
 from router.check.reach import read_reached
 from router.check.saved import Lend
 from router.check.snapshots import MomentSnapshots
-from router.routing import World
+from router.core import World
 from schemas.quality import Quality
 
 

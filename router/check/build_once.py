@@ -5,10 +5,10 @@ import sys
 import msgspec
 import psycopg
 
+from router.build.builder import Builder
 from router.settings import SnapshotSettings
-from router.snapshot.build import Builder
 from router.snapshot.errors import SnapshotError
-from schemas.connections import Postgres
+from runtime.connections import Postgres
 
 
 def main(at_ms: int) -> None:

@@ -6,9 +6,9 @@ import psycopg
 
 from router.check.question import Question
 from router.check.saved import Lend
-from router.full_limits import STATEMENT, full_of
-from router.routing.limit_keys import stopped_key
-from router.stops import STATEMENT as STOPPED_PEERS
+from router.core.limit_keys import stopped_key
+from router.server.full_limits import STATEMENT, full_of
+from router.server.stops import STATEMENT as STOPPED_PEERS
 
 Known = Literal["read", "away", "unknown"]
 _NONE: frozenset[str] = frozenset()

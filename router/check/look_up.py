@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import SecretStr
 
 from router.check.question import Question, QuestionError, asked_peer, request_of
-from router.routing import lookup_of
-from router.routing.portability import Dip
+from router.core import lookup_of
+from router.core.portability import Dip
 from router.snapshot.store import Snapshot
 
 if TYPE_CHECKING:
-    from router.lookups import Lookups
+    from router.server.lookups import Lookups
 
 MOST_A_MINUTE: Final = 30
 _WAIT_SECONDS: Final = 3.0  # a look-up has 0.8 s at most: this is for a loop that hangs
@@ -86,6 +86,6 @@ class LookUps:
 
 def _client(tokens: Mapping[str, SecretStr]) -> Any:
     # An HTTP client, which most who check routing never need.
-    from router.lookups import Lookups
+    from router.server.lookups import Lookups
 
     return Lookups(tokens)

@@ -7,11 +7,11 @@ from types import MappingProxyType
 import msgspec
 from kafka.errors import KafkaError
 
-from schemas.connections import Kafka
+from runtime.compacted import CompactedReader, TopicsRemadeError
+from runtime.connections import Kafka
+from runtime.topics import TopicError
 from schemas.quality import QUALITY_DECODER, Quality
 from schemas.topics import QUALITY
-from sinks.compacted import CompactedReader, TopicsRemadeError
-from sinks.topics import TopicError
 
 _POLL_MS = 200
 

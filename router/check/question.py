@@ -5,8 +5,8 @@ import re
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from router.routing import Request
-from router.routing.portability import Dip
+from router.core import Request
+from router.core.portability import Dip
 from router.snapshot.config import Peer
 from router.snapshot.store import Snapshot
 from schemas.ids import NODE_PATTERN

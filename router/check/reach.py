@@ -9,8 +9,8 @@ import psycopg
 from router.check.limits import Known
 from router.check.question import Question
 from router.check.saved import Lend
-from router.reach import PROBES_UNANSWERED, why_silent
-from router.vendor_reach import VendorReach, read_vendors, vendor_reach
+from router.server.reach import PROBES_UNANSWERED, why_silent
+from router.server.vendor_reach import VendorReach, read_vendors, vendor_reach
 
 _NONE: Final[Mapping[int, str]] = MappingProxyType({})
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import psycopg
 
 from router.check.trial import FIELDS, SavedRules, TrialRule
-from schemas.connections import Postgres
+from runtime.connections import Postgres
 from tariffs.numbers import Country
 
 MOST_NAMES: Final = 5_000

@@ -19,12 +19,12 @@ import psycopg
 import structlog
 from pydantic import Field, SecretStr
 
+from router.build.builder import settings_text
 from router.settings import SnapshotSettings
 from router.snapshot import store
-from router.snapshot.build import settings_text
 from router.snapshot.errors import SnapshotError
 from router.snapshot.store import Snapshot
-from schemas.connections import Frozen
+from runtime.connections import Frozen
 
 log = structlog.get_logger(__name__)
 BUILDS_AT_ONCE: Final = 1  # in this process; of several processes one builds, the others wait for its lock

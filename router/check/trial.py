@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from router.check.question import MOST_CHARACTERS, QuestionError
-from router.routing.trial import Direction, Field, Trial, try_translations
+from router.core.trial import Direction, Field, Trial, try_translations
 from tariffs.numbers import Country
 from tariffs.patterns import MOST_PATTERNS, Pattern, PatternError, compile_pattern
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from clickhouse_connect.driver.exceptions import Error
 
-from sinks.clickhouse import connect
+from runtime.clickhouse import connect
 from streamco.embedded.front.main import settings_text
 from streamco.embedded.ports import require_free_port
 from streamco.embedded.server import Progress, Server, ServerError

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
-from schemas.connections import ClickHouse, Frozen, Kafka, Postgres
+from runtime.connections import ClickHouse, Frozen, Kafka, Postgres
 from schemas.kafka_access import OWNER, user_of
 from schemas.topics import DEFAULT_PARTITIONS
 from streamco.home import home_user
@@ -53,7 +53,7 @@ class PostgresServer(Frozen):
 
 class KafkaServer(Frozen):
     """A single-node KRaft broker on loopback. `password` is its owner's, who may do everything (other users are made by
-    sinks/kafka_access.py). `cache` is the user's: the jars are fetched there once."""
+    runtime/kafka_access.py). `cache` is the user's: the jars are fetched there once."""
 
     directory: Directory
     password: Secret

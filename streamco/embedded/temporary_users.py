@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
+from runtime.kafka_access import give_access
 from schemas.kafka_access import ACCESS, MECHANISM, user_of
-from sinks.kafka_access import give_access
 from streamco.embedded.temporary import password
 
 PASSWORDS: Final = {who: SecretStr(password()) for who in ACCESS}  # of every broker of this run

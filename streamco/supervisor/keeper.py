@@ -13,7 +13,7 @@ from typing import Final
 import psutil
 import structlog
 
-from sinks.disk import is_full
+from runtime.disk import is_full
 from streamco.embedded.server import Progress, ServerError
 from streamco.handover import standard_input
 from streamco.pidfile import write_pid

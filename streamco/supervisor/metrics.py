@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from sinks.metrics import gauge, write_metrics
+from runtime.metrics import gauge, write_metrics
 from streamco.supervisor.component import AT_WORK, Status
 from streamco.supervisor.keeper import LOG_LIMIT_BYTES
 from streamco.supervisor.policy import MOST_ENDS

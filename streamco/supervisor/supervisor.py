@@ -12,8 +12,8 @@ from typing import Any, Final, TextIO
 
 import structlog
 
-from sinks.disk import DEFAULT_RESERVE_BYTES, Disk, is_full
-from sinks.metrics import SUFFIX
+from runtime.disk import DEFAULT_RESERVE_BYTES, Disk, is_full
+from runtime.metrics import SUFFIX
 from streamco.embedded.server import Progress, ServerError
 from streamco.pidfile import end_process, living, read_pid, write_pid
 from streamco.places import Places

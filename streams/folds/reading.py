@@ -7,7 +7,7 @@ import msgspec
 
 from schemas import events, ids
 from schemas.frame import FrameError, unpack_frame
-from sinks.dead_letters import CUT_MARK
+from sinks.dead_letters.messages import CUT_MARK
 
 # Of a dead letter. An event has about a thousand bytes; what is longer is kept up to here, and its reason says so.
 MAX_RAW_BYTES: Final = 262_144

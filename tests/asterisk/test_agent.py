@@ -12,18 +12,18 @@ from journal_events import events_of
 from real_calls import until
 from real_line import CALLER, ONE_AT_A_TIME, Line
 
-from configuration.asterisk import scenarios
-from schemas.connections import Kafka
+from runtime.connections import Kafka
 from schemas.events import CallEnded, LegEnded, LegRinging, NodeHeartbeat
 from schemas.topics import CALLS, DEAD_LETTERS, NODES, Topic
-from sinks.audit_sources import read_topic
+from simulator.sipp import scenarios
+from sinks.audit.full.sources import read_topic
 from streamco.embedded.temporary_users import as_user, values_of
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 PROGRAM = """
 import sys
-from router.agent.main import run
-from router.agent.settings import AgentSettings
+from agent.main import run
+from agent.settings import AgentSettings
 run(AgentSettings.model_validate_json(sys.argv[1]))
 """
 

@@ -4,10 +4,10 @@ import pytest
 from real_calls import CALLS, HUNG_UP, TALK_MS, Seen
 from real_line import CALLER, Line
 
-from configuration.asterisk.scenarios import ANSWER_MS, VENDOR_TALKS_MS
 from schemas.events import CallEnded, LegEnded
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID
 from schemas.ids import epoch_of
+from simulator.sipp.scenarios import ANSWER_MS, VENDOR_TALKS_MS
 from streams.folds.rating import rate_leg
 from tariffs.rating import rate
 

@@ -9,10 +9,10 @@ from real_calls import Seen
 from real_line import CALLER, VENDOR_CODES, Line
 from scripted_router import ScriptedRouter, facts, mset
 
-from configuration.asterisk import scenarios
 from schemas.agi import DEFAULT_STOP_CAUSES, VENDOR_ACCOUNT_CAUSES
 from schemas.refusals import SIP_OF_CAUSE
 from simulator import sip_causes
+from simulator.sipp import scenarios
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 _AT_ONCE = 8

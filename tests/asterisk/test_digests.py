@@ -20,8 +20,8 @@ from real_calls import until
 from real_line import CALLER, NODE, RICH, Line
 from sip_call import Call, Placed
 
-from configuration.asterisk import scenarios
 from schemas.agi_digest import KEY_FILE, node_key_text, session_digest
+from simulator.sipp import scenarios
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 NUMBER: Final = "999210000010"  # of a vendor who answers

@@ -15,14 +15,14 @@ from hunt_calls import ANY_END
 from real_calls import until
 from real_line import HEP_SECRET, RICH, Line
 
-from router.agent.refused import MOST_OF_SOURCE
+from agent.wire.refused import MOST_OF_SOURCE
 from sinks.edge_refusals import EdgeRefusal, list_edge_refusals
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 PROGRAM = """
 import sys
-from router.agent.main import run
-from router.agent.settings import AgentSettings
+from agent.main import run
+from agent.settings import AgentSettings
 run(AgentSettings.model_validate_json(sys.argv[1]))
 """
 HOST = "127.0.0.77"

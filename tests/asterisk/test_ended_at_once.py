@@ -14,9 +14,9 @@ from real_line import Line
 from scripted_router import ScriptedRouter, facts, mset
 from sip_call import Placed
 
-from configuration.asterisk import scenarios
 from schemas.events import CallEnded, LegEnded
 from schemas.journal import JournalEvent
+from simulator.sipp import scenarios
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 CALLS: Final = 15

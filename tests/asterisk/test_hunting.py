@@ -15,12 +15,12 @@ from real_calls import until
 from real_line import CALLER, Line
 from scripted_router import ScriptedRouter, mset
 
-from configuration.asterisk import scenarios
 from schemas.events import CallEnded, LegEnded
 from schemas.journal import encode_line
 from schemas.refusals import SIP_OF_CAUSE
 from simulator import lines
 from simulator.hunt import Hunt as SimulatedHunt
+from simulator.sipp import scenarios
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 SLACK_MS = 700

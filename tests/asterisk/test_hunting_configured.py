@@ -12,7 +12,7 @@ from hunt_calls import ANY_END
 from real_calls import Seen, until
 from real_line import CALLER, PREFIX, RICH, SHORT_CALLS, Line
 
-from configuration.asterisk import scenarios
+from simulator.sipp import scenarios
 from streams.folds.rating import rate_leg
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]

@@ -22,18 +22,18 @@ from real_calls import until
 from real_line import CALLER, RICH, Line, MakeLine
 from sip_call import Call
 
-from configuration.asterisk import scenarios
-from router.full_limits import LOOK_SECONDS
+from router.server.full_limits import LOOK_SECONDS
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
 from schemas.journal import JournalEvent
+from simulator.sipp import scenarios
 from sinks.reachability import list_reachability
 from streamco.embedded.temporary import free_port
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 PROGRAM = """
 import sys
-from router.agent.main import run
-from router.agent.settings import AgentSettings
+from agent.main import run
+from agent.settings import AgentSettings
 run(AgentSettings.model_validate_json(sys.argv[1]))
 """
 VENDOR_2 = "999210000010"  # a number that vendor 2 alone carries, and answers

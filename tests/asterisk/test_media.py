@@ -19,8 +19,8 @@ from real_calls import until
 from real_line import CALLER, NODE, ONE_AT_A_TIME, RICH, SHORT_CALLS, Line, MakeLine
 from sip_call import Call, Placed
 
-from configuration.asterisk import scenarios
 from schemas.refusals import MEDIA_TIMEOUT_CAUSE, Ending
+from simulator.sipp import scenarios
 from streamco.embedded.temporary import free_port
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]

@@ -17,10 +17,10 @@ from real_calls import until
 from real_line import CALLER, PENNILESS, RICH, Line, MakeLine
 from sip_call import Call, Placed
 
-from configuration.asterisk import scenarios
-from configuration.world.pay import pay
-from router.agent.cuts import LEAD_MS
-from schemas.connections import Kafka
+from agent.credit.cuts import LEAD_MS
+from billing.payments import pay
+from runtime.connections import Kafka
+from simulator.sipp import scenarios
 from sinks.ledger import Ledger
 from streamco.embedded.temporary_users import as_user, values_of
 from streams.folds.rating import rate_leg
@@ -29,8 +29,8 @@ from tests.faults.report import report
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 PROGRAM = """
 import sys
-from router.agent.main import run
-from router.agent.settings import AgentSettings
+from agent.main import run
+from agent.settings import AgentSettings
 run(AgentSettings.model_validate_json(sys.argv[1]))
 """
 PREPAID = "SIPp Customer 2 USD"

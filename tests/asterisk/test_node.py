@@ -16,10 +16,10 @@ from real_calls import until
 from real_line import CALLER, NODE, Line
 from sip_call import Placed
 
-from configuration.asterisk import scenarios
 from configuration.asterisk.node import NodeError, require_free
 from schemas.events import LegAnswered, LegStarted
 from schemas.ids import epoch_of
+from simulator.sipp import scenarios
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 NEW_HOST = "127.0.0.14"

@@ -15,7 +15,7 @@ import pytest
 from real_line import ONE_AT_A_TIME, RICH, SHORT_CALLS, Line, MakeLine
 from sip_call import Call, Placed
 
-from configuration.asterisk import scenarios
+from simulator.sipp import scenarios
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 VENDORS: Final = (2, 3)

@@ -8,10 +8,10 @@ from real_calls import Seen
 from real_line import CALLER, RICH, Line
 from scripted_router import ScriptedRouter
 
-from configuration.asterisk import scenarios
-from router.routing import Request
-from router.shed import overload_answer
+from router.core import Request
+from router.server.shed import overload_answer
 from router.snapshot import store
+from simulator.sipp import scenarios
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 _ANY_END = scenarios.callers_of_all_kinds(50, 60).replace("[field0]", "[service]").replace("[field1]", CALLER)

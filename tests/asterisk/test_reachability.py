@@ -17,16 +17,16 @@ from hunt_calls import ANY_END
 from real_calls import until
 from real_line import Line
 
-from configuration.asterisk import scenarios
-from router.reach import LOOK_SECONDS
-from router.reachability import SILENT_INVITES
+from router.server.reach import LOOK_SECONDS
+from router.server.reachability import SILENT_INVITES
+from simulator.sipp import scenarios
 from sinks.reachability import Reachability, list_reachability
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 PROGRAM = """
 import sys
-from router.agent.main import run
-from router.agent.settings import AgentSettings
+from agent.main import run
+from agent.settings import AgentSettings
 run(AgentSettings.model_validate_json(sys.argv[1]))
 """
 # Each is tried before vendor 2, which answers.

@@ -20,16 +20,16 @@ import pytest
 from real_line import HEP_SECRET, ONE_AT_A_TIME, RICH, Line
 from scripted_router import ScriptedRouter, facts, mset
 
+from agent.journal.files import Line as JournalLine
+from agent.settings import AgentSettings
+from agent.wire.copies import Copies, direction
+from agent.wire.legs import Wire
 from bench.soak.calls import CALLERS, KINDS, TIMED, VENDORS, code_of, kind_of, make_calls
 from bench.soak.capture import Capture, why_not
 from bench.soak.matching import SIDES, ClosedLeg, Matched, billed_otherwise, closed_leg, match
 from bench.soak.players import CutOff, Players, free_address
 from bench.soak.queues import SHOW, Queue, manager_queue
 from bench.soak.wire import Side, WireLeg, legs_of
-from router.agent.copies import Copies, direction
-from router.agent.journal_files import Line as JournalLine
-from router.agent.settings import AgentSettings
-from router.agent.wire import Wire
 from schemas import wire_times
 from schemas.clock_steps import UNKNOWN
 from schemas.events import CallEnded, LegEnded

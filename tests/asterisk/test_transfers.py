@@ -8,7 +8,7 @@ from real_calls import TALK_MS, Seen, until
 from real_line import CALLER, RICH, Line
 from sip_call import Call, calls_in
 
-from configuration.asterisk import scenarios
+from simulator.sipp import scenarios
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 _INVITE = """INVITE sip:999210000060@{us} SIP/2.0

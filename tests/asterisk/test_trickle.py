@@ -19,7 +19,7 @@ from streamco.embedded.temporary import free_port
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]
 PROGRAM = """
 import sys
-from configuration.asterisk.trickle import run
+from simulator.sipp.traffic import run
 from configuration.settings import TrickleSettings
 run(TrickleSettings.model_validate_json(sys.argv[1]))
 """

@@ -18,19 +18,19 @@ from made_traffic import insert_names
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 from pydantic import SecretStr
 
-from dashboards import users
-from dashboards.serve import run
+from dashboards.access import users
+from dashboards.app.serve import run
 from dashboards.settings import DashboardsSettings
 from router.check import CheckSettings
 from router.settings import SnapshotSettings
-from schemas.connections import ClickHouse, Kafka, Postgres
+from runtime.connections import ClickHouse, Kafka, Postgres
 from streamco.embedded.settings import user_cache_directory
 from streamco.embedded.temporary import free_port
 from streamco.embedded.temporary_users import as_user
 
 # A process that has imported the dashboards once: the sites are its children.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["dashboards.serve"])
+_PROCESSES.set_forkserver_preload(["dashboards.app.serve"])
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

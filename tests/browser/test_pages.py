@@ -10,9 +10,9 @@ from browser_site import LOGIN, PASSWORD, Site, log_in
 from made_traffic import MadeCall, Try, insert, make_call, make_live, make_traffic
 from playwright.sync_api import Page, expect
 
-from dashboards import formats
+from dashboards.kit import formats
+from runtime.clickhouse import connect
 from schemas.events import CallEnded
-from sinks.clickhouse import connect
 
 pytestmark = [pytest.mark.browser, pytest.mark.servers]
 SECOND_MS = 20_000

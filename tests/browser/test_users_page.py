@@ -8,7 +8,7 @@ import pytest
 from browser_site import LOGIN, Site
 from playwright.sync_api import Page, expect
 
-from dashboards.users import check_login
+from dashboards.access.users import check_login
 
 pytestmark = [pytest.mark.browser, pytest.mark.servers]
 SECOND_MS = 20_000

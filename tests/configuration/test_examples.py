@@ -6,14 +6,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from billing.payments import pay
+from billing.prices.load import load_deck
 from configuration.asterisk.reader import read_peers
-from configuration.world import load, load_deck, pay
-from router.routing import Request, World, decide
+from configuration.load import load
+from router.build.builder import Builder
+from router.core import Request, World, decide
 from router.settings import SnapshotSettings
 from router.snapshot import store
-from router.snapshot.build import Builder
 from router.snapshot.manifest import read_pointer
-from schemas.connections import Postgres
+from runtime.connections import Postgres
 from schemas.refusals import Refusal
 
 pytestmark = pytest.mark.servers

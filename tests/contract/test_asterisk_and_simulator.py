@@ -30,7 +30,6 @@ from real_calls import (
 )
 from real_line import CALLER, PREFIX, STRANGER, Line
 
-from configuration.asterisk.scenarios import ANSWER_MS, VENDOR_TALKS_MS
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
 from schemas.facts import decode_facts
 from schemas.journal import JournalEvent
@@ -39,6 +38,7 @@ from simulator.node import LiveCall, Node
 from simulator.node_files import Journal
 from simulator.plans import CalleePlan, CallIntent, EndedBy, LegPlan
 from simulator.scheduler import Clock, Scheduler, real_ms
+from simulator.sipp.scenarios import ANSWER_MS, VENDOR_TALKS_MS
 from sinks import holds
 
 pytestmark = [pytest.mark.asterisk, pytest.mark.servers]

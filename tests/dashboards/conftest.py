@@ -3,7 +3,7 @@
 import argon2
 import pytest
 
-from dashboards import users
+from dashboards.access import users
 
 
 @pytest.fixture

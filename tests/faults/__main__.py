@@ -11,7 +11,7 @@ import pytest
 
 # Beside the tests of this directory: those that stand with what they are about.
 ELSEWHERE = (
-    "tests/router/test_server.py::test_two_routers_never_admit_more_than_the_account_affords",
+    "tests/router/server/test_main.py::test_two_routers_never_admit_more_than_the_account_affords",
     "tests/asterisk/test_money.py::test_calls_are_cut_when_their_money_ends_and_billed_to_the_cut",
 )
 HEAD = ("fault", "kills", "legs", "duplicates", "audit")

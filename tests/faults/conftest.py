@@ -9,7 +9,7 @@ from faulty_line import FaultyLine
 from real_line import Line
 
 from configuration.asterisk.fetch import FetchError, installation
-from schemas.connections import ClickHouse, Kafka, Postgres
+from runtime.connections import ClickHouse, Kafka, Postgres
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from real_calls import until
 from real_line import CALLER, NODE, Line
 from sip_call import Placed
 
-from configuration.asterisk import scenarios
+from simulator.sipp import scenarios
 from tests.faults.report import report
 
 pytestmark = [pytest.mark.faults, pytest.mark.servers, pytest.mark.asterisk]

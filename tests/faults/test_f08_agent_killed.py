@@ -10,7 +10,7 @@ from faulty_line import FaultyLine, verdict
 from made_legs import insert_parties, journal_line, make_legs
 
 from schemas.topics import DEAD_LETTERS
-from sinks.audit_sources import read_topic
+from sinks.audit.full.sources import read_topic
 from tests.faults.report import report
 
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.servers]

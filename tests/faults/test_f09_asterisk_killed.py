@@ -12,12 +12,12 @@ from faulty_line import FaultyLine, verdict
 from journal_events import events_of
 from real_line import CALLER, NODE, Line
 
-from configuration.asterisk import scenarios
+from runtime.clickhouse import connect
 from schemas.events import CallEnded, LegEnded, LegStarted, NodeHeartbeat, encode_event
 from schemas.journal import encode_line, split_at_length
 from schemas.topics import NODES
-from sinks.audit_sources import read_topic
-from sinks.clickhouse import connect
+from simulator.sipp import scenarios
+from sinks.audit.full.sources import read_topic
 from tests.faults.report import report
 
 pytestmark = [pytest.mark.faults, pytest.mark.servers, pytest.mark.asterisk]

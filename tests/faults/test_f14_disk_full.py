@@ -23,7 +23,7 @@ from small_world import add_route, make_small_world
 from schemas.events import CallEnded, CallRouted, LegEnded, decode_event
 from schemas.facts import decode_facts
 from schemas.topics import DECISIONS
-from sinks.audit_sources import read_topic
+from sinks.audit.full.sources import read_topic
 from streamco.embedded.temporary import free_port
 from tests.faults.report import report
 

@@ -14,12 +14,12 @@ from made_legs import insert_parties, journal_line, make_legs
 from real_line import CALLER, NODE, Line
 from sip_call import Placed
 
-from configuration.asterisk import scenarios
 from configuration.asterisk.fetch import FetchError, installation
-from schemas.connections import ClickHouse, Kafka, Postgres
+from runtime.connections import ClickHouse, Kafka, Postgres
 from schemas.events import CallEnded, LegEnded
 from schemas.topics import CALLS, DEAD_LETTERS
-from sinks.audit_sources import read_topic
+from simulator.sipp import scenarios
+from sinks.audit.full.sources import read_topic
 from tests.faults.report import report
 
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.servers]

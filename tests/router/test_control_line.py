@@ -14,14 +14,14 @@ from made_legs import produce_events
 from pydantic import SecretStr
 from small_world import make_small_world
 
+from runtime.connections import ClickHouse, Kafka, Postgres
 from schemas import events
-from schemas.connections import ClickHouse, Kafka, Postgres
 from schemas.events import RatedLeg, decode_event
 from schemas.topics import RATED_LEGS
 from streamco.embedded.temporary_users import as_user
 from streams.control import Controller
 from streams.settings import StreamsSettings
-from tests.router.test_server import Running
+from tests.router.server.test_main import Running
 
 pytestmark = pytest.mark.servers
 EXAMPLES = Path(events.__file__).parent / "examples"

@@ -6,13 +6,14 @@ import numpy
 import psycopg
 import pytest
 
-from configuration.world import load, load_deck, load_pool
-from router.routing import Decision, Request, World, candidates, decide
+from billing.prices.load import load_deck
+from configuration.load import load, load_pool
+from router.build.builder import Builder
+from router.core import Decision, Request, World, candidates, decide
 from router.settings import SnapshotSettings
 from router.snapshot import store
-from router.snapshot.build import Builder
 from router.snapshot.manifest import read_pointer
-from schemas.connections import Postgres
+from runtime.connections import Postgres
 from schemas.refusals import Refusal
 
 pytestmark = pytest.mark.servers

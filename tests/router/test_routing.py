@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slow_routing import oracle
 from snapshots import EXPECTED_SECONDS, NOW_MS, PACK, PriceRow, RawWorld, make_snapshot, peer
 
-from router.routing import Decision, Request, World, candidates, decide
+from router.core import Decision, Request, World, candidates, decide
 from router.snapshot.config import Destination, Peer
 from schemas.agi import MAX_ROUTES
 from schemas.refusals import Refusal

@@ -13,10 +13,10 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-from router.agent.ami_events import Seen
-from router.agent.counters import Counters
-from router.agent.settings import AgentSettings
-from schemas.connections import Kafka, Postgres
+from agent.ami.events import Seen
+from agent.counters import Counters
+from agent.settings import AgentSettings
+from runtime.connections import Kafka, Postgres
 from sinks import holds
 from sinks.control_actions import release_by_time
 from streams.control_notify import Notifier

@@ -23,8 +23,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 from clickhouse_connect.driver.external import ExternalData
 from pydantic import SecretStr
 
-from schemas.connections import ClickHouse
-from sinks.clickhouse import connect
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse
 
 pytestmark = pytest.mark.servers
 

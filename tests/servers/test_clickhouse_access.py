@@ -21,10 +21,10 @@ from made_requests import Answer, ask, basic
 from pydantic import SecretStr
 
 from bench.sql_fuzz import Trap, attack, listed, new_analyst, trap
-from dashboards.queries import DIMENSIONS, HOUR, Queries
-from schemas.connections import Postgres
-from sinks.clickhouse import connect
-from sinks.migrations import migrate_clickhouse
+from dashboards.kit.queries import DIMENSIONS, HOUR, Queries
+from runtime.clickhouse import connect
+from runtime.connections import Postgres
+from runtime.migrations import migrate_clickhouse
 from streamco.clickhouse_access.functions import is_reaching, is_reviewed
 from streamco.clickhouse_access.grants import create_user, drop_user, enable_user, grants
 from streamco.clickhouse_access.register import Register

@@ -16,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from made_requests import ask, ask_and_leave
 from pydantic import SecretStr
 
-from sinks.clickhouse import connect
+from runtime.clickhouse import connect
 from streamco.embedded.clickhouse import clickhouse_server
 from streamco.embedded.server import ServerError
 from streamco.embedded.settings import ClickHouseServer

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from pydantic import SecretStr
 
+from runtime.topics import make_topics
 from schemas.topics import CALLS
-from sinks.topics import make_topics
 from streamco.embedded.kafka import escaped, kafka_server, login_of
 from streamco.embedded.server import ServerError
 from streamco.embedded.settings import KafkaServer

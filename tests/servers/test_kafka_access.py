@@ -28,11 +28,11 @@ from made_legs import produce
 from own_kafka import AWKWARD, OwnKafka, make_certificate, start_own
 from pydantic import SecretStr
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
+from runtime.kafka_access import Changes, acl_of, give_access, lines_of
+from runtime.topics import TopicError, make_topics
 from schemas.kafka_access import ACCESS, OWNER, Grant, grants_of, user_of
 from schemas.topics import CALLS, RATED_LEGS, TOPICS
-from sinks.kafka_access import Changes, acl_of, give_access, lines_of
-from sinks.topics import TopicError, make_topics
 from streamco.embedded.temporary import TemporaryServers, password
 from streamco.embedded.temporary_users import PASSWORDS, as_user
 from streamco.kafka_reader_cli import kafka_reader

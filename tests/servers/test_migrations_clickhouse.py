@@ -9,9 +9,9 @@ from multiprocessing import get_context
 
 import pytest
 
-from schemas.connections import ClickHouse, Postgres
-from sinks.clickhouse import connect
-from sinks.migrations import Migration, MigrationError, migrate, migrate_clickhouse, read_migrations
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse, Postgres
+from runtime.migrations import Migration, MigrationError, migrate, migrate_clickhouse, read_migrations
 
 pytestmark = pytest.mark.servers
 

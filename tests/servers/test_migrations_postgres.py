@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from schemas.connections import Postgres
-from sinks.migrations import Migration, MigrationError, migrate_postgres, read_migrations
+from runtime.connections import Postgres
+from runtime.migrations import Migration, MigrationError, migrate_postgres, read_migrations
 
 pytestmark = pytest.mark.servers
 

@@ -13,10 +13,10 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from schemas.connections import Postgres
+from runtime.connections import Postgres
+from runtime.migrations import MigrationError, migrate_postgres, read_migrations
+from runtime.postgres_roles import grant_rights, make_roles, take_over
 from schemas.postgres_roles import DEFINERS, FUNCTIONS, OWNER, RELATIONS, ROLES, TEMPORARY, Role, role_name
-from sinks.migrations import MigrationError, migrate_postgres, read_migrations
-from sinks.roles import grant_rights, make_roles, take_over
 from streamco.embedded.temporary import password
 
 pytestmark = pytest.mark.servers

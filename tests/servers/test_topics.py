@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
+from runtime.topics import TopicError, make_topics
 from schemas.topics import TOPICS, Topic
-from sinks.topics import TopicError, make_topics
 
 pytestmark = pytest.mark.servers
 

@@ -8,9 +8,9 @@ from schemas.events import CallRouted, DeadLetter, EventError, decode_event
 from schemas.frame import FrameError, unpack_frame
 from schemas.ids import epoch_of, node_of
 from schemas.topics import DEAD_LETTERS, DECISIONS
-from sinks.audit_calls import Open
-from sinks.auditor.calls import NO_END, NOT_UP, Heard, OpenCall
-from sinks.letter_peers import peer_of
+from sinks.audit.continuous.calls import NO_END, NOT_UP, Heard, OpenCall
+from sinks.audit.full.calls import Open
+from sinks.dead_letters.peers import peer_of
 from tests.simulation.broker import PARTITIONS, Place
 from tests.simulation.tables import Tables
 from tests.simulation.world import World
@@ -46,7 +46,7 @@ def _decoded(raw: bytes) -> Any:
 
 
 def opened_of(tables: Tables, at_ms: int) -> Open:
-    """As sinks.auditor.open_calls reads PostgreSQL."""
+    """As sinks.audit.continuous.open_calls reads PostgreSQL."""
     holds = [
         OpenCall(NOT_UP, call_id, hold.node, hold.admitted_ms, hold.gone_ms or hold.admitted_ms)
         for call_id, hold in tables.holds.items()

@@ -9,16 +9,16 @@ from typing import Any, Final
 
 from kafka.errors import KafkaError
 
-from router.agent.ami_client import AmiError
-from router.agent.clock import NodeClock
-from router.agent.counters import Counters
-from router.agent.outbox import Message
-from router.agent.relay import Relay
-from router.agent.sender import KafkaAwayError
-from router.agent.settings import AgentSettings
-from router.agent.state_file import AgentError
-from router.agent.watch import Watch
-from schemas.connections import Kafka
+from agent.ami.client import AmiError
+from agent.clock import NodeClock
+from agent.counters import Counters
+from agent.outbox import Message
+from agent.relay import Relay
+from agent.sender import KafkaAwayError
+from agent.settings import AgentSettings
+from agent.state_file import AgentError
+from agent.watch import Watch
+from runtime.connections import Kafka
 from tests.simulation.asterisk import Asterisk
 from tests.simulation.broker import PARTITIONS, Broker
 from tests.simulation.clock import Host, Process
@@ -73,7 +73,7 @@ class Sender:
         self._broker, self._is_cut_off = broker, is_cut_off
 
     def send(self, messages: Sequence[Message]) -> None:
-        """See router.agent.sender.Sender: one that fails says nothing of the others."""
+        """See agent.sender.Sender: one that fails says nothing of the others."""
         if self._broker.is_away or self._is_cut_off():
             raise KafkaAwayError("away")
         failed: KafkaError | None = None

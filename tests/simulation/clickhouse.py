@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from clickhouse_connect.driver.exceptions import OperationalError
 
 from sinks import cdrs
-from sinks.audit_sources import Money
+from sinks.audit.full.sources import Money
 from tests.simulation.clock import Host
 
 _HOUR_MS: Final = 3_600_000

@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 import psycopg
 
-from router.agent import counters
+from agent import counters
 from schemas import events
 from schemas.events import CallEnded, DeadLetter, LegEnded, RatedLeg, decode_event
 from schemas.facts import Facts
 from schemas.money import micros_from_decimal
-from sinks import holds, letter_store
+from sinks import holds
+from sinks.dead_letters import store as letter_store
 from sinks.holds import CallLimit, Hold, Terms, Unheld
 from sinks.ledger import Ledger
 from sinks.node_calls import list_calls

@@ -8,9 +8,9 @@ import psycopg
 from kafka.errors import KafkaError
 
 from schemas.frame import pack_frames, unpack_frame
-from sinks.letter_store import LetterError, decide, find_letter, open_origins
+from sinks.dead_letters.replay import Resent
+from sinks.dead_letters.store import LetterError, decide, find_letter, open_origins
 from sinks.payments import PaymentError, post_payment
-from sinks.replay import Resent
 from streamco.dead_letters_cli import MOST_REPLAYS, _replay_one
 from tests.simulation import tables
 from tests.simulation.broker import PARTITIONS, Place

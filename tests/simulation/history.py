@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from schemas.events import RatedLeg
 from schemas.topics import RATED_LEGS
-from sinks.auditor.calls import NOT_UP
+from sinks.audit.continuous.calls import NOT_UP
 from tests.simulation.admitted import events_of
 from tests.simulation.faults import carry_out, open_account, replay
 from tests.simulation.oracle import judge

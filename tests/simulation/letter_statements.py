@@ -6,8 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sinks import letter_store, user_acts, waiting_letters
-from sinks.letter_store import KeptLetter
+from runtime import user_acts
+from sinks.dead_letters import store as letter_store
+from sinks.dead_letters import waiting as waiting_letters
+from sinks.dead_letters.store import KeptLetter
 from tests.simulation.tables import Tables
 
 Rows = list[Any]

@@ -7,11 +7,11 @@ from itertools import pairwise
 from typing import Any, Final
 from unittest import mock
 
-from router.agent.clock import READ_SECONDS
-from router.agent.journal_count import count_lines
-from router.agent.journal_files import Line as JournalLine
-from router.agent.marks import whole_lines
-from schemas.connections import Kafka
+from agent.clock import READ_SECONDS
+from agent.journal.count import count_lines
+from agent.journal.files import Line as JournalLine
+from agent.journal.marks import whole_lines
+from runtime.connections import Kafka
 from schemas.events import CallEnded, DeadLetter, LegEnded, LegStarted, RatedLeg
 from schemas.facts import decode_facts
 from schemas.frame import partition_of
@@ -19,13 +19,13 @@ from schemas.ids import epoch_of, make_leg_id, node_of
 from schemas.live import LIVE_CALL_DECODER
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from simulator.lines import Line
-from sinks import audit_sources
-from sinks.audit import ENDED_HOLD, UNKEPT_LETTER, compare
-from sinks.audit_calls import CdrCalls
-from sinks.audit_sources import AuditSettings, Ledger, Letter, Money, read_stores
-from sinks.auditor.calls import NO_END, NOT_UP
-from sinks.auditor.letters import OPEN_LETTER
-from sinks.dead_letters import raw_of
+from sinks.audit.continuous.calls import NO_END, NOT_UP
+from sinks.audit.continuous.letters import OPEN_LETTER
+from sinks.audit.full import sources as audit_sources
+from sinks.audit.full.audit import ENDED_HOLD, UNKEPT_LETTER, compare
+from sinks.audit.full.calls import CdrCalls
+from sinks.audit.full.sources import AuditSettings, Ledger, Letter, Money, read_stores
+from sinks.dead_letters.messages import raw_of
 from tariffs.rating import rate
 from tests.simulation.admitted import admitted_calls, events_of, lost_calls, opened_of, waiting_letters
 from tests.simulation.broker import PARTITIONS
@@ -38,7 +38,7 @@ _READ_MS: Final = int(READ_SECONDS * 1_000)
 
 
 def ledger_of(tables: Tables, at_ms: int) -> Ledger:
-    """As sinks.audit_sources.read_ledger reads PostgreSQL."""
+    """As sinks.audit.full.sources.read_ledger reads PostgreSQL."""
     sides = {2: "receivable", 3: "payable"}
     legs: dict[str, tuple[int, str, Counter[int]]] = {}  # highest revision, side, amounts by account
     of_highest: dict[str, int] = {}
@@ -110,7 +110,7 @@ def _stores(world: World) -> Iterator[AuditSettings]:
 
 
 def one_sided(world: World) -> list[str]:
-    """As sinks/audit_calls.py asks ClickHouse, by what was rated."""
+    """As sinks/audit/full/calls.py asks ClickHouse, by what was rated."""
     newest: dict[str, RatedLeg] = {}
     for _, event in events_of(world, RATED_LEGS.name):
         if isinstance(event, RatedLeg) and event.revision >= getattr(newest.get(event.leg_id), "revision", 0):

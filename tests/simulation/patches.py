@@ -11,10 +11,12 @@ from unittest import mock
 
 from kafka.errors import KafkaConnectionError
 
-from router import admission
-from router.agent import clock as node_clock
-from router.agent import counters, journal_files, last_heartbeat, relay, restart, state_file, watch
-from sinks import waiting_letters
+from agent import clock as node_clock
+from agent import counters, relay, state_file, watch
+from agent.journal import files as journal_files
+from agent.restart import last_heartbeat, restart
+from router.server import admission
+from sinks.dead_letters import waiting as waiting_letters
 from streamco import dead_letters_cli
 from streams import billing, cdrs, letters, live, output
 from tests.simulation.broker import Place
@@ -220,7 +222,7 @@ class Consumer:
 
 
 class Roomy:
-    """sinks.disk.Disk of a disk with room. What a full one refuses has its own tests, on a real file system."""
+    """runtime.disk.Disk of a disk with room. What a full one refuses has its own tests, on a real file system."""
 
     said = ""
 

@@ -7,11 +7,11 @@ import psycopg
 from kafka.errors import KafkaError
 from pydantic import SecretStr
 
-from schemas.connections import Kafka, Postgres
+from runtime.connections import Kafka, Postgres
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
+from sinks.dead_letters.store import renew_stops
 from sinks.dimensions import Dimensions
 from sinks.ledger import Ledger
-from sinks.letter_store import renew_stops
 from streams import billing, cdrs, letters, live
 from streams.output import DeadLetters, limits_of
 from streams.settings import StreamsSettings

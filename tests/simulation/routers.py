@@ -7,10 +7,10 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
-from router.admission import Admission
-from router.answer import Answer, Attempt, call_facts, routed_json, variables
-from router.overload import Line
-from router.routing import Request, World, decide
+from router.core import Request, World, decide
+from router.server.admission import Admission
+from router.server.answer import Answer, Attempt, call_facts, routed_json, variables
+from router.server.overload import Line
 from router.settings import RouterSettings
 from schemas.frame import pack_frames, partition_of
 from schemas.topics import DECISIONS
@@ -27,7 +27,7 @@ _RETRY_MS = 1_000
 
 
 class FakeLines:
-    """What Admission uses of router/lines.py: the same statement and values, on the fake database."""
+    """What Admission uses of router/server/statement_pool.py: the same statement and values, on the fake database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from router.agent import counters, orphans
+from agent import counters
+from agent.restart import orphans
 from schemas.ids import epoch_of
 from schemas.money import decimal_from_micros, decimal_from_price_e8
 from sinks import holds, ledger, node_calls

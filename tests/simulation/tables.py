@@ -7,7 +7,7 @@ the same rows. Transactions run one after the other here: what locks are for is 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sinks.letter_store import KeptLetter
+from sinks.dead_letters.store import KeptLetter
 from tests.simulation.rows import Account, BrokenError, Counter, Entry, HoldRow, Leg, Node
 from tests.simulation.terms import billed_up, paid_seconds, talk_price
 

@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import CommitFailedError as RealCommitFailedError
 from kafka.structs import OffsetAndMetadata
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
 from schemas.topics import CALLS
 from tests.simulation.broker import Broker, CommitFailedError, Group, Place
 from tests.simulation.clock import Host

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from made_traffic import NAMES
 
-from schemas.connections import ClickHouse
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse
 from schemas.events import CallEnded, RatedLeg
 from sinks.cdrs import drop_replaced_estimates, write_legs
-from sinks.clickhouse import connect
 from tests.simulation import clickhouse as model_clickhouse
 from tests.simulation.clock import Host
 from tests.simulation.contract import Model, Real, Steps, fill, rows_of_model, rows_of_real

@@ -7,10 +7,10 @@ import psycopg
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from kafka.errors import KafkaError
 
-from router.agent.state_file import AgentError
+from agent.state_file import AgentError
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from simulator.lines import Line
-from sinks.letter_store import TooManyDeadLettersError
+from sinks.dead_letters.store import TooManyDeadLettersError
 from tests.simulation import setting
 from tests.simulation.agents import Agent
 from tests.simulation.asterisk import Asterisk

@@ -17,20 +17,20 @@ import psycopg
 import pytest
 from agi_client import SECRET
 
-from configuration.world.seed import seed
+from runtime.connections import Kafka
 from schemas.agi_digest import node_key_text
-from schemas.connections import Kafka
 from schemas.events import CallEnded, LegEnded, LegRinging, LegStarted, NodeHeartbeat, encode_event
 from schemas.ids import make_leg_id, node_of
 from schemas.topics import CALLS, DEAD_LETTERS, DECISIONS, NODES
-from sinks.audit_sources import read_journals, read_topic
+from simulator.market.seed import seed
+from sinks.audit.full.sources import read_journals, read_topic
 from streamco.embedded.temporary import free_port
 from streamco.embedded.temporary_users import as_user, values_of
 
 pytestmark = pytest.mark.servers
 PROGRAMS = {
-    "router": ("router.server", "router.settings", "RouterSettings"),
-    "agent": ("router.agent.main", "router.agent.settings", "AgentSettings"),
+    "router": ("router.server.main", "router.settings", "RouterSettings"),
+    "agent": ("agent.main", "agent.settings", "AgentSettings"),
     "simulator": ("simulator.main", "simulator.settings", "SimulatorSettings"),
 }
 NODE_NAMES = ("sim1", "sim2")

@@ -16,11 +16,11 @@ from made_legs import NOON_MS, Parties, make_legs
 from made_traffic import DESTINATIONS, NAMES, PEERS, make_traffic
 
 import schemas
-from schemas.connections import ClickHouse
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse
 from schemas.events import CallEnded, LegEnded, RatedLeg, decode_event
-from sinks.audit_sources import read_cdrs
+from sinks.audit.full.sources import read_cdrs
 from sinks.cdrs import drop_replaced_estimates, ids_named, write_decisions, write_legs
-from sinks.clickhouse import connect
 from sinks.dimensions import Dimensions
 from streams.folds.rating import rate_leg
 

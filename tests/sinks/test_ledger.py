@@ -13,11 +13,11 @@ import pytest
 from made_legs import NOON_MS, Parties, insert_parties, make_legs
 from made_traffic import NAMES
 
-from schemas.connections import ClickHouse
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse
 from schemas.events import RatedLeg
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID
 from sinks.cdrs import write_legs
-from sinks.clickhouse import connect
 from sinks.holds import CallLimit, Hold, Outcome, Terms, admit
 from sinks.ledger import Ledger
 from streams.folds.rating import rate_leg

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from small_world import make_small_world
 
-from router.reachability import SKIP_MS
+from router.server.reachability import SKIP_MS
 from sinks.reachability import (
     SKIPPED,
     TRY,

@@ -184,7 +184,7 @@ def test_no_process_shows_a_secret(demo: Demo, home: Home) -> None:
     secrets: dict[str, str] = json.loads((home.directory / "secrets.json").read_text())
     assert len(secrets) > 3
     names = " ".join(demo.shown)
-    wanted = ["streamco.run", "kafka.Kafka", "front.main", "/bin/postgres", "router.snapshot.build", "simulator"]
+    wanted = ["streamco.run", "kafka.Kafka", "front.main", "/bin/postgres", "router.build.builder", "simulator"]
     assert all(part in names for part in wanted + ([] if why_not() else ["asterisk.conf", "sipp"])), names
     for process, shown in demo.shown.items():
         assert not [name for name, secret in secrets.items() if secret in shown], process

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 from command_role import command_environment
 
-from sinks.kafka_readers import Reader
-from sinks.user_acts import list_acts
+from runtime.kafka_readers import Reader
+from runtime.user_acts import list_acts
 from streamco.cli import commands
 from streamco.person import account
 
@@ -25,8 +25,8 @@ def run(home: Path, dsn: str, *arguments: str, code: int = 0) -> Result:
 def test_each_act_is_written_with_whose_it_is(
     tmp_path: Path, postgres_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sinks.kafka_readers.add_reader", lambda *_: (Reader("bi", ("rated-legs",)), "a password"))
-    monkeypatch.setattr("sinks.kafka_readers.remove_reader", lambda *_: None)
+    monkeypatch.setattr("runtime.kafka_readers.add_reader", lambda *_: (Reader("bi", ("rated-legs",)), "a password"))
+    monkeypatch.setattr("runtime.kafka_readers.remove_reader", lambda *_: None)
     made = run(tmp_path, postgres_dsn, "analyst", "add", "ada", "--json")
     assert made.stderr == ""
     for act in ("password", "disable", "enable", "remove"):

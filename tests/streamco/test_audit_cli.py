@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 from command_role import command_environment
 from made_legs import insert_parties, make_legs, produce_events
 
-from schemas.connections import ClickHouse, Kafka, Postgres
+from runtime.connections import ClickHouse, Kafka, Postgres
 from schemas.topics import RATED_LEGS
 from streamco.cli import commands
 from streamco.embedded.temporary_users import as_user, environment_of

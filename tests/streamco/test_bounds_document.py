@@ -6,7 +6,10 @@ from pathlib import Path
 from bounds import read_bounds
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("configuration", "dashboards", "router", "schemas", "simulator", "sinks", "streamco", "streams", "tariffs")
+ROOMS = (
+    "schemas", "tariffs", "runtime", "sinks", "router", "configuration", "billing", "agent", "streams", "simulator",
+    "dashboards", "streamco",
+)  # fmt: skip
 BOUNDED = re.compile(r'\bBounded\(\s*"([a-z_]+)"')
 GAUGE = re.compile(r'\b(?:gauge|Bounded)\(\s*"([a-z_]+)"')
 

@@ -11,12 +11,12 @@ from click.testing import CliRunner, Result
 from command_role import command_environment
 from made_legs import insert_parties
 
+from runtime.connections import Kafka
 from schemas import events
-from schemas.connections import Kafka
 from schemas.events import DeadLetter, LegEnded, decode_event, encode_event
 from schemas.topics import CALLS
-from sinks.audit_sources import read_topic
-from sinks.letter_store import keep_letters
+from sinks.audit.full.sources import read_topic
+from sinks.dead_letters.store import keep_letters
 from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.temporary_users import as_user, environment_of
 

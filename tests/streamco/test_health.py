@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sinks.beat import send_beat
+from runtime.heartbeat import send_beat
 from streamco.embedded.server import ServerError
 from streamco.health import beat_detail, check_beat, router_degraded
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
 from schemas.kafka_access import ACCESS, OWNER, password_setting
 from streamco import rooms
 from streamco.kafka_room import kafka_passwords, kafka_server_settings

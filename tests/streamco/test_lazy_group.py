@@ -16,7 +16,8 @@ from streamco.lazy_group import LazyGroup
 ROOT = Path(__file__).resolve().parents[2]
 # What takes the longest to import, and what only some commands need.
 HEAVY = ("psycopg", "numpy", "kafka", "clickhouse_connect", "pyarrow", "aiohttp", "dash", "structlog", "yaml",
-         "prometheus_client", "router", "sinks", "configuration", "dashboards", "streams")  # fmt: skip
+         "prometheus_client", "router", "sinks", "configuration", "billing", "agent", "dashboards",
+         "streams")  # fmt: skip
 TELL = """
 import sys
 from streamco.cli import main

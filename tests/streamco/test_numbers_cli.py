@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from configuration.world import load
+from configuration.load import load
 from router.check import TrialError
 from streamco.numbers_cli import trial_of
 

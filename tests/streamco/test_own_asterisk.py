@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from command_role import command_environment
 
-from configuration.world import load
-from sinks.user_acts import Person, list_acts
+from configuration.load import load
+from runtime.user_acts import Person, list_acts
 from streamco.own_asterisk import write_files
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError, read_settings

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from port_taker import clients_of
 
-from schemas.connections import Postgres
+from runtime.connections import Postgres
 from schemas.postgres_roles import ROLES
 from streamco.embedded.temporary import free_port
 from streamco.postgres_access import maker, owner, postgres

@@ -14,10 +14,11 @@ from click.testing import CliRunner
 from command_role import command_environment
 from made_traffic import Try, insert, make_call
 
-from configuration.world import load, load_deck
-from dashboards import users
-from dashboards.api_tokens import user_of_token
-from schemas.connections import ClickHouse
+from billing.prices.load import load_deck
+from configuration.load import load
+from dashboards.access import users
+from dashboards.access.api_tokens import user_of_token
+from runtime.connections import ClickHouse
 from schemas.events import decode_event
 from streamco.cli import commands
 

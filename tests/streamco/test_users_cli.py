@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 from command_role import command_environment
 
-from dashboards.users import check_login
-from sinks.user_acts import list_acts
+from dashboards.access.users import check_login
+from runtime.user_acts import list_acts
 from streamco.cli import commands
 from streamco.person import account, person
 

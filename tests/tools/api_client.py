@@ -10,13 +10,13 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
-from dashboards import users
-from dashboards.api_tokens import make_token
+from dashboards.access import users
+from dashboards.access.api_tokens import make_token
+from dashboards.app.web import Web
 from dashboards.settings import DashboardsSettings
-from dashboards.web import Web
 from router.check import CheckSettings
 from router.settings import SnapshotSettings
-from schemas.connections import ClickHouse, Kafka, Postgres
+from runtime.connections import ClickHouse, Kafka, Postgres
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PASSWORD = "correct horse battery"

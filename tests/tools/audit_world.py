@@ -12,15 +12,15 @@ from made_legs import insert_parties, make_legs, produce_events
 from made_traffic import NAMES
 
 import schemas
-from schemas.connections import ClickHouse, Kafka, Postgres
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse, Kafka, Postgres
 from schemas.events import RatedLeg, decode_event
 from schemas.ids import node_of
 from schemas.topics import RATED_LEGS, SEALED, Topic
-from sinks.auditor.main import Auditor, Run
-from sinks.auditor.seal_fold import read
-from sinks.auditor.settings import AuditorSettings
+from sinks.audit.continuous.main import Auditor, Run
+from sinks.audit.continuous.seal_fold import read
+from sinks.audit.continuous.settings import AuditorSettings
 from sinks.cdrs import write_decisions, write_legs
-from sinks.clickhouse import connect
 from sinks.ledger import Ledger
 from sinks.node_calls import list_calls
 from streamco.embedded.temporary_users import as_user

@@ -14,7 +14,7 @@ from kafka import KafkaProducer
 from made_traffic import MadeLive
 from playwright.sync_api import Page
 
-from schemas.connections import ClickHouse, Kafka, Postgres
+from runtime.connections import ClickHouse, Kafka, Postgres
 from schemas.live import NodeState
 from schemas.topics import ACTIVE_CALLS, NODE_STATES
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from decision_table import write_deck
 
-from configuration.world import load, load_deck
+from billing.prices.load import load_deck
+from configuration.load import load
 
 WORLD = """
 nodes: [ast1]

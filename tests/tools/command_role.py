@@ -6,9 +6,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
-from schemas.connections import Postgres
+from runtime.connections import Postgres
+from runtime.postgres_roles import grant_rights, make_roles
 from schemas.postgres_roles import ROLES, Role, role_name
-from sinks.roles import grant_rights, make_roles
 from streamco.embedded.temporary import password
 
 

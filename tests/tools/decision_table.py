@@ -17,18 +17,19 @@ import psycopg
 import yaml
 from pydantic import SecretStr
 
-from configuration.world import load, load_deck, load_pool
-from configuration.world.load import _PlainLoader
+from billing.prices.load import load_deck
+from configuration.load import load, load_pool
+from configuration.load.document import _PlainLoader
+from router.build.builder import Builder
 from router.check import Question
 from router.check.answer import request_of
-from router.routing import Decision, Request, World, candidates, decide
-from router.routing.limit_keys import code_key, peer_key, route_key
-from router.routing.portability import Dip
+from router.core import Decision, Request, World, candidates, decide
+from router.core.limit_keys import code_key, peer_key, route_key
+from router.core.portability import Dip
 from router.settings import SnapshotSettings
 from router.snapshot import store
-from router.snapshot.build import Builder
 from router.snapshot.config import ControlBlock
-from schemas.connections import Postgres
+from runtime.connections import Postgres
 from schemas.events import Candidate
 from schemas.quality import Quality
 

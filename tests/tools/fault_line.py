@@ -24,15 +24,15 @@ from kafka.admin import KafkaAdminClient
 from made_legs import Ended, Parties, insert_parties, write_journals
 from pydantic import SecretStr
 
-from schemas.connections import ClickHouse, Kafka, Postgres
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse, Kafka, Postgres
+from runtime.migrations import migrate_clickhouse, migrate_postgres
+from runtime.topics import make_topics
 from schemas.events import DeadLetter, decode_event, encode_event
 from schemas.frame import pack_frames, partition_of, unpack_frame
 from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS, Topic
-from sinks.audit import AuditReport, audit
-from sinks.audit_sources import AuditSettings, read_topic
-from sinks.clickhouse import connect
-from sinks.migrations import migrate_clickhouse, migrate_postgres
-from sinks.topics import make_topics
+from sinks.audit.full.audit import AuditReport, audit
+from sinks.audit.full.sources import AuditSettings, read_topic
 from streamco.embedded.clickhouse import clickhouse_server
 from streamco.embedded.kafka import kafka_server
 from streamco.embedded.postgres import postgres_server
@@ -61,8 +61,8 @@ AGENT: Final = """
 import sys
 from pathlib import Path
 from streamco.logs import configure_logs
-from router.agent.main import run
-from router.agent.settings import AgentSettings
+from agent.main import run
+from agent.settings import AgentSettings
 configure_logs("node-agent")
 run(AgentSettings.model_validate_json(Path(sys.argv[1]).read_text()))
 """

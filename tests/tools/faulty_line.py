@@ -13,17 +13,17 @@ from typing import Any, Final
 
 from agi_client import SECRET
 
-from schemas.connections import ClickHouse, Kafka, Postgres
+from runtime.connections import ClickHouse, Kafka, Postgres
 from schemas.events import CallEnded, LegEnded
 from schemas.topics import CALLS
-from sinks.audit import AuditReport, audit
-from sinks.audit_sources import AuditSettings, read_topic
+from sinks.audit.full.audit import AuditReport, audit
+from sinks.audit.full.sources import AuditSettings, read_topic
 from streamco.embedded.temporary_users import as_user, values_of
 
 _AGENT: Final = """
 import sys
-from router.agent.main import run
-from router.agent.settings import AgentSettings
+from agent.main import run
+from agent.settings import AgentSettings
 from streamco.logs import configure_logs
 configure_logs("node-agent")
 run(AgentSettings.model_validate_json(sys.stdin.read()))
@@ -38,7 +38,7 @@ run(StreamsSettings.model_validate_json(sys.stdin.read()))
 """
 _ROUTER: Final = """
 import sys
-from router.server import run
+from router.server.main import run
 from router.settings import RouterSettings
 from streamco.logs import configure_logs
 configure_logs("router")

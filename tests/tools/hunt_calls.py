@@ -8,9 +8,9 @@ from real_calls import Seen
 from real_line import CALLER, Line
 from scripted_router import ScriptedRouter, facts, mset
 
-from configuration.asterisk import scenarios
-from configuration.asterisk.scenarios import ANSWER_MS
 from simulator.plans import LegPlan
+from simulator.sipp import scenarios
+from simulator.sipp.scenarios import ANSWER_MS
 
 _AT_ONCE: Final = 6
 ANY_END: Final = scenarios.callers_of_all_kinds(50, 60).replace("[field0]", "[service]").replace("[field1]", CALLER)

@@ -37,7 +37,7 @@ from kafka.protocol.admin import (
 from kafka.protocol.consumer import FetchRequest, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest
 from kafka.protocol.producer import InitProducerIdRequest, ProduceRequest
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
 
 NOT_ALLOWED: Final = {
     error.errno

@@ -13,7 +13,7 @@ import psycopg
 from kafka import KafkaProducer
 from made_traffic import CUSTOMERS, PEERS, VENDORS, insert_names, make_traffic
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
 from schemas.events import AnyEvent, CallEnded, LegEnded, RatedLeg, encode_event
 from schemas.facts import Facts, encode_facts
 from schemas.frame import pack_frames, partition_of

@@ -8,14 +8,14 @@ from typing import Any, Final
 import msgspec
 import psycopg
 
-from dashboards.names import Names
-from schemas.connections import ClickHouse
+from dashboards.kit.names import Names
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse
 from schemas.events import CallEnded, CallRouted, Candidate, LegEnded, RatedLeg
 from schemas.facts import Facts
 from schemas.live import LiveCall, LiveLeg
 from schemas.refusals import Verdict
 from sinks.cdrs import cdr_table, write_decisions, write_legs
-from sinks.clickhouse import connect
 from sinks.dimensions import Dimensions
 from tariffs.rating import rate
 

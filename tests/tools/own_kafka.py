@@ -9,9 +9,9 @@ import psutil
 from made_legs import produce
 from pydantic import SecretStr
 
-from schemas.connections import Kafka
+from runtime.connections import Kafka
+from runtime.topics import TopicError, make_topics
 from schemas.topics import CALLS
-from sinks.topics import TopicError, make_topics
 from streamco.embedded.kafka import kafka_server
 from streamco.embedded.server import Progress, Server, ServerError
 from streamco.embedded.settings import KafkaServer

@@ -13,9 +13,9 @@ from ami import Ami
 from real_line import CALLER, ONE_AT_A_TIME, PENNILESS, PREFIX, RICH, SHORT_CALLS, STRANGER, Line
 from sip_call import Call, Placed
 
-from configuration.asterisk import scenarios
-from configuration.asterisk.scenarios import EARLY_MEDIA_ENDING, VENDOR_ENDS_ENDING
 from schemas.refusals import CUT_CAUSE
+from simulator.sipp import scenarios
+from simulator.sipp.scenarios import EARLY_MEDIA_ENDING, VENDOR_ENDS_ENDING
 
 TALK_MS: Final = 1_400
 CANCEL_AFTER_MS: Final = 700  # from the first ringing

@@ -21,11 +21,11 @@ from agi_client import SECRET
 from ports import asterisk_media_port, sipp_media_port
 from sip_call import Call, Placed, calls_in
 
-from configuration.asterisk import scenarios
 from configuration.asterisk.fetch import Installation
-from configuration.world.seed import seed
+from runtime.parent import end_with_parent
 from schemas.agi_digest import node_key_text
-from sinks.parent import end_with_parent
+from simulator.market.seed import seed
+from simulator.sipp import scenarios
 from streamco.embedded.temporary import free_port
 
 NODE: Final = "ast1"
@@ -38,9 +38,9 @@ _ROUTER: Final = """
 import sys
 from pathlib import Path
 from pydantic import SecretStr
-from router.server import run
+from router.server.main import run
 from router.settings import RouterSettings, SnapshotSettings
-from schemas.connections import Kafka, Postgres
+from runtime.connections import Kafka, Postgres
 dsn, directory, port, hold_seconds, secret = sys.argv[1:]
 directory = Path(directory)
 run(RouterSettings(

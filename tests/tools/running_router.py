@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agi_client import SECRET, ask, header
 
-from sinks.parent import end_with_parent
+from runtime.parent import end_with_parent
 from streamco.embedded.temporary import free_port
 
 NUMBER = "447700900123"
@@ -19,9 +19,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from pydantic import SecretStr
-from router.server import run
+from router.server.main import run
 from router.settings import RouterSettings, SnapshotSettings
-from schemas.connections import Kafka, Postgres
+from runtime.connections import Kafka, Postgres
 dsn, directory, port, secret = sys.argv[1:]
 directory = Path(directory)
 run(RouterSettings(

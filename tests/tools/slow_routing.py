@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy
 from snapshots import EXPECTED_SECONDS, PriceRow, RawWorld
 
-from router.routing import draws
+from router.core import draws
 from router.snapshot.config import Peer, RouteClass, RouteEntry
 from schemas.agi import MAX_ROUTES
 from schemas.facts import Facts

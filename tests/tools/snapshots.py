@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import numpy
 
+from router.build.assemble import Assembly
 from router.snapshot import store
-from router.snapshot.assemble import Assembly
 from router.snapshot.config import (
     CONFIG_VERSION,
     Account,

@@ -7,8 +7,8 @@ import pytest
 
 from bench.soak.calls import CALLERS, CODE, KINDS, TIMED, VENDORS, kind_of, make_calls
 from bench.soak.product import make_decks, make_world
-from configuration.asterisk import scenarios as common
-from configuration.world.model import World
+from configuration.entities.document import World
+from simulator.sipp import scenarios as common
 
 
 def test_every_kind_has_its_share_and_comes_at_least_once() -> None:

@@ -22,6 +22,7 @@ from configuration.asterisk.render import (
     render,
 )
 from configuration.settings import NodeSettings
+from runtime.connections import Postgres
 from schemas.agi import (
     AGI_ARGUMENTS,
     AGI_OPTIONAL_ARGUMENTS,
@@ -33,7 +34,6 @@ from schemas.agi import (
     WHO_SCRIPT,
 )
 from schemas.agi_digest import KEY_FILE, node_key_text
-from schemas.connections import Postgres
 from schemas.journal_keys import JOURNAL_VERSION, KEYS
 from schemas.refusals import MEDIA_TIMEOUT_CAUSE, REFUSAL_CAUSE, SIP_OF_CAUSE, Ending, Refusal
 from schemas.release import LOOP_CAUSE, NO_ANSWER, NO_PROGRESS_CAUSE, REDIRECTED_CAUSE

@@ -14,14 +14,14 @@ from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from made_legs import Ended, journal_line, make_legs, produce, produce_events, write_journals
 
+from runtime.topics import make_topics
 from schemas.events import DeadLetter, LegEnded, encode_event
 from schemas.frame import partition_of
 from schemas.ids import make_leg_id
 from schemas.topics import CALLS, DEAD_LETTERS
-from sinks.audit import AuditReport
-from sinks.auditor.letters import OPEN_LETTER
-from sinks.dead_letters import dead_letter_messages
-from sinks.topics import make_topics
+from sinks.audit.continuous.letters import OPEN_LETTER
+from sinks.audit.full.audit import AuditReport
+from sinks.dead_letters.messages import dead_letter_messages
 from streamco.dead_letters_cli import dead_letters
 from streamco.embedded.temporary_users import as_user, environment_of
 from tests.faults.report import report

@@ -13,8 +13,8 @@ from kafka.errors import GroupIdNotFoundError
 from made_legs import make_legs, produce, produce_events
 from tcp_proxy import TcpProxy, Trap
 
+from runtime.clickhouse import connect
 from schemas.topics import CALLS, RATED_LEGS
-from sinks.clickhouse import connect
 from streams.folds.rating import rate_leg
 from tests.faults.report import report
 

@@ -9,7 +9,7 @@ from fault_line import FaultLine
 from made_legs import Ended, journal_line, make_legs
 
 from schemas.topics import CALLS
-from sinks.audit_sources import read_topic
+from sinks.audit.full.sources import read_topic
 from tests.faults.report import report
 
 pytestmark = [pytest.mark.servers, pytest.mark.faults]

@@ -1,6 +1,6 @@
 """F11: events duplicated, reordered and late, through the real workers: the same final state as in order and once.
 
-(Any order at all is shown for the folds, by hypothesis: tests/streams/test_live_fold.py, tests/sinks/test_ledger.py.)
+(Any order at all is shown for the folds, by hypothesis: tests/streams/folds/test_live.py, tests/sinks/test_ledger.py.)
 """
 
 import random

@@ -19,7 +19,7 @@ from small_world import add_route, make_small_world
 
 from schemas.events import CallRouted
 from schemas.topics import DECISIONS
-from sinks.audit_sources import read_topic
+from sinks.audit.full.sources import read_topic
 from streamco.embedded.temporary import free_port
 from tests.faults.report import report
 

@@ -15,8 +15,8 @@ from snapshots import EXPECTED_SECONDS, NOW_MS, RawWorld, make_snapshot, peer
 
 from router.check import Checked, LookUps, Question, QuestionError, check, read_seed
 from router.check.look_up import MOST_A_MINUTE
-from router.routing import World
-from router.routing.portability import Dip
+from router.core import World
+from router.core.portability import Dip
 from router.snapshot.lookups import Lookup, LookupRules
 from router.snapshot.store import Snapshot
 

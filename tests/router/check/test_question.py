@@ -7,7 +7,7 @@ from snapshots import EXPECTED_SECONDS, NOW_MS, RawWorld, make_snapshot, peer
 
 from router.check import Question, QuestionError, check
 from router.check.question import request_of
-from router.routing import Request, World
+from router.core import Request, World
 from router.snapshot.config import HuntingClass
 
 

@@ -20,10 +20,10 @@ from pydantic import SecretStr
 
 from router.check import CheckSettings, MomentSnapshots, Question, check
 from router.check.answer import request_of
-from router.routing import Request, World, seed_of
+from router.core import Request, World, seed_of
 from router.settings import SnapshotSettings
 from router.snapshot.config import Peer
-from schemas.connections import Kafka, Postgres
+from runtime.connections import Kafka, Postgres
 from schemas.events import CallRouted, ExplainedCall, decode_event, explained
 from schemas.frame import unpack_frame
 from schemas.topics import DECISIONS
@@ -43,9 +43,9 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from pydantic import SecretStr
-from router.server import run
+from router.server.main import run
 from router.settings import RouterSettings, SnapshotSettings
-from schemas.connections import Kafka, Postgres
+from runtime.connections import Kafka, Postgres
 dsn, kafka, directory, port, secret = sys.argv[1:]
 directory = Path(directory)
 run(RouterSettings(

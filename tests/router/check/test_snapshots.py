@@ -8,6 +8,7 @@ import pytest
 from check_world import load_check_world
 from pydantic import SecretStr
 
+from router.build.builder import Builder
 from router.check import (
     Checked,
     CheckSettings,
@@ -19,10 +20,9 @@ from router.check import (
     read_full,
     read_reached,
 )
-from router.routing import World
+from router.core import World
 from router.settings import SnapshotSettings
-from router.snapshot.build import Builder
-from schemas.connections import Postgres
+from runtime.connections import Postgres
 from sinks.reachability import Report, report, report_probes
 
 pytestmark = pytest.mark.servers

@@ -1,0 +1,1 @@
+"""Asterisk's manager: its connection, its events, and what they tell of vendors."""

@@ -1,0 +1,1 @@
+"""Calls that are cut because their money has ended."""

@@ -1,0 +1,1 @@
+"""The node's shares of vendors' limits."""

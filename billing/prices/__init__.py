@@ -1,0 +1,1 @@
+"""Decks: a peer's prices from a CSV file."""

@@ -1,0 +1,1 @@
+"""Who may do what: logins, users, tokens, and the one table of roles."""

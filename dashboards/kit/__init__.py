@@ -1,0 +1,1 @@
+"""What several topics show with: figures, formats, names, queries, the live view."""

@@ -1,0 +1,1 @@
+"""One folder a topic: its page, its store, its words, its API."""

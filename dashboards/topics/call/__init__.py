@@ -1,0 +1,1 @@
+"""One call: its legs, its hunt, its decision."""

@@ -1,0 +1,1 @@
+"""Where a call would go, and why."""

@@ -1,0 +1,1 @@
+"""What controllers hold, and its release."""

@@ -1,0 +1,1 @@
+"""Which vendors answer."""

@@ -1,0 +1,1 @@
+"""Patterns of numbers, tried before they are saved."""

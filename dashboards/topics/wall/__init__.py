@@ -1,0 +1,1 @@
+"""The wall: everything on one screen."""

@@ -1,0 +1,1 @@
+"""The audit of everything that is retained."""

@@ -1,0 +1,1 @@
+"""What could not be processed: written, limited by peer, shown, put back or discarded."""
