@@ -5,7 +5,7 @@ Each of its parts is tried again by itself for ever, so none of this ends the ag
 
 from typing import Final, NamedTuple
 
-SILENT_SECONDS: Final = 15  # admit_call() in schemas/postgres refuses prepaid calls of a node unheard of for so long
+SILENT_SECONDS: Final = 15  # functions/admit.sql refuses prepaid calls of a node unheard of for so long
 
 
 class Parts(NamedTuple):

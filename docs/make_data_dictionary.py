@@ -101,10 +101,10 @@ def dictionary() -> str:
     for name in STRUCTURES:
         parts.extend(structures(ROOT / "schemas" / name))
     parts.append("\n## ClickHouse")
-    for path in sorted((ROOT / "schemas" / "clickhouse").glob("*.sql")):
+    for path in sorted((ROOT / "schemas" / "clickhouse" / "migrations").glob("*.sql")):
         parts.extend(tables(path, re.compile(r"\s*COMMENT '((?:[^']|'')*)'")))
     parts.append("\n## PostgreSQL")
-    for path in sorted((ROOT / "schemas" / "postgres").glob("*.sql")):
+    for path in sorted((ROOT / "schemas" / "postgres" / "migrations").glob("*.sql")):
         parts.extend(tables(path, re.compile(r"\s*-- (.*)$")))
     return "\n".join(parts).rstrip() + "\n"
 

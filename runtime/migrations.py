@@ -1,9 +1,11 @@
-"""One runner for the SQL migrations of both stores: the numbered files of schemas/postgres and schemas/clickhouse.
+"""One runner for the SQL migrations of both stores: the numbered files of schemas/STORE/migrations.
 
 Each file is applied once, in the order of its number, and recorded with its checksum. Safe to run twice and from
 several processes at once: all of it happens under one PostgreSQL advisory lock, that of ClickHouse too. A PostgreSQL
 migration and its record are one transaction. ClickHouse has none, so its files must bear being run again from the
 start (CREATE … IF NOT EXISTS): a crash between a statement and the record repeats the file.
+
+Migrations keep the tables. Functions and views are applied behind them (runtime/definitions.py).
 """
 
 import hashlib
@@ -13,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Final, Literal
+from typing import Final
 
 import psycopg
 import structlog
@@ -21,9 +23,8 @@ from clickhouse_connect.driver.client import Client
 
 from runtime.clickhouse import connect
 from runtime.connections import ClickHouse, Postgres
+from runtime.definitions import Store, changed, due, read_definitions
 from runtime.locks import MIGRATIONS
-
-Store = Literal["postgres", "clickhouse"]
 
 LOCK_WAIT_SECONDS: Final = 120
 _FILE_NAME: Final = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
@@ -66,7 +67,7 @@ class Record:
 def read_migrations(store: Store, directory: Traversable | None = None) -> tuple[Migration, ...]:
     """The migrations of a store in order, of the installed files unless a directory is given. Raises MigrationError."""
     found: dict[int, Migration] = {}
-    for file in (directory or files("schemas") / store).iterdir():
+    for file in (directory or files("schemas") / store / "migrations").iterdir():
         if not file.name.endswith(".sql"):
             continue
         match = _FILE_NAME.fullmatch(file.name)
@@ -120,7 +121,8 @@ def split_statements(sql: str) -> list[str]:
 
 
 def migrate(postgres: Postgres, clickhouse: ClickHouse) -> list[str]:
-    """Bring both stores to what the files say; the labels of what was applied now, in order.
+    """Bring both stores to what the files say; the labels of migrations that were applied now, and of functions and
+    views that have changed, in order.
 
     Raises MigrationError; psycopg's and clickhouse-connect's own errors where a server cannot be reached.
     """
@@ -175,7 +177,33 @@ def _migrate_postgres(connection: psycopg.Connection, migrations: Iterable[Migra
             raise MigrationError(f"{migration.label} failed and changed nothing: {error}") from error
         _log.info("migrated", migration=migration.label)
         done.append(migration.label)
-    return done
+    return done if migrations is not None else done + _define_postgres(connection, all_of_them=bool(done))
+
+
+def _define_postgres(connection: psycopg.Connection, *, all_of_them: bool) -> list[str]:
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS streamco_definitions (label text PRIMARY KEY, checksum text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    rows = connection.execute("SELECT label, checksum FROM streamco_definitions").fetchall()
+    applied: dict[str, str] = dict(rows)
+    definitions = read_definitions("postgres")
+    with connection.transaction():
+        connection.execute("SET LOCAL check_function_bodies = off")  # they call each other
+        for one in due(definitions, applied, all_of_them=all_of_them):
+            try:
+                connection.execute(one.sql.encode())
+            except psycopg.Error as error:
+                raise MigrationError(f"{one.label} failed and changed nothing: {error}") from error
+            connection.execute(
+                "INSERT INTO streamco_definitions (label, checksum) VALUES (%s, %s) ON CONFLICT (label)"
+                " DO UPDATE SET checksum = excluded.checksum, applied_at = now()",
+                (one.label, one.checksum),
+            )
+        connection.execute(
+            "DELETE FROM streamco_definitions WHERE label <> ALL (%s)", ([one.label for one in definitions],)
+        )
+    return changed(definitions, applied)
 
 
 def _migrate_clickhouse(clickhouse: ClickHouse, migrations: Iterable[Migration] | None = None) -> list[str]:
@@ -186,9 +214,31 @@ def _migrate_clickhouse(clickhouse: ClickHouse, migrations: Iterable[Migration] 
         maker.close()
     client = connect(clickhouse)
     try:
-        return _apply_clickhouse(client, tuple(read_migrations("clickhouse") if migrations is None else migrations))
+        if migrations is not None:
+            return _apply_clickhouse(client, tuple(migrations))
+        done = _apply_clickhouse(client, read_migrations("clickhouse"))
+        return done + _define_clickhouse(client, all_of_them=bool(done))
     finally:
         client.close()
+
+
+def _define_clickhouse(client: Client, *, all_of_them: bool) -> list[str]:
+    client.command(
+        "CREATE TABLE IF NOT EXISTS streamco_definitions (label String, checksum String,"
+        " applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC'))"
+        " ENGINE = ReplacingMergeTree(applied_at) ORDER BY label"
+    )
+    rows = client.query("SELECT label, checksum FROM streamco_definitions FINAL").result_rows
+    applied = {str(label): str(checksum) for label, checksum in rows}
+    definitions = read_definitions("clickhouse")
+    for one in due(definitions, applied, all_of_them=all_of_them):
+        for statement in split_statements(one.sql):
+            try:
+                client.command(statement)
+            except Exception as error:
+                raise MigrationError(f"{one.label} failed at {statement[:80]!r}: {error}") from error
+        client.insert("streamco_definitions", [[one.label, one.checksum]], column_names=["label", "checksum"])
+    return changed(definitions, applied)
 
 
 def _apply_clickhouse(client: Client, migrations: Sequence[Migration]) -> list[str]:

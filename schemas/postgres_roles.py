@@ -124,6 +124,7 @@ _RELATIONS: Final[dict[str, dict[str, str]]] = {
     "user_acts": {"dashboards": _ADD, "cli": _ADD},
     # The migrations' own.
     "streamco_migrations": {},
+    "streamco_definitions": {},
 }  # fmt: skip
 
 _EVERYBODY: Final = frozenset(ROLES)

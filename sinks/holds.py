@@ -1,8 +1,8 @@
 """Holds: money and a place for a call that is about to be routed, extended while it goes on.
 
-The rules are SQL functions (schemas/postgres/0007_money_held.sql, 0016_limits.sql), one statement each: any number of
-routers and nodes may call them at once, and a repeat of any of them changes nothing. Release happens with the posting
-of the inbound leg (sinks/ledger.py), by call_id alone; what no leg will ever release is swept.
+The rules are SQL functions (schemas/postgres/functions), one statement each: any number of routers and nodes may call
+them at once, and a repeat of any of them changes nothing. Release happens with the posting of the inbound leg
+(sinks/ledger.py), by call_id alone; what no leg will ever release is swept.
 """
 
 import json

@@ -38,7 +38,7 @@ class Reading(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What PostgreSQL is told of a key (schemas/postgres/0016_limits.sql, lease_limits)."""
+    """What PostgreSQL is told of a key (schemas/postgres/functions/lease_limits.sql)."""
 
     limit_key: str
     concurrent: int

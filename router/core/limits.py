@@ -1,7 +1,7 @@
 """Which limits a call and its routes count in. Pure.
 
-A customer's limits are counted with the hold that admits the call (schemas/postgres/0016_limits.sql), a vendor's in the
-node where the leg begins (extensions.conf, [limits]).
+A customer's limits are counted with the hold that admits the call (schemas/postgres/functions/admit.sql), a vendor's in
+the node where the leg begins (extensions.conf, [limits]).
 """
 
 from typing import Any, Final, NamedTuple

@@ -4,7 +4,7 @@ A file that they share, of fixed size: 131,072 groups of eight marks. A digest i
 are its mark and the next ones its group; the newest mark of a group pushes its oldest out. So the last hundred thousand
 sessions are remembered, and most of the last million, over restarts of any of the processes. There is no clock in it:
 a node whose clock is wrong calls all the same. What is older PostgreSQL knows: its call has a hold, or is billed
-(admit(), in schemas/postgres/).
+(schemas/postgres/functions/admit.sql).
 
 Where the file cannot be used, calls go on: each process remembers its own last 65,536 sessions then.
 """

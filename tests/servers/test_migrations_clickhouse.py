@@ -5,12 +5,14 @@ import itertools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import pytest
 
 from runtime.clickhouse import connect
 from runtime.connections import ClickHouse, Postgres
+from runtime.definitions import read_definitions
 from runtime.migrations import Migration, MigrationError, migrate, migrate_clickhouse, read_migrations
 
 pytestmark = pytest.mark.servers
@@ -48,8 +50,22 @@ def records(settings: ClickHouse) -> list[tuple[int, int]]:
 def test_the_database_is_made_and_all_files_are_applied_once(postgres: Postgres, unmade: ClickHouse) -> None:
     assert migrate_clickhouse(postgres, unmade) == _ALL
     assert migrate_clickhouse(postgres, unmade) == []
-    assert {"legs", "decisions", "judged_legs", "streamco_migrations"} <= tables(unmade)
+    assert {"legs", "decisions", "judged_legs", "streamco_migrations", "streamco_definitions"} <= tables(unmade)
     assert records(unmade) == [(migration.number, 1) for migration in read_migrations("clickhouse")]
+
+
+def test_a_view_is_what_its_file_says_now(
+    postgres: Postgres, unmade: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate_clickhouse(postgres, unmade, read_migrations("clickhouse"))  # as a version did that had no such files
+    assert migrate_clickhouse(postgres, unmade) == []
+    (view,) = read_definitions("clickhouse")
+    changed = replace(view, sql="CREATE OR REPLACE VIEW judged_legs AS SELECT ';' AS text;", checksum="another")
+    monkeypatch.setattr("runtime.migrations.read_definitions", lambda _store: (changed,))
+    assert migrate_clickhouse(postgres, unmade) == ["clickhouse/views/judged_legs.sql"]
+    assert migrate_clickhouse(postgres, unmade) == []
+    with connect(unmade) as client:
+        assert client.query("SELECT * FROM judged_legs").result_rows == [(";",)]
 
 
 def test_both_stores_by_one_call(postgres: Postgres, unmade: ClickHouse) -> None:

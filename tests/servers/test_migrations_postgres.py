@@ -11,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from runtime.connections import Postgres
+from runtime.definitions import Definition, read_definitions
 from runtime.migrations import Migration, MigrationError, migrate_postgres, read_migrations
 
 pytestmark = pytest.mark.servers
@@ -40,6 +41,37 @@ def test_all_files_are_applied_once(empty: Postgres) -> None:
     assert migrate_postgres(empty) == expected
     assert migrate_postgres(empty) == []
     assert {"companies", "ledger_entries", "streamco_migrations"} <= tables(empty)
+
+
+def test_every_function_and_view_has_a_file_and_the_other_way_round(postgres_dsn: str) -> None:
+    with psycopg.connect(postgres_dsn) as connection:
+        routines = connection.execute("SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+        views = connection.execute("SELECT viewname FROM pg_views WHERE schemaname = 'public'")
+        found = {("functions", name) for (name,) in routines} | {("views", name) for (name,) in views}
+    assert found == {(one.kind, one.name) for one in read_definitions("postgres")}
+
+
+def test_a_function_is_what_its_file_says_now(empty: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate_postgres(empty, read_migrations("postgres"))  # as a version did that had no such files
+    assert migrate_postgres(empty) == []
+    definitions = read_definitions("postgres")
+
+    def say(sql: str) -> None:
+        changed = Definition("postgres", "functions", "is_order", sql, sql)
+        new = tuple(changed if one.name == "is_order" else one for one in definitions)
+        monkeypatch.setattr("runtime.migrations.read_definitions", lambda _store: new)
+
+    head = "CREATE OR REPLACE FUNCTION is_order(order_by text) RETURNS boolean LANGUAGE sql IMMUTABLE"
+    say(f"{head} AS $$ SELECT order_by = '5%s' $$")
+    assert migrate_postgres(empty) == ["postgres/functions/is_order.sql"]
+    assert migrate_postgres(empty) == []
+    with psycopg.connect(empty.dsn.get_secret_value()) as connection:
+        assert connection.execute("SELECT is_order('5%s')").fetchone() == (True,)
+    say(f"{head} AS $$ SELECT true $$; CREATE NONSENSE")
+    with pytest.raises(MigrationError, match=r"postgres/functions/is_order\.sql failed and changed nothing: syntax"):
+        migrate_postgres(empty)
+    with psycopg.connect(empty.dsn.get_secret_value()) as connection:
+        assert connection.execute("SELECT is_order('5%s')").fetchone() == (True,)
 
 
 def test_two_processes_at_once_apply_each_file_once(empty: Postgres) -> None:

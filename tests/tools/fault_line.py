@@ -367,6 +367,17 @@ class FaultLine:
         finally:
             admin.close()
 
+    def caught_up(self, role: str, topic: Topic) -> bool:
+        """Has the group of a role committed all that is on a topic?"""
+        partitions = [TopicPartition(topic.name, number) for number in range(self.kafka.partitions)]
+        consumer = KafkaConsumer(**self.kafka.client(), group_id=None, enable_auto_commit=False)
+        try:
+            ends = consumer.end_offsets(partitions)
+        finally:
+            consumer.close()
+        committed = self.committed(role)
+        return all(committed.get(one, 0) >= end for one, end in ends.items())
+
     def uncommitted(self) -> set[str]:
         """Legs in the ledger whose messages billing has not committed: what a kill now lets come again."""
         committed = self.committed("billing")

@@ -12,6 +12,7 @@ from dashboards.kit.figures import Sums, by_name, read_sums
 from dashboards.kit.queries import Queries, SourceAwayError
 from runtime.connections import ClickHouse
 from schemas.events import CallEnded, RatedLeg
+from streams.folds.quality import figures_of
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
@@ -24,21 +25,9 @@ def _queries(settings: ClickHouse) -> Queries:
     return Queries(settings, lambda: NOW)
 
 
-def _early(leg: RatedLeg) -> bool:
-    return leg.ended.dial_status == "CANCEL" and leg.ended.pdd_ms is None
-
-
-def _reached(leg: RatedLeg) -> bool:
-    ended = leg.ended
-    sip = None if isinstance(ended, CallEnded) else ended.sip_code
-    if _early(leg):
-        return False
-    if ended.answered_at_ms is not None or ended.cause == 17 or sip in (486, 600, 603):
-        return True
-    if ended.cause == 21:
-        return sip not in (401, 402, 403, 407)
-    rang = ended.pdd_ms is not None
-    return rang and (ended.cause in (16, 18, 19) or ended.dial_status in ("CANCEL", "NOANSWER"))
+def _judged(leg: RatedLeg, kind: str) -> dict[str, int]:
+    figures = figures_of(leg.ended)
+    return {kind: 1, f"{kind}_judged": figures.effective_of, f"{kind}_reached": figures.effective}
 
 
 def _name(leg: RatedLeg, dimension: str) -> str:
@@ -61,11 +50,11 @@ def _counted(legs: Iterable[RatedLeg]) -> Sums:
             if ended.reason:
                 values["refused"] = 1
             else:
-                values |= {"calls": 1, "calls_judged": int(not _early(leg)), "calls_reached": int(_reached(leg))}
+                values |= _judged(leg, "calls")
             kind = "calls"
             values["revenue_micros"] = {leg.currency: leg.amount_micros} if leg.amount_micros else {}
         else:
-            values |= {"legs": 1, "legs_judged": int(not _early(leg)), "legs_reached": int(_reached(leg))}
+            values |= _judged(leg, "legs")
             kind = "legs"
             values["cost_micros"] = {leg.currency: leg.amount_micros} if leg.amount_micros else {}
         values[f"{kind}_answered"] = int(ended.answered_at_ms is not None)

@@ -1,5 +1,6 @@
 """Quality: any order, any repeats, any cut and any clock give the sums of a slow count; the rule of each figure."""
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.clickhouse import connect
+from runtime.connections import ClickHouse
 from schemas import events
 from schemas.events import CallEnded, LegEnded, decode_event
+from sinks.cdrs import write_legs
+from sinks.dimensions import Dimensions
 from streams.folds import quality
 from streams.folds.quality import Figures, Key, count, figures_of, is_suspect, keys_of
+from streams.folds.rating import rate_leg
 from streams.folds.window import AHEAD_MS, BUCKET_MS, Window
 from streams.quality import REFRESH_MS, Published
 
@@ -258,3 +264,36 @@ def test_published_is_what_has_changed_what_is_old_and_what_is_gone() -> None:
     assert len(again.due(long, NOW_MS + REFRESH_MS, 3 * REFRESH_MS)) == 2  # unchanged, but told to be true still
     gone = again.due(long, NOW_MS + 5 * REFRESH_MS, 3 * REFRESH_MS)
     assert gone == {"vendor/7/": None, "vendor_code/7/44": None}
+
+
+@pytest.mark.servers
+def test_the_view_of_the_cdrs_says_the_same_of_every_kind_of_end(clickhouse: ClickHouse) -> None:
+    """judged_legs is what pages and analysts count by, this fold what routers go by."""
+    statuses = ("ANSWER", "CANCEL", "NOANSWER", "BUSY", "CONGESTION", "CHANUNAVAIL")
+    causes = (0, 1, 16, 17, 18, 19, 21, 34, 127)
+    codes = (None, 200, 401, 402, 403, 404, 407, 480, 486, 487, 503, 600, 603)
+    ends = [
+        leg(
+            call_id=f"sim1-1795000000-1795608000.{number}", leg=1, dial_status=status, cause=cause, sip_code=code,
+            pdd_ms=pdd_ms, answered_at_ms=answered_at_ms, duration_ms=0,
+        )
+        for number, (status, cause, code, pdd_ms, answered_at_ms) in enumerate(
+            itertools.product(statuses, causes, codes, (None, 0, 900), (None, LEG.started_at_ms + 1_000))
+        )
+    ]  # fmt: skip
+    calls = [
+        call(call_id=one.call_id, dial_status=one.dial_status, cause=one.cause, pdd_ms=one.pdd_ms,
+             answered_at_ms=one.answered_at_ms, duration_ms=0)
+        for one in ends[:: len(codes) - 1]
+    ]  # fmt: skip
+    wanted = {}
+    with connect(clickhouse) as client:
+        rated = [rate_leg(one) for one in (*ends, *calls)]
+        for first in range(0, len(rated), 2_000):
+            write_legs(client, rated[first : first + 2_000], Dimensions({}, {}, {}))
+        for one in rated:
+            figures = figures_of(one.ended)
+            wanted[one.leg_id] = (not figures.effective_of, bool(figures.effective))
+        rows = client.query("SELECT leg_id, early_cancel, NOT early_cancel AND reached FROM judged_legs").result_rows
+    assert {leg_id: (bool(early), bool(effective)) for leg_id, early, effective in rows} == wanted
+    assert len(wanted) > 4_000
