@@ -197,7 +197,7 @@ class Counters:
         self.unheld, self._unheld_last = unheld & self._unheld_last - {call.call_id for call in calls}, unheld
 
     def _close_orphans(self, connection: psycopg.Connection[Any], epoch: int) -> frozenset[str]:
-        """Have calls closed that went down with an earlier Asterisk before any line; which they are."""
+        """Have calls closed that went down with an earlier Asterisk before any line; all that are known of them."""
         settings = self._settings
         found = read_orphans(connection, settings.node, epoch, self._told)
         if not found:
@@ -208,10 +208,11 @@ class Counters:
             log.warning("calls of earlier starts are not closed: the journal is too large", calls=len(found))
             return frozenset()
         self._told = frozenset(sorted(self._told | told)[-MAX_TOLD:])
-        orphans: list[Orphan] = [one for one in found if one.call_id not in told][:MAX_AT_ONCE]
+        orphans: list[Orphan] = [one for one in found if one.call_id not in told]
         if orphans:
-            log.warning("calls died with Asterisk before any line: closed", calls=[one.call_id for one in orphans][:20])
-            self.on_closed(close_orphans(orphans, settings.directory))
+            now = orphans[:MAX_AT_ONCE]  # the others at the next look
+            log.warning("calls died with Asterisk before any line: closed", calls=[one.call_id for one in now][:20])
+            self.on_closed(close_orphans(now, settings.directory))
         return frozenset(one.call_id for one in orphans)
 
     def _sweep(

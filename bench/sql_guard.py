@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.figures import percentile
+from runtime.definitions import read_definitions
 from runtime.migrations import read_migrations, split_statements
 from streamco.clickhouse_access.rights import READER
 from streamco.embedded.front.engine import Engine
@@ -49,8 +50,8 @@ def measure(arguments: list[str]) -> dict[str, Any]:
             Path(place), server_settings={}, defaults={}, most_sessions=1, session_seconds=1, database=_DATABASE
         )
         engine.ask(f"CREATE DATABASE {_DATABASE}")
-        for migration in read_migrations("clickhouse"):
-            for statement in split_statements(migration.sql):
+        for one in (*read_migrations("clickhouse"), *read_definitions("clickhouse")):
+            for statement in split_statements(one.sql):
                 _run(engine, statement)
         _run(engine, _LEGS.format(legs=options.legs))
         for path in sorted((files("dashboards") / "sql").iterdir(), key=lambda one: one.name):

@@ -78,9 +78,18 @@ def tables(path: Path, comment: re.Pattern[str]) -> Iterator[str]:
             )
     for table, column in re.findall(r"^ALTER TABLE (\w+) DROP COLUMN (\w+);", text, re.M):
         yield f"\nThe column `{table}.{column}` is gone since {path.stem}."
-    for view in re.finditer(r"((?:^--[^\n]*\n)*)^CREATE VIEW (?:IF NOT EXISTS )?(\w+)", text, re.M):
+    for view in re.finditer(
+        r"((?:^--[^\n]*\n)*)^CREATE OR REPLACE VIEW (\w+)", text if path.parent.name == "views" else "", re.M
+    ):
         yield f"\n### {view[2]} (view)\n"
         yield re.sub(r"^-- ?", "", view[1], flags=re.M).strip() + "\n"
+
+
+def sql_files(store: str) -> list[Path]:
+    """Migrations, which make the tables, then views as they are now."""
+    return [
+        path for kind in ("migrations", "views") for path in sorted((ROOT / "schemas" / store / kind).glob("*.sql"))
+    ]
 
 
 def dictionary() -> str:
@@ -101,10 +110,10 @@ def dictionary() -> str:
     for name in STRUCTURES:
         parts.extend(structures(ROOT / "schemas" / name))
     parts.append("\n## ClickHouse")
-    for path in sorted((ROOT / "schemas" / "clickhouse" / "migrations").glob("*.sql")):
+    for path in sql_files("clickhouse"):
         parts.extend(tables(path, re.compile(r"\s*COMMENT '((?:[^']|'')*)'")))
     parts.append("\n## PostgreSQL")
-    for path in sorted((ROOT / "schemas" / "postgres" / "migrations").glob("*.sql")):
+    for path in sql_files("postgres"):
         parts.extend(tables(path, re.compile(r"\s*-- (.*)$")))
     return "\n".join(parts).rstrip() + "\n"
 

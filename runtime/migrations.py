@@ -23,7 +23,7 @@ from clickhouse_connect.driver.client import Client
 
 from runtime.clickhouse import connect
 from runtime.connections import ClickHouse, Postgres
-from runtime.definitions import Store, changed, due, read_definitions
+from runtime.definitions import DefinitionError, Store, changed, due, read_definitions, wanted
 from runtime.locks import MIGRATIONS
 
 LOCK_WAIT_SECONDS: Final = 120
@@ -120,18 +120,12 @@ def split_statements(sql: str) -> list[str]:
     return [statement for statement in statements if statement]
 
 
-def migrate(postgres: Postgres, clickhouse: ClickHouse) -> list[str]:
-    """Bring both stores to what the files say; the labels of migrations that were applied now, and of functions and
-    views that have changed, in order.
-
-    Raises MigrationError; psycopg's and clickhouse-connect's own errors where a server cannot be reached.
-    """
-    with locked(postgres) as connection:
-        return [*_migrate_postgres(connection), *_migrate_clickhouse(clickhouse)]
-
-
 def migrate_postgres(postgres: Postgres, migrations: Iterable[Migration] | None = None) -> list[str]:
-    """PostgreSQL alone; see `migrate`."""
+    """Bring PostgreSQL to what the files say; the labels of migrations that were applied now, and of functions and
+    views that have changed, in order. Given `migrations`, these alone.
+
+    Raises MigrationError; psycopg's own errors where the server cannot be reached.
+    """
     with locked(postgres) as connection:
         return _migrate_postgres(connection, migrations)
 
@@ -139,7 +133,7 @@ def migrate_postgres(postgres: Postgres, migrations: Iterable[Migration] | None 
 def migrate_clickhouse(
     postgres: Postgres, clickhouse: ClickHouse, migrations: Iterable[Migration] | None = None
 ) -> list[str]:
-    """ClickHouse alone, under PostgreSQL's lock; see `migrate`."""
+    """The same of ClickHouse, under PostgreSQL's lock. Raises clickhouse-connect's errors, too."""
     with locked(postgres):
         return _migrate_clickhouse(clickhouse, migrations)
 
@@ -161,14 +155,20 @@ def _migrate_postgres(connection: psycopg.Connection, migrations: Iterable[Migra
         "CREATE TABLE IF NOT EXISTS streamco_migrations (number int PRIMARY KEY, name text NOT NULL,"
         " checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
     )
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS streamco_definitions (label text PRIMARY KEY, checksum text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())"
+    )
     rows = connection.execute("SELECT number, name, checksum FROM streamco_migrations").fetchall()
     applied = {number: Record(name, checksum) for number, name, checksum in rows}
-    wanted = tuple(read_migrations("postgres") if migrations is None else migrations)
+    files = tuple(read_migrations("postgres") if migrations is None else migrations)
+    before = _postgres_definitions(connection)
     done = []
-    for migration in pending(wanted, applied):
+    for migration in pending(files, applied):
         try:
             with connection.transaction():
                 connection.execute(migration.sql.encode())
+                connection.execute("DELETE FROM streamco_definitions")  # a view keeps the columns that its table had
                 connection.execute(
                     "INSERT INTO streamco_migrations (number, name, checksum) VALUES (%s, %s, %s)",
                     (migration.number, migration.name, migration.checksum),
@@ -177,33 +177,37 @@ def _migrate_postgres(connection: psycopg.Connection, migrations: Iterable[Migra
             raise MigrationError(f"{migration.label} failed and changed nothing: {error}") from error
         _log.info("migrated", migration=migration.label)
         done.append(migration.label)
-    return done if migrations is not None else done + _define_postgres(connection, all_of_them=bool(done))
+    return done if migrations is not None else done + _define_postgres(connection, before)
 
 
-def _define_postgres(connection: psycopg.Connection, *, all_of_them: bool) -> list[str]:
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS streamco_definitions (label text PRIMARY KEY, checksum text NOT NULL,"
-        " applied_at timestamptz NOT NULL DEFAULT now())"
-    )
+def _postgres_definitions(connection: psycopg.Connection) -> dict[str, str]:
     rows = connection.execute("SELECT label, checksum FROM streamco_definitions").fetchall()
-    applied: dict[str, str] = dict(rows)
-    definitions = read_definitions("postgres")
+    return {str(label): str(checksum) for label, checksum in rows}
+
+
+def _define_postgres(connection: psycopg.Connection, before: Mapping[str, str]) -> list[str]:
+    try:
+        definitions = read_definitions("postgres")
+        asked = due(definitions, _postgres_definitions(connection))
+        due(definitions, before)  # a newer version's are not put back behind a migration either
+    except DefinitionError as error:
+        raise MigrationError(str(error)) from error
+    if not asked:
+        return []
     with connection.transaction():
         connection.execute("SET LOCAL check_function_bodies = off")  # they call each other
-        for one in due(definitions, applied, all_of_them=all_of_them):
+        for one in asked:
             try:
                 connection.execute(one.sql.encode())
             except psycopg.Error as error:
                 raise MigrationError(f"{one.label} failed and changed nothing: {error}") from error
-            connection.execute(
-                "INSERT INTO streamco_definitions (label, checksum) VALUES (%s, %s) ON CONFLICT (label)"
-                " DO UPDATE SET checksum = excluded.checksum, applied_at = now()",
-                (one.label, one.checksum),
+        connection.execute("DELETE FROM streamco_definitions")
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO streamco_definitions (label, checksum) VALUES (%s, %s)", list(wanted(definitions).items())
             )
-        connection.execute(
-            "DELETE FROM streamco_definitions WHERE label <> ALL (%s)", ([one.label for one in definitions],)
-        )
-    return changed(definitions, applied)
+    _log.info("functions and views applied", store="postgres", count=len(asked))
+    return changed(definitions, before)
 
 
 def _migrate_clickhouse(clickhouse: ClickHouse, migrations: Iterable[Migration] | None = None) -> list[str]:
@@ -214,31 +218,43 @@ def _migrate_clickhouse(clickhouse: ClickHouse, migrations: Iterable[Migration] 
         maker.close()
     client = connect(clickhouse)
     try:
-        if migrations is not None:
-            return _apply_clickhouse(client, tuple(migrations))
-        done = _apply_clickhouse(client, read_migrations("clickhouse"))
-        return done + _define_clickhouse(client, all_of_them=bool(done))
+        client.command(
+            "CREATE TABLE IF NOT EXISTS streamco_definitions (label String, checksum String,"
+            " applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')) ENGINE = MergeTree ORDER BY label"
+        )
+        before = _clickhouse_definitions(client)
+        files = tuple(read_migrations("clickhouse") if migrations is None else migrations)
+        done = _apply_clickhouse(client, files)
+        return done if migrations is not None else done + _define_clickhouse(client, before)
     finally:
         client.close()
 
 
-def _define_clickhouse(client: Client, *, all_of_them: bool) -> list[str]:
-    client.command(
-        "CREATE TABLE IF NOT EXISTS streamco_definitions (label String, checksum String,"
-        " applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC'))"
-        " ENGINE = ReplacingMergeTree(applied_at) ORDER BY label"
-    )
-    rows = client.query("SELECT label, checksum FROM streamco_definitions FINAL").result_rows
-    applied = {str(label): str(checksum) for label, checksum in rows}
-    definitions = read_definitions("clickhouse")
-    for one in due(definitions, applied, all_of_them=all_of_them):
+def _clickhouse_definitions(client: Client) -> dict[str, str]:
+    rows = client.query("SELECT label, checksum FROM streamco_definitions").result_rows
+    return {str(label): str(checksum) for label, checksum in rows}
+
+
+def _define_clickhouse(client: Client, before: Mapping[str, str]) -> list[str]:
+    try:
+        definitions = read_definitions("clickhouse")
+        asked = due(definitions, _clickhouse_definitions(client))
+        due(definitions, before)
+    except DefinitionError as error:
+        raise MigrationError(str(error)) from error
+    if not asked:
+        return []
+    client.command("TRUNCATE TABLE streamco_definitions")
+    for one in asked:
         for statement in split_statements(one.sql):
             try:
                 client.command(statement)
             except Exception as error:
                 raise MigrationError(f"{one.label} failed at {statement[:80]!r}: {error}") from error
-        client.insert("streamco_definitions", [[one.label, one.checksum]], column_names=["label", "checksum"])
-    return changed(definitions, applied)
+    rows = [list(one) for one in wanted(definitions).items()]
+    client.insert("streamco_definitions", rows, column_names=["label", "checksum"])
+    _log.info("functions and views applied", store="clickhouse", count=len(asked))
+    return changed(definitions, before)
 
 
 def _apply_clickhouse(client: Client, migrations: Sequence[Migration]) -> list[str]:
@@ -250,6 +266,7 @@ def _apply_clickhouse(client: Client, migrations: Sequence[Migration]) -> list[s
     applied = {number: Record(name, checksum) for number, name, checksum in rows}
     done = []
     for migration in pending(migrations, applied):
+        client.command("TRUNCATE TABLE streamco_definitions")  # a view keeps the columns that its table had
         for statement in split_statements(migration.sql):
             try:
                 client.command(statement)

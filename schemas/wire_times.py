@@ -59,7 +59,7 @@ def by_wire(answer: Answer, wire: WireLeg, ended_at_ms: int, clock: Clock) -> An
         if duration_ms > MOST_CROSSED_MS:
             return answer
         return Answer(wire.answered_ms, duration_ms, None, doubtful=True, crossed=True)
-    waited_ms = ended_at_ms - end_ms if wire.is_ended_by_us else 0  # for the answer to our BYE
+    waited_ms = max(0, ended_at_ms - end_ms) if wire.is_ended_by_us else 0  # for the answer to our BYE
     if answer.asterisk_ms is not None and abs(duration_ms + waited_ms - answer.duration_ms) > MOST_APART_MS:
         return answer._replace(doubtful=True)
     disagree = answer.asterisk_ms is None or abs(answer.asterisk_ms - duration_ms) > MAX_CLOCK_DISAGREEMENT_MS

@@ -11,7 +11,8 @@ from streamco import rooms
 from streamco.secret_store import with_secrets
 from streamco.settings import Settings, SettingsError
 
-_CONNECT_SECONDS: Final = 5
+_SECONDS: Final = 5
+_OPTIONS: Final = f"-c statement_timeout={_SECONDS * 1000}"
 
 
 def write_down(settings: Settings, area: str, act: str, subject: str, detail: str = "") -> None:
@@ -23,7 +24,7 @@ def write_down(settings: Settings, area: str, act: str, subject: str, detail: st
 
     try:
         dsn = rooms.postgres(with_secrets(settings), "cli").dsn.get_secret_value()
-        with psycopg.connect(dsn, connect_timeout=_CONNECT_SECONDS) as connection:
+        with psycopg.connect(dsn, connect_timeout=_SECONDS, options=_OPTIONS) as connection:
             write_act(connection, person(), area, act, subject, detail)
     except (psycopg.Error, SettingsError) as error:
         why = str(error).strip().partition("\n")[0][:300]

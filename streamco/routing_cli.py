@@ -56,13 +56,13 @@ def check_routing(as_json: bool, **asked: Any) -> None:
 
 def _checked(question: "Question") -> "Checked":
     """The answer, from this machine's own snapshots. Raises QuestionError, SnapshotAwayError."""
-    from router.check import Known, LookUps, MomentSnapshots, ask, connect_to_read, read_quality
+    from router.check import LookUps, MomentSnapshots, Sources, ask, connect_to_read, read_quality
     from streamco import rooms
 
     told = with_secrets(read_settings())
     settings = rooms.check(told, "cli")
     look_ups = LookUps(settings.lookup_tokens)
-    known = Known(
+    sources = Sources(
         MomentSnapshots(settings),
         look_ups,
         lambda: connect_to_read(settings.live.postgres),
@@ -70,7 +70,7 @@ def _checked(question: "Question") -> "Checked":
         settings.live.expected_call_seconds,
     )
     try:
-        return ask(known, question, time.time_ns() // 1_000_000)
+        return ask(sources, question, time.time_ns() // 1_000_000)
     finally:
         look_ups.close()
 

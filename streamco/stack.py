@@ -229,7 +229,7 @@ def _check_clickhouse(settings: Settings) -> None:
 def prepare_stores(settings: Settings, progress: Progress) -> FirstLogin | None:
     """Roles, tables, topics, and the first administrator if there is no user. Safe at every start, and at once."""
     from dashboards.access.users import FIRST_LOGIN, ensure_first_administrator
-    from runtime.migrations import MigrationError, migrate
+    from runtime.migrations import MigrationError, migrate_clickhouse, migrate_postgres
     from runtime.postgres_roles import grant_rights, make_roles, take_over
     from runtime.topics import TopicError
 
@@ -239,9 +239,11 @@ def prepare_stores(settings: Settings, progress: Progress) -> FirstLogin | None:
             take_over(maker, postgres_access.owner_password(settings))
         if roles := make_roles(maker, postgres_access.room_passwords(settings)):
             progress(f"made PostgreSQL's roles: {', '.join(roles)}")
-        for label in migrate(owner, rooms.clickhouse(settings, "migrations")):
+        for label in migrate_postgres(owner):
             progress(f"migrated: {label}")
-        grant_rights(owner)
+        grant_rights(owner)  # at once: a function that was dropped and made anew is nobody's
+        for label in migrate_clickhouse(owner, rooms.clickhouse(settings, "migrations")):
+            progress(f"migrated: {label}")
         prepare_kafka(settings, progress)
         password = ensure_first_administrator(rooms.postgres(settings, "cli").dsn.get_secret_value())
     except (MigrationError, TopicError, psycopg.Error) as error:

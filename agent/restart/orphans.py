@@ -30,12 +30,12 @@ HELD: Final = """
            holds.connect_fee, holds.minimum_seconds, holds.increment_seconds, holds.rounding_decimals
     FROM holds JOIN accounts USING (account_id) LEFT JOIN peers USING (peer_id)
     WHERE node = %s AND split_part(call_id, '-', 2)::bigint < %s AND call_id <> ALL (%s::text[])
-    ORDER BY call_id LIMIT %s
+    ORDER BY call_id DESC LIMIT %s
 """
 DECIDED: Final = """
     SELECT call_id, decision FROM audit_open_calls
     WHERE node = %s AND decision <> '' AND split_part(call_id, '-', 2)::bigint < %s AND call_id <> ALL (%s::text[])
-    ORDER BY call_id LIMIT %s
+    ORDER BY call_id DESC LIMIT %s
 """
 
 

@@ -80,6 +80,7 @@ class _Leg:
         "final",
         "invite",
         "is_acknowledged",
+        "is_closed",
         "is_doubtful",
         "other_tag",
         "outbound",
@@ -92,12 +93,12 @@ class _Leg:
         self.answered_ms: int | None = None
         self.ended_ms: int | None = None
         self.came: deque[_Came] = deque(maxlen=_MOST_WAITING)
-        self.asked_for = self.is_doubtful = self.is_acknowledged = self.ended_by_us = False
+        self.asked_for = self.is_doubtful = self.is_acknowledged = self.is_closed = self.ended_by_us = False
 
     @property
     def is_over(self) -> bool:
         """Nothing more is to be waited for."""
-        return self.is_doubtful or self.ended_ms is not None or (self.answered_ms is None and self.final >= 300)
+        return self.is_doubtful or self.is_closed or (self.answered_ms is None and self.final >= 300)
 
     def arrival(self, key: tuple[bytes, ...], at_ms: int) -> int | None:
         """When that came, of which our word went out at `at_ms`; None: it did not, or not just before."""
@@ -274,15 +275,16 @@ class Wire:
             ANSWERED.lose()
 
     def _bye(self, packet: Packet, head: Head, leg: _Leg, other_tag: bytes, went: bool) -> None:
-        if leg.answered_ms is None or leg.ended_ms is not None or other_tag != leg.other_tag:
+        if leg.answered_ms is None or leg.is_closed or other_tag != leg.other_tag:
             return
         key = (head.number, head.branch)
         if not head.status and went:
-            leg.ended_ms, leg.ended_by_us = packet.at_ms, True
+            leg.ended_ms, leg.ended_by_us, leg.is_closed = packet.at_ms, True, True
         elif not head.status:
             leg.came.append(_Came(key, packet.at_ms, hash(packet.payload)))
         elif went and head.status < 300:
-            leg.ended_ms = leg.arrival(key, packet.at_ms)
+            # Without a BYE that could be read the channel's end stands: a repeat of it did not end the leg.
+            leg.ended_ms, leg.is_closed = leg.arrival(key, packet.at_ms), True
         elif went:
             refused = [one for one in leg.came if one.key == key]
             for one in refused:

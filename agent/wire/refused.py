@@ -69,7 +69,7 @@ class Reader:
         """The refusal that a message is; None: it is another one."""
         headers, key = head.headers, (_short(head.call_id), _short(head.cseq))
         if not head.status:
-            self._remember(key, headers)
+            self._remember(key, head)
             return None
         if packet.source_port != self._sip_port or headers.get(b"server") != self._server:
             return None
@@ -77,7 +77,7 @@ class Reader:
         if code == _TRYING:
             return None
         if request is None:
-            request = self._remember(key, {})
+            request = self._remember(key, None)
         if code in _CHALLENGES and not request.has_credentials:
             return None
         was_done, request.done = request.done, True
@@ -95,11 +95,13 @@ class Reader:
             text_of(head.call_id, 128),
         )
 
-    def _remember(self, key: tuple[bytes, bytes], headers: dict[bytes, bytes]) -> _Request:
+    def _remember(self, key: tuple[bytes, bytes], head: Head | None) -> _Request:
+        """`head` of the request itself; None: there was no copy of it."""
         request = self._requests.get(key)
         if request is None:
+            headers = {} if head is None else head.headers
             credentials = b"authorization" in headers or b"proxy-authorization" in headers
-            in_dialog = b";tag=" in headers.get(b"to", b"").lower()
+            in_dialog = head is not None and bool(head.tag(b"to"))
             request = self._requests[key] = _Request(in_dialog=in_dialog, has_credentials=credentials)
             if len(self._requests) > MOST_REQUESTS:
                 self._requests.popitem(last=False)

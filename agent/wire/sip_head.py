@@ -11,7 +11,7 @@ _HEADER: Final = re.compile(rb"^(" + _NAMES + rb")[ \t]*:[ \t]*([^\r\n]*)", re.I
 _SHORT: Final = {b"v": b"via", b"i": b"call-id", b"f": b"from", b"t": b"to"}
 _ONCE: Final = frozenset((b"call-id", b"cseq", b"from", b"to"))
 _TAGGED: Final = frozenset((b"from", b"to"))
-_LONE_CR: Final = re.compile(rb"\r(?!\n)")
+_ODD_LINES: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n|\r\n[ \t]")
 _BRANCH: Final = re.compile(rb";[ \t]*branch[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNORECASE)
 _TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNORECASE)
 
@@ -19,7 +19,8 @@ _TAG: Final = re.compile(rb";[ \t]*tag[ \t]*=[ \t]*([^;,\s]{1,256})", re.IGNOREC
 class Head(NamedTuple):
     """`status` of a request is 0; `method` of a response is that of the request it answers. Headers are those that
     matter, by their long names in small letters; of one that comes twice the first. `is_doubled`: one that may come
-    once came twice, or a line ends in a CR alone: another reader may take the other, or see another line.
+    once came twice, or it is folded, quoted where tags stand, longer than what is read, or has other ends of lines:
+    another reader may read it otherwise.
     """
 
     status: int
@@ -58,15 +59,17 @@ class Head(NamedTuple):
 def read_head(payload: bytes) -> Head | None:
     """The head of a message; None: it is none. Line ends before it do not matter."""
     payload = payload.lstrip(b"\r\n")
-    head = payload[:_MOST_HEAD_BYTES].partition(b"\r\n\r\n")[0]
+    head, end, _ = payload[:_MOST_HEAD_BYTES].partition(b"\r\n\r\n")
     status, request = _STATUS.match(payload), _REQUEST.match(payload)
     headers: dict[bytes, bytes] = {}
-    is_doubled = _LONE_CR.search(head) is not None
+    is_doubled = _ODD_LINES.search(head) is not None or (not end and len(payload) > _MOST_HEAD_BYTES)
     for name, value in _HEADER.findall(head):
         small = name.lower()
         full = _SHORT.get(small, small)
         is_doubled |= full in _ONCE and full in headers
-        is_doubled |= full in _TAGGED and len(_TAG.findall(_parameters(value))) > 1
+        if full in _TAGGED:
+            behind = _parameters(value)
+            is_doubled |= b'"' in behind or len(_TAG.findall(behind)) > 1
         headers.setdefault(full, value.strip())
     if status is not None:
         method = headers.get(b"cseq", b"").rpartition(b" ")[2]

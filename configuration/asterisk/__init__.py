@@ -5,6 +5,4 @@ render      pure: a world and a node's settings in, texts of files out
 reader      the peers of a node, read from PostgreSQL
 fetch       Asterisk and SIPp as Debian's packages, without root, into the user's cache
 node        the launcher: epoch, files, Asterisk as a child, reload on change
-scenarios   what SIPp's vendors and callers do, as texts
-trickle     real SIP calls by SIPp, for the demo
 """

@@ -17,7 +17,7 @@ that is admission's.
 """
 
 from router.check.answer import Checked, LookedUp, check
-from router.check.asking import Known, ask
+from router.check.asking import Sources, ask
 from router.check.limits import read_full
 from router.check.look_up import LookUps
 from router.check.quality import read_quality
@@ -30,7 +30,6 @@ from router.check.trial import RuleError, SavedRules, TrialError, TrialQuestion,
 __all__ = [
     "CheckSettings",
     "Checked",
-    "Known",
     "LookUps",
     "LookedUp",
     "MomentSnapshots",
@@ -40,6 +39,7 @@ __all__ = [
     "RuleError",
     "SavedRules",
     "SnapshotAwayError",
+    "Sources",
     "TrialError",
     "TrialQuestion",
     "TrialRule",

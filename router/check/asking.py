@@ -1,4 +1,4 @@
-"""A question answered with what is known just now: one way for the command, the page and the API."""
+"""A question answered with what is sources just now: one way for the command, the page and the API."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from router.core import World
 from schemas.quality import Quality
 
 
-class Known(NamedTuple):
+class Sources(NamedTuple):
     """Where what is known comes from. `quality`: the vendors' figures of now, None where nobody tells them."""
 
     snapshots: MomentSnapshots
@@ -24,20 +24,20 @@ class Known(NamedTuple):
     expected_call_seconds: int
 
 
-def ask(known: Known, question: Question, now_ms: int) -> Checked:
+def ask(sources: Sources, question: Question, now_ms: int) -> Checked:
     """The answer, now or at the moment asked. Raises QuestionError, SnapshotAwayError."""
-    found = known.snapshots.at(question.at_ms, now_ms)
-    figures = known.quality() if question.at_ms is None else None
-    full, limits = read_full(known.lend, question)
-    reached = read_reached(known.lend, question)
+    found = sources.snapshots.at(question.at_ms, now_ms)
+    figures = sources.quality() if question.at_ms is None else None
+    full, limits = read_full(sources.lend, question)
+    reached = read_reached(sources.lend, question)
     return check(
         World(found.snapshot, figures or {}, full),
         question,
         now_ms if question.at_ms is None else question.at_ms,
-        expected_seconds=known.expected_call_seconds,
+        expected_seconds=sources.expected_call_seconds,
         source=found.source,
         quality="unknown" if question.at_ms is not None else "away" if figures is None else "read",
         limits=limits,
         reached=reached,
-        dip=known.look_ups.ask(found.snapshot, question),
+        dip=sources.look_ups.ask(found.snapshot, question),
     )

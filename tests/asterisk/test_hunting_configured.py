@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import socket
+import time
 from collections.abc import Iterator
 
 import psycopg
@@ -12,6 +13,7 @@ from hunt_calls import ANY_END
 from real_calls import Seen, until
 from real_line import CALLER, PREFIX, RICH, SHORT_CALLS, Line
 
+from router.server.reach import LOOK_SECONDS
 from simulator.sipp import scenarios
 from streams.folds.rating import rate_leg
 
@@ -69,6 +71,8 @@ def called(own_line: Line) -> Iterator[dict[str, Seen]]:
         psycopg.connect(own_line.dsn, autocommit=True) as connection,
     ):
         try:
+            connection.execute("DELETE FROM vendor_reachability")  # what an agent that was here has reported
+            time.sleep(2 * LOOK_SECONDS)
             connection.execute(CHANGES.format(port=silent.getsockname()[1]).encode())
             until(lambda: said(own_line, "999270000010").get("ROUTE_1_PDD") == "4", "the router knows the new rules")
             placed = {

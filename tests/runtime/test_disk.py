@@ -91,7 +91,7 @@ def test_only_want_of_room_is_full() -> None:
 def test_a_beat_goes_on_in_its_own_room_when_the_disk_is_full(tmp_path: Path) -> None:
     """The last beat is written over; a process that works is not taken for dead."""
     program = (
-        "import sys; from pathlib import Path; from sinks import beat\n"
+        "import sys; from pathlib import Path; from runtime import heartbeat as beat\n"
         "path = Path(sys.argv[1]); beat.send_beat(path, detail='x' * 60)\n"
         "before = path.read_text()\n"
         "part = path.with_name(f'{path.name}.{__import__(\"os\").getpid()}.part'); part.symlink_to('/dev/full')\n"

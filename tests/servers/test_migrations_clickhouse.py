@@ -13,7 +13,7 @@ import pytest
 from runtime.clickhouse import connect
 from runtime.connections import ClickHouse, Postgres
 from runtime.definitions import read_definitions
-from runtime.migrations import Migration, MigrationError, migrate, migrate_clickhouse, read_migrations
+from runtime.migrations import Migration, MigrationError, migrate_clickhouse, read_migrations
 
 pytestmark = pytest.mark.servers
 
@@ -68,11 +68,6 @@ def test_a_view_is_what_its_file_says_now(
         assert client.query("SELECT * FROM judged_legs").result_rows == [(";",)]
 
 
-def test_both_stores_by_one_call(postgres: Postgres, unmade: ClickHouse) -> None:
-    assert migrate(postgres, unmade) == _ALL  # this test's PostgreSQL is migrated already
-    assert migrate(postgres, unmade) == []
-
-
 def test_two_processes_at_once_apply_each_file_once(postgres: Postgres, unmade: ClickHouse) -> None:
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         first, second = pool.map(migrate_clickhouse, [postgres] * 2, [unmade] * 2)
@@ -99,7 +94,7 @@ def test_a_failed_file_is_named_with_its_statement_and_tried_again(postgres: Pos
     assert records(unmade) == [(1, 1)]
     mended = file(2, f"{second}; CREATE TABLE more (n Int8) ENGINE = MergeTree ORDER BY n")
     assert migrate_clickhouse(postgres, unmade, [good, mended]) == ["clickhouse/0002_m2.sql"]
-    assert tables(unmade) == {"whole", "half", "more", "streamco_migrations"}
+    assert tables(unmade) == {"whole", "half", "more", "streamco_migrations", "streamco_definitions"}
 
 
 def test_a_changed_file_and_one_that_slips_in_are_refused(postgres: Postgres, unmade: ClickHouse) -> None:
@@ -111,7 +106,7 @@ def test_a_changed_file_and_one_that_slips_in_are_refused(postgres: Postgres, un
     late = file(2, "CREATE TABLE t2 (n Int8) ENGINE = MergeTree ORDER BY n")
     with pytest.raises(MigrationError, match=r"0002_m2\.sql comes before 0003"):
         migrate_clickhouse(postgres, unmade, [applied[0], late, applied[1]])
-    assert tables(unmade) == {"t1", "t3", "streamco_migrations"}
+    assert tables(unmade) == {"t1", "t3", "streamco_migrations", "streamco_definitions"}
 
 
 def test_the_fixture_is_migrated_and_each_test_has_its_own(clickhouse: ClickHouse) -> None:

@@ -1,4 +1,4 @@
--- Each leg once, with what NER (E.425) asks of it. The one place of this rule.
+-- Each leg once, with what NER (E.425) asks of it. Routers go by the same (streams/folds/quality.py); a test holds both equal.
 --   early_cancel  the caller gave up before any sign of life: counts on neither side
 --   reached       the called party's own answer: answered, busy, rejected, or no answer after ringing. A vendor's
 --                 401, 402, 403 and 407 are cause 21 too, but speak of our account, not of the called party.
