@@ -170,6 +170,14 @@ class Line:
             name = f"vendor-{number}"
             self._sipp(name, text, f"127.0.0.{20 + number}", ports[f"sipp-{name}"])
 
+    def _sip_port_is_free(self) -> bool:
+        with socket.socket(type=socket.SOCK_DGRAM) as trial:
+            try:
+                trial.bind(("127.0.0.1", self.sip_port))
+            except OSError:
+                return False
+        return True
+
     def start_node(self, **changes: object) -> "subprocess.Popen[bytes]":
         """The launcher of the node; `changes` are settings other than the line's. It may not be ready yet."""
         directory = self.directory / "node"
@@ -193,6 +201,10 @@ class Line:
         settings |= self.node_settings | changes
         Path(str(settings["directory"])).mkdir(exist_ok=True)
         name = "node" if not changes else "other-node"
+        if not changes:  # the Asterisk before may hold it for a moment after its launcher has ended
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while not self._sip_port_is_free() and time.monotonic() < deadline:
+                time.sleep(0.1)
         return self._spawn(name, [sys.executable, "-c", self.node_prelude + _NODE, json.dumps(settings)])
 
     def await_node(self) -> None:
