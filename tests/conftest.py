@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from configured_worlds import small_dsn, world_dsn, world_yaml  # noqa: F401 - fixtures
 from ended_early import ended_early
 from hypothesis import HealthCheck, settings
 from kafka.admin import KafkaAdminClient

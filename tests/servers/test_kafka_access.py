@@ -212,7 +212,7 @@ def test_a_reader_of_somebody_s_reads_what_it_was_given_and_nothing_else(own: Ow
     environment = environment_of_own_users(own)
     done = CliRunner().invoke(kafka_reader, ["add", "reports", "--topic", "calls", "--json"], env=environment)
     assert done.exit_code == 0, done.output
-    made = json.loads(done.output)
+    made = json.loads(done.stdout)
     assert (made["login"], made["topics"], made["groups"]) == (
         "reader-reports",
         ["calls"],
@@ -232,7 +232,7 @@ def test_a_reader_of_somebody_s_reads_what_it_was_given_and_nothing_else(own: Ow
     assert set().union(*allowed.values()) == {"calls"}
     assert give_access(own.owner, PASSWORDS) == Changes(0, 0)  # ours are made again, this one stays
     listed = CliRunner().invoke(kafka_reader, ["list", "--json"], env=environment)
-    assert json.loads(listed.output) == {"readers": [{"login": "reader-reports", "topics": ["calls"]}]}
+    assert json.loads(listed.stdout) == {"readers": [{"login": "reader-reports", "topics": ["calls"]}]}
     assert CliRunner().invoke(kafka_reader, ["remove", "reports"], env=environment).exit_code == 0
     assert is_refused(reader)
     for arguments, said in (

@@ -1,4 +1,4 @@
-"""Worlds for the tests of this room: a small one of a user's own, and the seeded small one, made once to be read."""
+"""Fixtures of all tests: a small world of a user's own, and the seeded small one, made once to be read."""
 
 import os
 from collections.abc import Iterator
