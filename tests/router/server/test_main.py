@@ -176,7 +176,8 @@ async def test_two_routers_never_admit_more_than_the_account_affords(
     assert await asyncio.gather(overdrawn, return_exceptions=True) != [True]
     other.end()
     reasons = Counter(answer["REASON"] for answer in answers if answer)
-    late = reasons.pop("DATABASE UNAVAILABLE", 0) + reasons.pop("OVERLOAD", 0)  # a busy machine's
+    # A busy machine's: PostgreSQL late, too many sessions, or no answer before the session's deadline.
+    late = reasons.pop("DATABASE UNAVAILABLE", 0) + reasons.pop("OVERLOAD", 0) + answers.count(None)
     assert (reasons[""], reasons["NO BALANCE"] + late) == (20, 180), (reasons, late, answers.count(None))
     assert late < 20
     row = connection.execute(
