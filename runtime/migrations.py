@@ -23,7 +23,7 @@ from clickhouse_connect.driver.client import Client
 
 from runtime.clickhouse import connect
 from runtime.connections import ClickHouse, Postgres
-from runtime.definitions import DefinitionError, Store, changed, due, read_definitions, wanted
+from runtime.definitions import Definition, DefinitionError, Store, changed, due, read_definitions, wanted
 from runtime.locks import MIGRATIONS
 
 LOCK_WAIT_SECONDS: Final = 120
@@ -162,7 +162,9 @@ def _migrate_postgres(connection: psycopg.Connection, migrations: Iterable[Migra
     rows = connection.execute("SELECT number, name, checksum FROM streamco_migrations").fetchall()
     applied = {number: Record(name, checksum) for number, name, checksum in rows}
     files = tuple(read_migrations("postgres") if migrations is None else migrations)
-    before = _postgres_definitions(connection)
+    rows = connection.execute("SELECT label, checksum FROM streamco_definitions").fetchall()
+    before = {str(label): str(checksum) for label, checksum in rows}
+    definitions = () if migrations is not None else _definitions("postgres", before)
     done = []
     for migration in pending(files, applied):
         try:
@@ -177,26 +179,25 @@ def _migrate_postgres(connection: psycopg.Connection, migrations: Iterable[Migra
             raise MigrationError(f"{migration.label} failed and changed nothing: {error}") from error
         _log.info("migrated", migration=migration.label)
         done.append(migration.label)
-    return done if migrations is not None else done + _define_postgres(connection, before)
+    if due(definitions, {} if done else before):
+        _define_postgres(connection, definitions)
+    return done + changed(definitions, before)
 
 
-def _postgres_definitions(connection: psycopg.Connection) -> dict[str, str]:
-    rows = connection.execute("SELECT label, checksum FROM streamco_definitions").fetchall()
-    return {str(label): str(checksum) for label, checksum in rows}
-
-
-def _define_postgres(connection: psycopg.Connection, before: Mapping[str, str]) -> list[str]:
+def _definitions(store: Store, before: Mapping[str, str]) -> Sequence[Definition]:
+    """The functions and views of a store that remembers `before`. Raises MigrationError: a newer version was here."""
     try:
-        definitions = read_definitions("postgres")
-        asked = due(definitions, _postgres_definitions(connection))
-        due(definitions, before)  # a newer version's are not put back behind a migration either
+        definitions = read_definitions(store)
+        due(definitions, before)
     except DefinitionError as error:
         raise MigrationError(str(error)) from error
-    if not asked:
-        return []
+    return definitions
+
+
+def _define_postgres(connection: psycopg.Connection, definitions: Sequence[Definition]) -> None:
     with connection.transaction():
         connection.execute("SET LOCAL check_function_bodies = off")  # they call each other
-        for one in asked:
+        for one in definitions:
             try:
                 connection.execute(one.sql.encode())
             except psycopg.Error as error:
@@ -206,8 +207,7 @@ def _define_postgres(connection: psycopg.Connection, before: Mapping[str, str]) 
             cursor.executemany(
                 "INSERT INTO streamco_definitions (label, checksum) VALUES (%s, %s)", list(wanted(definitions).items())
             )
-    _log.info("functions and views applied", store="postgres", count=len(asked))
-    return changed(definitions, before)
+    _log.info("functions and views applied", store="postgres", count=len(definitions))
 
 
 def _migrate_clickhouse(clickhouse: ClickHouse, migrations: Iterable[Migration] | None = None) -> list[str]:
@@ -222,30 +222,20 @@ def _migrate_clickhouse(clickhouse: ClickHouse, migrations: Iterable[Migration] 
             "CREATE TABLE IF NOT EXISTS streamco_definitions (label String, checksum String,"
             " applied_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')) ENGINE = MergeTree ORDER BY label"
         )
-        before = _clickhouse_definitions(client)
-        files = tuple(read_migrations("clickhouse") if migrations is None else migrations)
-        done = _apply_clickhouse(client, files)
-        return done if migrations is not None else done + _define_clickhouse(client, before)
+        rows = client.query("SELECT label, checksum FROM streamco_definitions").result_rows
+        before = {str(label): str(checksum) for label, checksum in rows}
+        definitions = () if migrations is not None else _definitions("clickhouse", before)
+        done = _apply_clickhouse(client, tuple(read_migrations("clickhouse") if migrations is None else migrations))
+        if due(definitions, {} if done else before):
+            _define_clickhouse(client, definitions)
+        return done + changed(definitions, before)
     finally:
         client.close()
 
 
-def _clickhouse_definitions(client: Client) -> dict[str, str]:
-    rows = client.query("SELECT label, checksum FROM streamco_definitions").result_rows
-    return {str(label): str(checksum) for label, checksum in rows}
-
-
-def _define_clickhouse(client: Client, before: Mapping[str, str]) -> list[str]:
-    try:
-        definitions = read_definitions("clickhouse")
-        asked = due(definitions, _clickhouse_definitions(client))
-        due(definitions, before)
-    except DefinitionError as error:
-        raise MigrationError(str(error)) from error
-    if not asked:
-        return []
+def _define_clickhouse(client: Client, definitions: Sequence[Definition]) -> None:
     client.command("TRUNCATE TABLE streamco_definitions")
-    for one in asked:
+    for one in definitions:
         for statement in split_statements(one.sql):
             try:
                 client.command(statement)
@@ -253,8 +243,7 @@ def _define_clickhouse(client: Client, before: Mapping[str, str]) -> list[str]:
                 raise MigrationError(f"{one.label} failed at {statement[:80]!r}: {error}") from error
     rows = [list(one) for one in wanted(definitions).items()]
     client.insert("streamco_definitions", rows, column_names=["label", "checksum"])
-    _log.info("functions and views applied", store="clickhouse", count=len(asked))
-    return changed(definitions, before)
+    _log.info("functions and views applied", store="clickhouse", count=len(definitions))
 
 
 def _apply_clickhouse(client: Client, migrations: Sequence[Migration]) -> list[str]:
