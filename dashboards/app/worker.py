@@ -6,6 +6,7 @@ second, or that never close their end, and nobody is served. Here:
 
     a request that has not come whole     waits in the loop, which costs nobody a thread; its time and size are bounded
     too many connections                  the one goes whose request has been coming for longest
+    a request behind an answer            waits in the loop until that is taken, so that it finds room for its own
     an answer that nobody takes           is cut off, soon where threads are scarce
     a connection that is to be closed     waits for its other end beside the loop
 
@@ -33,7 +34,7 @@ from runtime.metrics import Bounded
 REQUEST_SECONDS: Final = 15.0
 MAX_CONNECTIONS: Final = 500
 MAX_HELD_BYTES: Final = 64 << 20
-# An answer to a stranger (login, style, fonts) fits, so that no thread waits until it is taken.
+# An answer to a stranger (login, style, fonts) fits into the third of it that is free when a socket can be written.
 _SEND_BYTES: Final = 512 << 10
 _READ_BYTES: Final = 65_536
 _LINGER_SECONDS: Final = 2.0
@@ -173,8 +174,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             _send(conn.sock, _refusal(*_REFUSED[state]))
             self._drop(conn, graceful=True)
         elif state == "whole":
-            self._release(conn)
-            self._hand_over(conn)
+            if conn.parser is None:
+                self._hand_over(conn)
+            else:  # nothing more is read of it meanwhile, and it has its time as any other that is not whole
+                self.poller.modify(conn.sock, selectors.EVENT_WRITE, partial(self._has_room, conn))
         else:
             if conn.coming.expects:
                 conn.coming.expects = False
@@ -182,7 +185,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
             while self._held_bytes > MAX_HELD_BYTES:
                 self._make_room()
 
+    def _has_room(self, conn: _Connection, _: Any) -> None:
+        if conn in self._coming:
+            self._hand_over(conn)
+
     def _hand_over(self, conn: _Connection) -> None:
+        self._release(conn)
         conn.init()
         conn.data_ready = True
         conn.parser.unreader.unread(bytes(conn.coming.data))

@@ -195,8 +195,8 @@ def test_ports_of_copies_sip_and_rtp_are_different(environment: dict[str, str], 
 
 def test_a_busy_udp_port_is_said_with_its_holder() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as own:
-        own.bind(("127.0.0.1", 0))
-        port = own.getsockname()[1]
+        port = free_port()
+        own.bind(("127.0.0.1", port))
         with pytest.raises(ServerError, match=f"UDP port {port} for it is not free: process {os.getpid()}"):
             require_free_port("it", port, udp=True)
         require_free_port("it", port)

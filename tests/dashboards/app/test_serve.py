@@ -154,6 +154,23 @@ def test_strangers_who_are_slow_keep_nobody_waiting(served: tuple[int, BaseProce
 
 
 @pytest.mark.servers
+def test_answers_that_nobody_takes_keep_no_thread(served: tuple[int, BaseProcess]) -> None:
+    """Many requests behind one another on each connection: the later ones wait, and no thread with them."""
+    port, _ = served
+    answers = []
+    with Strangers(port) as held:
+        for _ in range(25):
+            held.send(SLOW[-1])
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            before = time.monotonic()
+            assert _get(port, "/login")[0] == 200
+            answers.append(time.monotonic() - before)
+            time.sleep(0.02)
+    assert max(answers) < 2
+
+
+@pytest.mark.servers
 def test_requests_in_pieces_behind_one_another_and_too_large_are_answered(served: tuple[int, BaseProcess]) -> None:
     port, _ = served
     with socket.create_connection(("127.0.0.1", port), timeout=10) as one:
