@@ -40,9 +40,10 @@ TABLE: Final[Mapping[tuple[str, str], frozenset[str]]] = {
 
 OPEN_ENDPOINTS: Final = frozenset({"login", "_dash_assets.static"})
 """What anybody may ask for: the form, and what it looks like."""
-ENDPOINTS: Final[Mapping[str, tuple[str, str]]] = {
+Endpoints = Mapping[str, tuple[str, str]]
+ENDPOINTS: Final[Endpoints] = {
     "logout": (SHELL, SEE),
-    # Dash's own. Pages are shown, and callbacks guarded, by their own rows (shell.py, page_callbacks.py).
+    # Dash's own. Pages are shown, and callbacks guarded, by their own rows (app/shell.py, app/callback_guard.py).
     "/": (SHELL, SEE),
     "/<path:path>": (SHELL, SEE),
     "/_dash-layout": (SHELL, SEE),
@@ -52,24 +53,13 @@ ENDPOINTS: Final[Mapping[str, tuple[str, str]]] = {
     "/_reload-hash": (SHELL, SEE),
     "/_favicon.ico": (SHELL, SEE),
     "api_document": (SHELL, SEE),
-    "api_check_routing": ("check-routing", SEE),
-    "api_decision": ("decisions", SEE),
-    "api_reachability": ("reachability", SEE),
-    "api_edge_refusals": ("edge-refusals", SEE),
-    "api_try_translation": ("try-translation", SEE),
-    "api_list_users": ("users", SEE),
-    "api_add_user": ("users", "change"),
-    "api_change_role": ("users", "change"),
-    "api_disable_user": ("users", "change"),
-    "api_enable_user": ("users", "change"),
-    "api_renew_password": ("users", "change"),
 }
-"""Area and act by Flask's name of a route."""
+"""Area and act by Flask's name of a route; paths of the API bring theirs themselves (topics/registry.py)."""
 
 
-def enters(role: str, endpoint: str | None) -> bool:
+def enters(role: str, endpoint: str | None, endpoints: Endpoints) -> bool:
     """May a role ask for a route? None is no route: Flask answers that itself, 404 or 405."""
-    return allowed(role, SHELL) and (endpoint is None or allowed(role, *ENDPOINTS.get(endpoint, ("", ""))))
+    return allowed(role, SHELL) and (endpoint is None or allowed(role, *endpoints.get(endpoint, ("", ""))))
 
 
 def allowed(role: str, area: str, act: str = SEE) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from dash._utils import clean_property_name
 
-from dashboards.app.bad_texts import broken_rule
+from dashboards.kit.bad_texts import broken_rule
 
 _MOST_ITEMS: Final = 1_000  # of a pattern's inputs, of chosen rows
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]

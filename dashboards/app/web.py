@@ -9,24 +9,27 @@ import dash
 import flask
 from dash.exceptions import DependencyException
 from flask_compress import Compress
-from flask_limiter import Limiter
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from dashboards.access.auth import add_auth, now_utc
 from dashboards.access.login_limiter import LoginLimiter
-from dashboards.app.api.problems import add_problems
+from dashboards.access.table import ENDPOINTS
 from dashboards.app.api.routes import add_api
-from dashboards.app.page_callbacks import Rules, guard
+from dashboards.app.auth import add_auth, now_utc
+from dashboards.app.callback_guard import guard
 from dashboards.app.shell import add_shell
 from dashboards.kit.live import LiveReader, LiveStore
 from dashboards.kit.names import NameStore
+from dashboards.kit.page_callbacks import Rules
+from dashboards.kit.problems import add_problems
 from dashboards.kit.queries import Queries
-from dashboards.kit.shared import Sources
 from dashboards.settings import DashboardsSettings
 from dashboards.topics.audit.store import AuditStore
 from dashboards.topics.check_routing.questions import Checks
 from dashboards.topics.controls.store import ControlStore
+from dashboards.topics.edge_refusals.store import EdgeRefusalStore
 from dashboards.topics.reachability.store import ReachStore
+from dashboards.topics.registry import routes
+from dashboards.topics.sources import Sources
 from dashboards.topics.translation_test.store import Trials
 from dashboards.topics.users.store import UserStore
 from router.server.quality_reader import QualityReader
@@ -54,36 +57,28 @@ class Web:
         self.store = LiveStore()
         self._reader = LiveReader(settings.kafka, self.store, clock_ms, settings.metrics)
         self._connections = connections = Connections(settings.postgres, settings.threads)
-        queries = Queries(settings.clickhouse, clock)
         self._quality = QualityReader(settings.kafka)
         checks = Checks(
             settings.check, connections, lambda: self._quality.current, lambda: int(clock().timestamp() * 1000)
         )
         logins = LoginLimiter(settings.login_free_tries)
         self.sources = Sources(
-            queries,
-            NameStore(connections),
-            self.store,
-            AuditStore(connections),
-            clock,
-            ControlStore(connections),
-            ReachStore(connections),
-            checks,
-            Trials(connections),
-            UserStore(connections, clock, logins),
+            clock=clock,
+            queries=Queries(settings.clickhouse, clock),
+            names=NameStore(connections),
+            live=self.store,
+            audits=AuditStore(connections),
+            checks=checks,
+            controls=ControlStore(connections),
+            edge_refusals=EdgeRefusalStore(connections),
+            reach=ReachStore(connections),
+            trials=Trials(connections),
+            users=UserStore(connections, clock, logins),
         )
-        self.server, limiter = _flask(settings, connections, clock, logins)
-        add_api(
-            self.server,
-            limiter,
-            checks,
-            queries,
-            self.sources.trials,
-            self.sources.reach,
-            self.sources.users,
-            connections,
-            settings.api_requests_per_minute,
-        )
+        self.endpoints = {**ENDPOINTS, **{route.endpoint: (route.area, route.act) for route in routes()}}
+        self.server = _flask(settings)
+        limiter = add_auth(self.server, settings, connections, clock, logins, self.endpoints)
+        add_api(self.server, limiter, self.sources, settings.api_requests_per_minute)
         self.dash, self.rules = _dash(self.server, self.sources)
         policy = _policy(self.dash)
 
@@ -110,16 +105,14 @@ class Web:
         self._connections.close()
 
 
-def _flask(
-    settings: DashboardsSettings, connections: Connections, clock: Callable[[], datetime], logins: LoginLimiter
-) -> tuple[flask.Flask, Limiter]:
+def _flask(settings: DashboardsSettings) -> flask.Flask:
     server = flask.Flask("dashboards", template_folder="templates", static_folder=None)
     server.config["COMPRESS_ALGORITHM"] = ["zstd", "br", "gzip"]
     Compress(server)
     if settings.behind_https:
         server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
     add_problems(server)
-    return server, add_auth(server, settings, connections, clock, logins)
+    return server
 
 
 def _policy(app: dash.Dash) -> str:

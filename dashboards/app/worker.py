@@ -27,8 +27,8 @@ from typing import Any, Final
 import msgspec
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from dashboards.app.api.problems import MIMETYPE, Problem
 from dashboards.app.whole_requests import Coming, State
+from dashboards.kit.problems import MIMETYPE, Problem
 from runtime.metrics import Bounded
 
 REQUEST_SECONDS: Final = 15.0

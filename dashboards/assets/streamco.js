@@ -8,7 +8,9 @@ window.dash_clientside.streamco = {
     return scheme;
   },
   toggle: function (_, now) { return now === "light" ? "dark" : "light"; },
-  mark: function (path) {
+  mark: function (where) {
+    var path = (where || {}).path;
+    if (path) document.title = where.title;
     document.querySelectorAll(".nav-link").forEach(function (link) {
       link.classList.toggle("here", link.getAttribute("href") === path);
     });

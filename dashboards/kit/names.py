@@ -1,16 +1,13 @@
 """Names of companies, peers and destinations by id, from PostgreSQL, kept for a while, longer while it is away."""
 
-import threading
-import time
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import psycopg
-import structlog
 
+from dashboards.kit.cached_read import CachedRead
 from runtime.postgres_pool import Connections
 
-_log = structlog.get_logger(__name__)
 _KEEP_SECONDS: Final = 30.0
 
 
@@ -35,26 +32,23 @@ class NameStore:
     """Safe to use from every thread."""
 
     def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-        self._guard = threading.Lock()
-        self._names = Names()
-        self._read_at = float("-inf")
+        self._cached = CachedRead(
+            connections,
+            _read,
+            first=Names(),
+            when_down=lambda names: names,
+            keep_seconds=_KEEP_SECONDS,
+            failed="names stay as they were",
+        )
 
     def names(self) -> Names:
         """The names as of some seconds ago at most, as long as PostgreSQL answers."""
-        with self._guard:
-            if time.monotonic() - self._read_at > _KEEP_SECONDS:
-                self._read_at = time.monotonic()
-                try:
-                    self._names = self._read()
-                except psycopg.Error as error:
-                    _log.warning("names stay as they were", error=str(error)[:200])
-            return self._names
+        return self._cached.current()
 
-    def _read(self) -> Names:
-        with self._connections.lent(read_only=True) as connection:
-            return Names(
-                dict(connection.execute("SELECT company_id, name FROM companies").fetchall()),
-                dict(connection.execute("SELECT peer_id, name FROM peers").fetchall()),
-                dict(connection.execute("SELECT destination_id, name FROM destinations").fetchall()),
-            )
+
+def _read(connection: psycopg.Connection[Any]) -> Names:
+    return Names(
+        dict(connection.execute("SELECT company_id, name FROM companies").fetchall()),
+        dict(connection.execute("SELECT peer_id, name FROM peers").fetchall()),
+        dict(connection.execute("SELECT destination_id, name FROM destinations").fetchall()),
+    )

@@ -1,6 +1,6 @@
-"""What every page is made of: the sources, the state line, cards, grids in one style."""
+"""What every page is made of: the state line, cards, grids in one style."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -9,40 +9,12 @@ import dash_ag_grid as dag
 from dash import dcc, html
 
 from dashboards.kit import formats
-from dashboards.kit.live import LiveStore, LiveView
-from dashboards.kit.names import NameStore
-from dashboards.kit.queries import Queries
-from dashboards.topics.audit.store import AuditStore
-from dashboards.topics.check_routing.questions import Checks
-from dashboards.topics.controls.store import ControlStore
-from dashboards.topics.reachability.store import ReachStore
-from dashboards.topics.translation_test.store import Trials
-from dashboards.topics.users.store import UserStore
+from dashboards.kit.live import LiveView
 
 AMBER_LAG_MS: Final = 5_000
 NODE_SILENT_MS: Final = 15_000
 State = Literal["normal", "amber", "red", "few"]
 _MARKS: Final[Mapping[State, str]] = {"normal": "●", "amber": "▲", "red": "■", "few": "○"}
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where pages read from."""
-
-    queries: Queries
-    names: NameStore
-    live: LiveStore
-    audits: AuditStore
-    clock: Callable[[], datetime]
-    controls: ControlStore
-    reach: ReachStore
-    checks: Checks
-    trials: Trials
-    users: UserStore
-
-    def now_ms(self) -> int:
-        """Unix milliseconds."""
-        return int(self.clock().timestamp() * 1000)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from dashboards.access.logins import LOGIN_PATTERN
-from dashboards.app.api.problems import MIMETYPE
+from dashboards.kit.problems import MIMETYPE
 from schemas.ids import CALL_ID_PATTERN
 
-ALWAYS: Final = (400, 401, 403, 405, 422, 429, 503)
-"""Problems that every path may answer with."""
 NO_NUL: Final = "^[^\\u0000]*$"
 _IN_PATHS: Final = {"call_id": f"^{CALL_ID_PATTERN.pattern}$", "login": f"^{LOGIN_PATTERN}$"}
 _REFERENCE: Final = "#/components/schemas/"

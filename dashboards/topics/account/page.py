@@ -9,9 +9,11 @@ from dash.exceptions import PreventUpdate
 from dashboards.access.passwords import MAX_CHARACTERS, MIN_CHARACTERS
 from dashboards.access.persons import person_of_request
 from dashboards.access.users import UserError
-from dashboards.app.page_callbacks import PageCallbacks
+from dashboards.kit.page_callbacks import PageCallbacks
 from dashboards.kit.queries import SourceAwayError
-from dashboards.kit.shared import Sources, Word, marked
+from dashboards.kit.shared import Word, marked
+from dashboards.topics.registry import Page
+from dashboards.topics.sources import Sources
 
 PATH: Final = "/account"
 AREA: Final = "account"
@@ -70,3 +72,12 @@ def add_callbacks(app: PageCallbacks, sources: Sources) -> None:
             return marked(Word("red", str(error))), *([no_update] * 3)
         done = html.Span([marked(Word("normal", "Your password is changed. ")), html.A("Log in again", href="/login")])
         return done, "", "", ""
+
+
+PAGE: Final = Page(
+    path=PATH,
+    title="Your account",
+    area=AREA,
+    layout=lambda _, role: layout(role),
+    callbacks=add_callbacks,
+)

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from dash import Input, Output, dcc, html
 
-from dashboards.app.page_callbacks import PageCallbacks
 from dashboards.kit import formats
-from dashboards.kit.shared import Sources, State, Word, card, column, freshness, grid, state_line
+from dashboards.kit.page_callbacks import PageCallbacks
+from dashboards.kit.shared import State, Word, card, column, freshness, grid, state_line
 from dashboards.topics.audit.store import AuditState, Difference, Journal, Run
+from dashboards.topics.registry import Page
+from dashboards.topics.sources import Sources
 from schemas.ids import IdError, split_leg_id
 
 REFRESH_MS: Final = 5_000
@@ -255,3 +257,13 @@ def _clock(moment: datetime) -> str:
 def _moment(moment: datetime, now: datetime) -> str:
     there, here = moment.astimezone(), now.astimezone()
     return f"{there:%H:%M:%S}" if there.date() == here.date() else f"{there:%Y-%m-%d %H:%M:%S}"
+
+
+PAGE: Final = Page(
+    path="/audit",
+    title="Audit",
+    area="audit",
+    layout=lambda *_: layout(),
+    callbacks=add_callbacks,
+    order=60,
+)

@@ -1,24 +1,20 @@
 """What the continuous audit has found, from PostgreSQL, shared by all viewers for some seconds."""
 
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psycopg
-import structlog
 from psycopg.rows import class_row
 
+from dashboards.kit.cached_read import CachedRead
 from runtime.postgres_pool import Connections
 
-_log = structlog.get_logger(__name__)
 RUNS: Final = 60
 MAX_ROWS: Final = 500
 MENDED: Final = 50
 _KEEP_SECONDS: Final = 5.0
-_CONNECT_SECONDS: Final = 3
 _RUNS: Final = "SELECT at, seconds, ok, compared, waiting, differences FROM audit_runs ORDER BY at DESC LIMIT %s"
 _OPEN: Final = """
     SELECT difference_id, kind, subject, detail, since, resolved_at FROM audit_differences WHERE resolved_at IS NULL
@@ -110,31 +106,27 @@ class AuditStore:
     """Safe to use from every thread."""
 
     def __init__(self, connections: Connections) -> None:
-        self._connections = connections
-        self._guard = threading.Lock()
-        self._state = AuditState(away="the audit's rows have not been read yet")
-        self._read_at = float("-inf")
+        self._cached = CachedRead(
+            connections,
+            _read,
+            first=AuditState(away="the audit's rows have not been read yet"),
+            when_down=lambda _: AuditState(away="PostgreSQL does not answer: what the audit found is not known"),
+            keep_seconds=_KEEP_SECONDS,
+            failed="the audit's rows cannot be read",
+        )
 
     def state(self) -> AuditState:
         """The state as of some seconds ago at most; `away` while PostgreSQL does not answer."""
-        with self._guard:
-            if time.monotonic() - self._read_at > _KEEP_SECONDS:
-                try:
-                    self._state = self._read()
-                except psycopg.Error as error:
-                    _log.warning("the audit's rows cannot be read", error=str(error)[:200])
-                    self._state = AuditState(away="PostgreSQL does not answer: what the audit found is not known")
-                self._read_at = time.monotonic()
-            return self._state
+        return self._cached.current()
 
-    def _read(self) -> AuditState:
-        with self._connections.lent(read_only=True) as connection:
-            hours = connection.execute(_HOURS).fetchone() or (0, 0)
-            with connection.cursor(row_factory=class_row(Difference)) as cursor:
-                differing = cursor.execute(_OPEN, (MAX_ROWS,)).fetchall()
-                mended = cursor.execute(_MENDED, (MENDED,)).fetchall()
-            with connection.cursor(row_factory=class_row(Journal)) as cursor:
-                journals = cursor.execute(_JOURNALS).fetchall()
-            low = connection.execute(_LOW).fetchall()
-            runs = [Run(*row) for row in connection.execute(_RUNS, (RUNS,)).fetchall()]
-        return AuditState(runs, differing, mended, journals, hours[0], hours[1], low_disks=low)
+
+def _read(connection: psycopg.Connection[Any]) -> AuditState:
+    hours = connection.execute(_HOURS).fetchone() or (0, 0)
+    with connection.cursor(row_factory=class_row(Difference)) as cursor:
+        differing = cursor.execute(_OPEN, (MAX_ROWS,)).fetchall()
+        mended = cursor.execute(_MENDED, (MENDED,)).fetchall()
+    with connection.cursor(row_factory=class_row(Journal)) as cursor:
+        journals = cursor.execute(_JOURNALS).fetchall()
+    low = connection.execute(_LOW).fetchall()
+    runs = [Run(*row) for row in connection.execute(_RUNS, (RUNS,)).fetchall()]
+    return AuditState(runs, differing, mended, journals, hours[0], hours[1], low_disks=low)

@@ -5,15 +5,17 @@ from typing import Any, Final
 
 from dash import Input, Output, State, dcc, html
 
-from dashboards.app.page_callbacks import PageCallbacks
 from dashboards.kit import formats
+from dashboards.kit.page_callbacks import PageCallbacks
 from dashboards.kit.queries import SourceAwayError
-from dashboards.kit.shared import Sources, Word, marked, silent_nodes
+from dashboards.kit.shared import Word, marked, silent_nodes
 from dashboards.topics.call.decision import candidates_grid, decided
 from dashboards.topics.call.decisions import read_decision
 from dashboards.topics.call.hunt import CAUSES, lanes, legs_grid
 from dashboards.topics.calls.page import live_row
 from dashboards.topics.check_routing.page import link
+from dashboards.topics.registry import Page
+from dashboards.topics.sources import Sources
 from schemas.events import ExplainedCall
 from schemas.ids import CALL_ID_PATTERN
 
@@ -161,3 +163,12 @@ def _margin(legs: Sequence[Mapping[str, Any]]) -> str:
         f"Revenue {formats.money(revenue, decimals=6)}, cost {formats.money(cost, decimals=6)}, "
         f"margin {formats.money(revenue - cost, currency, 6)}."
     )
+
+
+PAGE: Final = Page(
+    path="/call/",
+    title="Call",
+    area="call",
+    layout=lambda call_id, _: layout(call_id),
+    callbacks=add_callbacks,
+)

@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from dash import ClientsideFunction, Input, Output, dcc, html
 
-from dashboards.app.page_callbacks import PageCallbacks
 from dashboards.kit import formats
 from dashboards.kit.live import LiveView
 from dashboards.kit.names import Names
-from dashboards.kit.shared import Sources, Word, column, freshness, grid, silent_nodes, state_line
+from dashboards.kit.page_callbacks import PageCallbacks
+from dashboards.kit.shared import Word, column, freshness, grid, silent_nodes, state_line
+from dashboards.topics.registry import Page
+from dashboards.topics.sources import Sources
 from schemas.facts import Facts
 from schemas.ids import node_of
 from schemas.live import LiveCall, LiveLeg
@@ -164,3 +166,13 @@ def _bill(facts: Facts | None, answered_at_ms: int | None, now_ms: int) -> int |
     if facts is None or answered_at_ms is None:
         return None
     return rate(facts, max(0, now_ms - answered_at_ms), True).amount_micros
+
+
+PAGE: Final = Page(
+    path="/calls",
+    title="Active calls",
+    area="calls",
+    layout=lambda *_: layout(),
+    callbacks=add_callbacks,
+    order=20,
+)

@@ -9,12 +9,14 @@ import flask
 from dash import Input, Output, State, ctx, dcc, html, no_update
 
 from dashboards.access.table import allowed, roles_of
-from dashboards.app.page_callbacks import PageCallbacks
-from dashboards.kit.shared import Sources, Word, marked
+from dashboards.kit.page_callbacks import PageCallbacks
+from dashboards.kit.shared import Word, marked
 from dashboards.topics.call.decision import candidates_grid
 from dashboards.topics.call.hunt import moment
 from dashboards.topics.check_routing.words import answer_line, look_up_failed, look_up_line, sold_line
 from dashboards.topics.reachability.words import reach_line
+from dashboards.topics.registry import Page
+from dashboards.topics.sources import Sources
 from dashboards.topics.translation_test.question import link as trial_link
 from router.check import Checked, Question, QuestionError, SnapshotAwayError, read_moment, read_seed
 from router.core import seed_of
@@ -286,3 +288,13 @@ def _trials(checked: Checked) -> list[Any]:
         html.Div(dcc.Link(f"Try the patterns of {name}", href=trial_link(name, "out", "callee", decision.callee)))
         for name in bad[:_MOST_LINKS]
     ]
+
+
+PAGE: Final = Page(
+    path=PATH,
+    title="Check routing",
+    area=AREA,
+    layout=lambda _, role: layout(may_look_up=allowed(role, AREA, LOOK_UP)),
+    callbacks=add_callbacks,
+    order=30,
+)

@@ -10,11 +10,14 @@ import structlog
 from dash import Input, Output, State, dcc, html
 
 from dashboards.access.persons import person_of_request
-from dashboards.app.page_callbacks import PageCallbacks
+from dashboards.access.table import allowed
 from dashboards.kit import formats
-from dashboards.kit.shared import Sources, Word, card, column, freshness, grid, state_line
+from dashboards.kit.page_callbacks import PageCallbacks
 from dashboards.kit.shared import State as Severity
+from dashboards.kit.shared import Word, card, column, freshness, grid, state_line
 from dashboards.topics.controls.store import ControlRow, ControlState
+from dashboards.topics.registry import Page
+from dashboards.topics.sources import Sources
 from runtime.user_acts import Person
 from sinks.control_actions import MAX_REASON, ControlAction, ControlActionError
 
@@ -290,3 +293,13 @@ def _left(until: datetime | None, now: datetime) -> str:
 def _moment(moment: datetime, now: datetime) -> str:
     there, here = moment.astimezone(), now.astimezone()
     return f"{there:%H:%M:%S}" if there.date() == here.date() else f"{there:%Y-%m-%d %H:%M:%S}"
+
+
+PAGE: Final = Page(
+    path="/controls",
+    title="Controls",
+    area=AREA,
+    layout=lambda _, role: layout(may_release=allowed(role, AREA, RELEASE)),
+    callbacks=add_callbacks,
+    order=50,
+)

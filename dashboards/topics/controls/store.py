@@ -1,19 +1,16 @@
 """What controllers watch and hold, from PostgreSQL, shared by all viewers for some seconds; and the way to release."""
 
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psycopg
-import structlog
 
+from dashboards.kit.cached_read import CachedRead
 from runtime.postgres_pool import Connections
 from runtime.user_acts import Person, write_act
 from sinks.control_actions import ControlAction, list_actions, release_action
 
-_log = structlog.get_logger(__name__)
 MOST_ROWS: Final = 500
 _KEEP_SECONDS: Final = 3.0
 _CONTROLS: Final = """
@@ -64,32 +61,28 @@ class ControlStore:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._guard = threading.Lock()
-        self._state = ControlState(away="the controllers' rows have not been read yet")
-        self._read_at = float("-inf")
+        self._cached = CachedRead(
+            connections,
+            _read,
+            first=ControlState(away="the controllers' rows have not been read yet"),
+            when_down=lambda _: ControlState(away="PostgreSQL does not answer: what controllers hold is not known"),
+            keep_seconds=_KEEP_SECONDS,
+            failed="the controllers' rows cannot be read",
+        )
 
     def state(self) -> ControlState:
         """The state as of some seconds ago at most; `away` while PostgreSQL does not answer."""
-        with self._guard:
-            if time.monotonic() - self._read_at > _KEEP_SECONDS:
-                try:
-                    self._state = self._read()
-                except psycopg.Error as error:
-                    _log.warning("the controllers' rows cannot be read", error=str(error)[:200])
-                    self._state = ControlState(away="PostgreSQL does not answer: what controllers hold is not known")
-                self._read_at = time.monotonic()
-            return self._state
+        return self._cached.current()
 
     def release(self, action_id: str, person: Person, why: str) -> None:
         """End an action now. Raises ControlActionError, and psycopg.Error where the database does not answer."""
         with self._connections.lent() as connection:
             release_action(connection, action_id, person.name, why)
             write_act(connection, person, "controls", "release", action_id, why.strip())
-        with self._guard:
-            self._read_at = float("-inf")
+        self._cached.expire()
 
-    def _read(self) -> ControlState:
-        with self._connections.lent(read_only=True) as connection:
-            controls = [ControlRow(*row) for row in connection.execute(_CONTROLS, (MOST_ROWS,)).fetchall()]
-            in_force = list_actions(connection, "in force", MOST_ROWS)
-            return ControlState(in_force, list_actions(connection, "released", MOST_ROWS), controls)
+
+def _read(connection: psycopg.Connection[Any]) -> ControlState:
+    controls = [ControlRow(*row) for row in connection.execute(_CONTROLS, (MOST_ROWS,)).fetchall()]
+    in_force = list_actions(connection, "in force", MOST_ROWS)
+    return ControlState(in_force, list_actions(connection, "released", MOST_ROWS), controls)

@@ -3,15 +3,16 @@
 import ipaddress
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import msgspec
-import psycopg
-from spectree import Response, SpecTree
+from spectree import SpecTree
 
-from dashboards.app.api.problems import Fault, problem
-from runtime.postgres_pool import Connections
-from sinks.edge_refusals import EdgeRefusal, list_edge_refusals
+from dashboards.kit.problems import Fault, problem, responses
+from dashboards.kit.queries import SourceAwayError
+from dashboards.topics.registry import Route
+from dashboards.topics.sources import Sources
+from sinks.edge_refusals import EdgeRefusal
 
 
 class EdgeQuestion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,9 +45,7 @@ class EdgeRefusals(msgspec.Struct, frozen=True):
     refusals: tuple[EdgeRefusalView, ...]
 
 
-def edge_refusals_view(api: SpecTree, connections: Connections, responses: Callable[..., Response]) -> Any:
-    """The view."""
-
+def _edge_refusals(api: SpecTree, sources: Sources) -> Callable[..., Any]:
     @api.validate(resp=responses(EdgeRefusals), tags=["routing"], operation_id="listEdgeRefusals")
     def edge_refusals(query: EdgeQuestion) -> Any:
         """SIP requests that were refused before any call began
@@ -61,20 +60,17 @@ def edge_refusals_view(api: SpecTree, connections: Connections, responses: Calla
             fault = Fault(field="address", value=query.address, rule="must be an address or a network")
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "This is no address.", fault)
         try:
-            found = _read(connections, query, network)
-        except psycopg.Error:
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "PostgreSQL does not answer.")
+            found = sources.edge_refusals.newest(query.limit, query.hours * 3600, query.node, network)
+        except SourceAwayError as error:
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         return EdgeRefusals(tuple(map(_view, found)))
 
     return cast(Callable[..., Any], edge_refusals)
 
 
-def _read(connections: Connections, query: EdgeQuestion, network: str | None) -> list[EdgeRefusal]:
-    with connections.lent(read_only=True) as connection:
-        seconds = query.hours * 3600
-        return list_edge_refusals(connection, query.limit, seconds=seconds, node=query.node, network=network)
-
-
 def _view(one: EdgeRefusal) -> EdgeRefusalView:
     values = one._asdict()
     return EdgeRefusalView(at_ms=int(values.pop("at").timestamp() * 1000), **values)
+
+
+ROUTES: Final = (Route(rule="edge-refusals", name="edge_refusals", area="edge-refusals", view=_edge_refusals),)

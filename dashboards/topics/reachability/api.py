@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
-from spectree import Response, SpecTree
+from spectree import SpecTree
 
-from dashboards.app.api.problems import problem
-from dashboards.topics.reachability.store import ReachStore
+from dashboards.kit.problems import problem, responses
+from dashboards.topics.registry import Route
+from dashboards.topics.sources import Sources
 from router.server.vendor_reach import VendorReach
 
 
@@ -18,18 +19,19 @@ class Vendors(msgspec.Struct, frozen=True):
     vendors: tuple[VendorReach, ...]
 
 
-def reach_view(api: SpecTree, reach: ReachStore, responses: Callable[..., Response]) -> Any:
-    """The view."""
-
+def _reachability(api: SpecTree, sources: Sources) -> Callable[..., Any]:
     @api.validate(resp=responses(Vendors), tags=["routing"], operation_id="listReachability")
     def reachability() -> Any:
         """Which vendors answer, on which node
 
         With how old the newest sign of it is: by INVITEs, and by OPTIONS where a vendor is probed. Some seconds old.
         """
-        state = reach.state()
+        state = sources.reach.state()
         if state.away:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, state.away)
         return Vendors(tuple(state.vendors))
 
     return cast(Callable[..., Any], reachability)
+
+
+ROUTES: Final = (Route(rule="reachability", name="reachability", area="reachability", view=_reachability),)

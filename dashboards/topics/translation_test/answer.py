@@ -6,7 +6,8 @@ from typing import Any, Final
 from dash import html
 
 from dashboards.kit.queries import SourceAwayError
-from dashboards.kit.shared import Sources, Word, marked
+from dashboards.kit.shared import Word, marked
+from dashboards.topics.sources import Sources
 from dashboards.topics.translation_test.question import Asked
 from dashboards.topics.translation_test.words import WHAT, as_saved, end_title, first_rule, idle_rules, means, summary
 from router.check import TrialError, TrialRule, Tried

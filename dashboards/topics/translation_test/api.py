@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
 import flask
 import msgspec
-from spectree import Response, SpecTree
+from spectree import SpecTree
 
-from dashboards.app.api.bodies import read_json
-from dashboards.app.api.problems import Fault, problem
+from dashboards.kit.bodies import read_json
+from dashboards.kit.problems import Fault, problem, responses
 from dashboards.kit.queries import SourceAwayError
-from dashboards.topics.translation_test.store import Trials
+from dashboards.topics.registry import Route
+from dashboards.topics.sources import Sources
 from router.check import TrialError, TrialQuestion, TrialRule, Tried
 from router.check.trial import MOST_EXAMPLES
 from tariffs.patterns import MOST_PATTERNS
@@ -39,9 +40,7 @@ class TrialBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
-def trial_view(api: SpecTree, trials: Trials, responses: Callable[..., Response]) -> Callable[..., Any]:
-    """What answers on the path."""
-
+def _try_translation(api: SpecTree, sources: Sources) -> Callable[..., Any]:
     # Read here and not by SpecTree: a body is bounded before it is parsed.
     @api.validate(
         json=TrialBody,
@@ -60,7 +59,7 @@ def trial_view(api: SpecTree, trials: Trials, responses: Callable[..., Response]
         if isinstance(body, flask.Response):
             return body
         try:
-            return trials.ask(TrialQuestion(body.peer, body.direction, body.field, body.rules, body.numbers))
+            return sources.trials.ask(TrialQuestion(body.peer, body.direction, body.field, body.rules, body.numbers))
         except TrialError as error:
             faults = [Fault(field=one.field, value=one.value, rule=one.rule) for one in error.faults]
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), *faults)
@@ -68,3 +67,8 @@ def trial_view(api: SpecTree, trials: Trials, responses: Callable[..., Response]
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
     return cast(Callable[..., Any], try_translation)
+
+
+ROUTES: Final = (
+    Route(rule="try-translation", name="try_translation", method="POST", area="try-translation", view=_try_translation),
+)

@@ -6,9 +6,10 @@ from typing import Any, Final
 from dash import ALL, Input, Output, State, ctx, dcc, html, no_update
 from dash.exceptions import PreventUpdate
 
-from dashboards.app.page_callbacks import PageCallbacks
+from dashboards.kit.page_callbacks import PageCallbacks
 from dashboards.kit.queries import SourceAwayError
-from dashboards.kit.shared import Sources
+from dashboards.topics.registry import Page
+from dashboards.topics.sources import Sources
 from dashboards.topics.translation_test.answer import answered
 from dashboards.topics.translation_test.question import PATH, Asked, read_asked, search_of
 from dashboards.topics.translation_test.words import WHAT
@@ -256,3 +257,13 @@ def _row(at: int, rule: TrialRule) -> Any:
         ],
         className="try-rule",
     )
+
+
+PAGE: Final = Page(
+    path=PATH,
+    title="Try translation",
+    area="try-translation",
+    layout=lambda *_: layout(),
+    callbacks=add_callbacks,
+    order=40,
+)

@@ -3,21 +3,22 @@
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Final, NamedTuple, cast
+from typing import Annotated, Any, Final, cast
 
 import flask
 import msgspec
-from spectree import Response, SpecTree
+from spectree import SpecTree
 
 from dashboards.access.logins import LOGIN_PATTERN
 from dashboards.access.persons import person_of_request
 from dashboards.access.table import Role
 from dashboards.access.users import UserError
-from dashboards.app.api.bodies import read_json
-from dashboards.app.api.problems import Fault, problem
+from dashboards.kit.bodies import read_json
+from dashboards.kit.problems import Fault, problem, responses
 from dashboards.kit.queries import SourceAwayError
+from dashboards.topics.registry import Route
+from dashboards.topics.sources import Sources
 from dashboards.topics.users.admin import UserRow
-from dashboards.topics.users.store import UserStore
 from runtime.user_acts import Person
 
 _MOST_COMPANY: Final = 64
@@ -88,36 +89,16 @@ class Changed(msgspec.Struct, frozen=True):
     login: str
 
 
-class View(NamedTuple):
-    """A path below the API's, and what answers there."""
-
-    rule: str
-    method: str
-    view: Callable[..., Any]
-
-
-def user_views(api: SpecTree, users: UserStore, responses: Callable[..., Response]) -> list[View]:
-    """The views. `responses` makes what is documented of an answer and further statuses."""
-    return [
-        View("users", "GET", _list(api, users, responses)),
-        View("users", "POST", _add(api, users, responses)),
-        View("users/<login>/role", "POST", _role(api, users, responses)),
-        View("users/<login>/disable", "POST", _disable(api, users, responses)),
-        View("users/<login>/enable", "POST", _enable(api, users, responses)),
-        View("users/<login>/password", "POST", _password(api, users, responses)),
-    ]
-
-
-def _list(api: SpecTree, users: UserStore, responses: Callable[..., Response]) -> Any:
+def _list(api: SpecTree, sources: Sources) -> Any:
     @api.validate(resp=responses(Users), tags=["users"], operation_id="listUsers")
     def list_users() -> Any:
         """All users of the dashboards, with their sessions and tokens"""
-        return _answered(lambda _: Users(tuple(map(_view, users.users()))))
+        return _answered(lambda _: Users(tuple(map(_view, sources.users.users()))))
 
     return list_users
 
 
-def _add(api: SpecTree, users: UserStore, responses: Callable[..., Response]) -> Any:
+def _add(api: SpecTree, sources: Sources) -> Any:
     @api.validate(
         json=NewUser, resp=responses(NewPassword, 413), tags=["users"], operation_id="addUser", skip_validation=True
     )
@@ -126,12 +107,12 @@ def _add(api: SpecTree, users: UserStore, responses: Callable[..., Response]) ->
         body = read_json(NewUser)
         if isinstance(body, flask.Response):
             return body
-        return _answered(lambda who: NewPassword(*users.create(who, body.login, body.role, body.company)))
+        return _answered(lambda who: NewPassword(*sources.users.create(who, body.login, body.role, body.company)))
 
     return add_user
 
 
-def _role(api: SpecTree, users: UserStore, responses: Callable[..., Response]) -> Any:
+def _role(api: SpecTree, sources: Sources) -> Any:
     @api.validate(
         json=NewRole, resp=responses(Changed, 413), tags=["users"], operation_id="changeRole", skip_validation=True
     )
@@ -145,7 +126,7 @@ def _role(api: SpecTree, users: UserStore, responses: Callable[..., Response]) -
             return body
 
         def change(who: Person) -> Changed:
-            users.change_role(who, login, body.role, body.company)
+            sources.users.change_role(who, login, body.role, body.company)
             return Changed(login)
 
         return _answered(change)
@@ -153,25 +134,25 @@ def _role(api: SpecTree, users: UserStore, responses: Callable[..., Response]) -
     return change_role
 
 
-def _disable(api: SpecTree, users: UserStore, responses: Callable[..., Response]) -> Any:
+def _disable(api: SpecTree, sources: Sources) -> Any:
     @api.validate(resp=responses(Disabled), tags=["users"], operation_id="disableUser")
     def disable_user(login: str) -> Any:
         """Let a user in no more: its sessions and tokens end
 
         The last administrator cannot be disabled.
         """
-        return _answered(lambda who: Disabled(login, *users.disable(who, login)))
+        return _answered(lambda who: Disabled(login, *sources.users.disable(who, login)))
 
     return disable_user
 
 
-def _enable(api: SpecTree, users: UserStore, responses: Callable[..., Response]) -> Any:
+def _enable(api: SpecTree, sources: Sources) -> Any:
     @api.validate(resp=responses(Changed), tags=["users"], operation_id="enableUser")
     def enable_user(login: str) -> Any:
         """Let a disabled user in again; sessions and tokens that had ended stay so"""
 
         def enable(who: Person) -> Changed:
-            users.enable(who, login)
+            sources.users.enable(who, login)
             return Changed(login)
 
         return _answered(enable)
@@ -179,11 +160,11 @@ def _enable(api: SpecTree, users: UserStore, responses: Callable[..., Response])
     return enable_user
 
 
-def _password(api: SpecTree, users: UserStore, responses: Callable[..., Response]) -> Any:
+def _password(api: SpecTree, sources: Sources) -> Any:
     @api.validate(resp=responses(NewPassword), tags=["users"], operation_id="renewPassword")
     def renew_password(login: str) -> Any:
         """Give a user a new password that is made here; its sessions end, its tokens go on"""
-        return _answered(lambda who: NewPassword(*users.renew_password(who, login)))
+        return _answered(lambda who: NewPassword(*sources.users.renew_password(who, login)))
 
     return renew_password
 
@@ -215,3 +196,17 @@ def _view(row: UserRow) -> UserView:
 
 def _ms(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
+
+
+def _change(rule: str, name: str, view: Callable[[SpecTree, Sources], Any]) -> Route:
+    return Route(rule=rule, name=name, method="POST", area="users", act="change", view=view)
+
+
+ROUTES: Final = (
+    Route(rule="users", name="list_users", area="users", view=_list),
+    _change("users", "add_user", _add),
+    _change("users/<login>/role", "change_role", _role),
+    _change("users/<login>/disable", "disable_user", _disable),
+    _change("users/<login>/enable", "enable_user", _enable),
+    _change("users/<login>/password", "renew_password", _password),
+)

@@ -11,10 +11,12 @@ from dash.exceptions import PreventUpdate
 from dashboards.access.persons import person_of_request
 from dashboards.access.table import ROLES
 from dashboards.access.users import UserError
-from dashboards.app.page_callbacks import PageCallbacks
 from dashboards.kit import formats
+from dashboards.kit.page_callbacks import PageCallbacks
 from dashboards.kit.queries import SourceAwayError
-from dashboards.kit.shared import Sources, Word, column, freshness, grid, marked, state_line
+from dashboards.kit.shared import Word, column, freshness, grid, marked, state_line
+from dashboards.topics.registry import Page
+from dashboards.topics.sources import Sources
 from dashboards.topics.users.admin import UserRow
 from dashboards.topics.users.store import Shown, UserState
 from runtime.user_acts import Person, UserAct
@@ -263,3 +265,13 @@ def act_row(one: UserAct, at: int) -> dict[str, Any]:
 
 def _moment(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+PAGE: Final = Page(
+    path=PATH,
+    title="Users",
+    area=AREA,
+    layout=lambda *_: layout(),
+    callbacks=add_callbacks,
+    order=70,
+)

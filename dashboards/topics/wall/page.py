@@ -8,27 +8,18 @@ from urllib.parse import parse_qs, urlencode
 
 from dash import Input, Output, dcc, html, no_update
 
-from dashboards.app.page_callbacks import PageCallbacks
 from dashboards.kit import formats
 from dashboards.kit.figures import MIN_SAMPLE, Figure, Kind, Sums, by_name, lost_calls, read_sums, state_of, total
 from dashboards.kit.live import LiveView
+from dashboards.kit.page_callbacks import PageCallbacks
 from dashboards.kit.queries import DIMENSIONS, SourceAwayError
-from dashboards.kit.shared import (
-    Sources,
-    State,
-    Word,
-    card,
-    column,
-    freshness,
-    grid,
-    silent_nodes,
-    state_line,
-    too_few,
-)
+from dashboards.kit.shared import State, Word, card, column, freshness, grid, silent_nodes, state_line, too_few
 from dashboards.kit.spark import spark
 from dashboards.topics.audit.page import disk_words, wall_word
 from dashboards.topics.controls import page as controls
 from dashboards.topics.reachability import badge as reach_word
+from dashboards.topics.registry import Page
+from dashboards.topics.sources import Sources
 from dashboards.topics.wall.judgement import summary
 from schemas.ids import node_of
 
@@ -297,3 +288,13 @@ def _difference(now: Figure, before: Figure) -> float | None:
 
 def _one(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
+
+
+PAGE: Final = Page(
+    path="/",
+    title="Wall",
+    area="wall",
+    layout=lambda *_: layout(),
+    callbacks=add_callbacks,
+    order=10,
+)

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from dashboards.access import users
 from dashboards.access.api_tokens import make_token
-from dashboards.access.auth import COOKIE
 from dashboards.access.table import ENDPOINTS, OPEN_ENDPOINTS, ROLES, SEE, SHELL, TABLE, allowed, enters
-from dashboards.app.shell import PAGES, page_of
+from dashboards.app.auth import COOKIE
+from dashboards.app.shell import page_of
+from dashboards.topics.registry import pages
 from runtime.connections import Postgres
 
 FIGURES = {"shell", "account", "account/change", "wall", "controls", "audit", "reachability"}
@@ -55,7 +56,7 @@ def test_the_table_says_what_is_meant() -> None:
 def test_what_has_no_row_is_nobodys(role: str) -> None:
     assert not allowed(role, "invoices")
     assert not allowed(role, "wall", "delete")
-    assert not enters(role, "a_new_route")
+    assert not enters(role, "a_new_route", ENDPOINTS)
     assert role in ROLES or not any(allowed(role, *row) for row in TABLE)
 
 
@@ -94,12 +95,12 @@ def site(postgres: Postgres, tmp_path: Path, cheap_hashes: None) -> Site:
 @pytest.mark.servers
 def test_every_route_page_and_callback_has_a_row(site: Site) -> None:
     registered = {rule.endpoint for rule in site.web.server.url_map.iter_rules()}
-    assert registered == OPEN_ENDPOINTS | set(ENDPOINTS)
+    assert registered == OPEN_ENDPOINTS | set(site.web.endpoints)
     callbacks = site.web.dash.callback_map
     assert site.web.rules.keys() == callbacks.keys()
-    used = {*ENDPOINTS.values(), *site.web.rules.values(), *((page.area, SEE) for page in PAGES)}
+    used = {*site.web.endpoints.values(), *site.web.rules.values(), *((page.area, SEE) for page in pages())}
     assert used | {("check-routing", "look up")} == set(TABLE), "a row that nothing uses, or a use without a row"
-    assert {page.area for page in PAGES} <= {area for area, _ in site.web.rules.values()}
+    assert {page.area for page in pages()} <= {area for area, _ in site.web.rules.values()}
 
 
 @pytest.mark.servers
@@ -112,7 +113,7 @@ def _try_pages(site: Site, role: str) -> None:
     client, callbacks = site.client(role), site.web.dash.callback_map
     entered = SHELL in MAY[role]
     show = next(key for key in callbacks if "page.children" in key)
-    for page in PAGES:
+    for page in pages():
         path = f"{page.path}{'sim1-1795000000-1795000001.1' if page.path == '/call/' else ''}"
         assert client.get(path).status_code == (200 if entered else 302), (role, path)
         body = valid_body(callbacks[show], show)
@@ -131,7 +132,7 @@ def _try_pages(site: Site, role: str) -> None:
             assert told.status_code in ((200, 204) if may else (403,)), (role, key, told.text)
     if entered:
         header = client.get("/_dash-layout").text.replace("\\u002f", "/")
-        seen = {page.path for page in PAGES if (page.label or page.area == "account") and page.area in MAY[role]}
+        seen = {page.path for page in pages() if (page.order or page.area == "account") and page.area in MAY[role]}
         assert set(re.findall(r'"href":\s*"(/[a-z-]*)"', header)) == seen, "the header shows what may be seen alone"
 
 
@@ -158,7 +159,7 @@ def _try_path(site: Site, role: str, path: str, method: str, endpoint: str | Non
     elif endpoint is None:
         expected = (405,)
     else:
-        expected = (200, 404, 422, 503) if name(*ENDPOINTS[endpoint]) in MAY[role] else (403,)
+        expected = (200, 404, 422, 503) if name(*site.web.endpoints[endpoint]) in MAY[role] else (403,)
     assert answer.status_code in expected, (role, method, path, answer.text)
 
 

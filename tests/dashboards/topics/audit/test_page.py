@@ -111,7 +111,7 @@ def test_the_store_reads_what_auditor_and_agents_have_written(postgres_dsn: str)
         )
         connection.execute("INSERT INTO audit_hours VALUES (now(), 'ast1', 6, 0, 0, now(), true)")
     assert store.state() is empty  # for some seconds
-    store._read_at = float("-inf")
+    store._cached.expire()
     state = store.state()
     assert (len(state.runs), state.runs[0].ok, state.runs[1].ok) == (60, False, True)
     assert ([one.subject for one in state.open], [one.subject for one in state.mended]) == (["open"], ["mended"])

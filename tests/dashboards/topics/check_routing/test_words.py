@@ -6,7 +6,6 @@ import msgspec
 import pytest
 from made_traffic import Try, make_call
 
-from dashboards.topics.check_routing.page import link, question_of, search_of
 from dashboards.topics.check_routing.words import (
     REFUSED,
     WHY,
@@ -19,7 +18,6 @@ from dashboards.topics.check_routing.words import (
     sold_line,
 )
 from router.check import Checked, LookedUp
-from router.core import seed_of
 from router.core.portability import FAILED
 from schemas.refusals import Refusal, Verdict
 
@@ -92,39 +90,6 @@ def test_what_was_looked_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "question",
-    [
-        {"from": "acme", "callee": "+447700900123"},
-        {
-            "from": "acme",
-            "callee": "00 &=?#%",
-            "caller": '"><script>',
-            "at": "2026-12-01T00:00:00+01:00",
-            "node": "ast1",
-            "caller_name": "Anna Ä",
-            "asserted": '"Anna" <sip:+441@host;user=phone>',
-            "privacy": "id;critical",
-            "codecs": "g729,alaw",
-            "seed": "4294967295",
-            "routing_number": "12015550000",
-        },
-        {},
-    ],
-)
-def test_the_address_keeps_the_question(question: dict[str, str]) -> None:
-    empty = dict.fromkeys(question_of(""), "")
-    assert len(empty) == 11
-    assert question_of(search_of(question)) == empty | question
-
-
-def test_an_address_by_hand_is_cut_and_never_an_error() -> None:
-    assert question_of("?from=" + "a" * 1_000)["from"] == "a" * 256
-    assert question_of("?callee=1&callee=2&x=%ff")["callee"] == "2"
-    assert question_of(None)["from"] == ""
-    assert question_of("?from=acme" + "&x=1" * 30)["from"] == ""
-
-
-@pytest.mark.parametrize(
     ("found", "words"),
     [
         (None, ""),
@@ -156,10 +121,3 @@ def test_the_look_up_in_words(found: dict[str, Any] | None, words: str) -> None:
     refused = msgspec.structs.replace(DECISION, reason="LOOKUP FAILED")
     said = look_up_line(msgspec.structs.replace(checked, decision=refused))
     assert ("this look-up refuses then" in said) == failed
-
-
-def test_a_stored_decision_leads_to_the_same_question() -> None:
-    now = question_of(link(DECISION, "acme").partition("?")[2])
-    assert (now["from"], now["callee"], now["at"]) == ("acme", DECISION.callee_dialled, "")
-    assert now["seed"] == str(seed_of(DECISION.call_id))
-    assert question_of(link(DECISION, "acme", then=True).partition("?")[2])["at"].startswith("2026-11-18T")

@@ -17,7 +17,7 @@ from dashboards.access.users import (
     user_of_session,
 )
 from dashboards.kit.queries import SourceAwayError
-from dashboards.kit.shared import Sources
+from dashboards.topics.sources import Sources
 from dashboards.topics.users.admin import Token, UserRow
 from dashboards.topics.users.page import act_row, acted, before, user_row, verdict
 from dashboards.topics.users.store import UserState, UserStore

@@ -58,24 +58,3 @@ def test_the_worst_comes_first_and_the_rest_is_counted() -> None:
 def test_lost_calls_are_those_under_the_norm() -> None:
     assert lost_calls(_legs(200, 20).figure("legs"), _legs(100, 50).figure("legs")) == 80.0
     assert lost_calls(_legs(200, 96).figure("legs"), _legs(100, 50).figure("legs")) == 0.0
-
-
-def test_rows_without_any_traffic_are_left_out() -> None:
-    named = {
-        "": (Sums(refused=4), Sums()),
-        "Old": (Sums(), _calls(3, 1)),
-        "Nothing": (_legs(5, 1), _legs(4, 1)),
-        "Busy": (_calls(9, 4, refused=2), Sums()),
-    }
-    found = {row["name"]: row for row in rows(named, "customer", Sums())}
-    assert found.keys() == {"(unknown)", "Old", "Busy"}
-    assert (found["Busy"]["attempts"], found["Busy"]["refused"], found["Busy"]["asr_state"]) == (9, 2, "few")
-    assert found["Old"]["asr"] is None
-
-
-def test_money_of_another_currency_is_marked_and_not_mixed() -> None:
-    usd = Sums(calls=5, revenue_micros={"USD": 9_000_000}, cost_micros={"USD": 4_000_000})
-    eur = Sums(calls=4, revenue_micros={"EUR": 3_000_000}, cost_micros={"EUR": 1_000_000})
-    first, second = rows({"A": (usd, Sums()), "B": (eur, Sums())}, "customer", usd + eur)
-    assert (first["money"], first["margin"], first["currency"]) == (9.0, 5.0, "")
-    assert (second["money"], second["margin"], second["currency"]) == (3.0, 2.0, "EUR")

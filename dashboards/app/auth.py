@@ -20,8 +20,7 @@ from werkzeug.wrappers import Response
 
 from dashboards.access.login_limiter import LoginLimiter, Try
 from dashboards.access.logins import normal_address, normal_login
-from dashboards.access.table import OPEN_ENDPOINTS, SHELL, allowed, enters
-from dashboards.access.token_auth import check_token
+from dashboards.access.table import OPEN_ENDPOINTS, SHELL, Endpoints, allowed, enters
 from dashboards.access.users import (
     TooBusyError,
     User,
@@ -31,10 +30,10 @@ from dashboards.access.users import (
     open_session,
     user_of_session,
 )
-from dashboards.app.api import PREFIX
-from dashboards.app.api.problems import problem
-from dashboards.app.bad_texts import refuse_bad_texts
+from dashboards.app.token_auth import check_token
 from dashboards.app.whole_requests import MAX_BODY_BYTES
+from dashboards.kit.bad_texts import refuse_bad_texts
+from dashboards.kit.problems import PREFIX, problem
 from dashboards.settings import DashboardsSettings
 from runtime.postgres_pool import Connections
 
@@ -51,11 +50,12 @@ def add_auth(
     connections: Connections,
     clock: Callable[[], datetime],
     logins: LoginLimiter,
+    endpoints: Endpoints,
     seconds: Callable[[], float] = time.monotonic,
 ) -> Limiter:
     """Put the door in front of every route of the server. Out: what limits how often one may ask the API.
 
-    `seconds`: what `logins` counts pauses by.
+    `endpoints`: the row of each route. `seconds`: what `logins` counts pauses by.
     """
     server.config.update(
         SECRET_KEY=settings.secret_key.get_secret_value(),
@@ -70,7 +70,7 @@ def add_auth(
         RATELIMIT_HEADERS_ENABLED=False,
     )
     csrf = CSRFProtect(server)
-    door = _Door(settings, connections, clock, logins, seconds)
+    door = _Door(settings, connections, clock, logins, endpoints, seconds)
     server.before_request(door.check)
     server.before_request(refuse_bad_texts)
     server.add_url_rule("/login", "login", _protected(csrf, door.login), methods=["GET", "POST"])
@@ -102,6 +102,7 @@ class _Door:
         connections: Connections,
         clock: Callable[[], datetime],
         logins: LoginLimiter,
+        endpoints: Endpoints,
         seconds: Callable[[], float],
     ) -> None:
         self._settings = settings
@@ -109,13 +110,14 @@ class _Door:
         self._seconds = seconds
         self._limiter = logins
         self._connections = connections
+        self._endpoints = endpoints
 
     def check(self) -> Any:
         """Before every request: who is it?"""
         if request.endpoint in OPEN_ENDPOINTS:
             return None
         if request.path.startswith(PREFIX):
-            return check_token(self._connections, self._clock)
+            return check_token(self._connections, self._clock, self._endpoints)
         if request.method not in READING and not same_origin(request.headers, request.host):
             return "This request came from another site.", 403
         token = request.cookies.get(COOKIE, "")
@@ -129,7 +131,7 @@ class _Door:
             if request.method in READING and not request.path.startswith("/_"):
                 return redirect(_login_address())
             return "Log in first.", 401
-        if not enters(user.role, request.endpoint):
+        if not enters(user.role, request.endpoint, self._endpoints):
             log.warning("route refused", login=user.login, role=user.role, path=request.path[:128])
             return f"Users of role {user.role} may not do this.", 403
         g.user = user

@@ -1,15 +1,18 @@
 """Errors of the API in one form: problem details of RFC 9457, with field, value and rule where there is one."""
 
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import flask
 import msgspec
+from spectree import Response
 from werkzeug.exceptions import HTTPException
 
-from dashboards.app.api import PREFIX
-
+PREFIX: Final = "/api/"
+"""Every path of the API; whoever adds one below it has the token's check in front of it."""
 MIMETYPE: Final = "application/problem+json"
+ALWAYS: Final = (400, 401, 403, 405, 422, 429, 503)
+"""Problems that every path may answer with."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +40,12 @@ def problem(status: int, detail: str, *errors: Fault) -> flask.Response:
     if status == HTTPStatus.UNAUTHORIZED:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="streamco"'
     return answer
+
+
+def responses(model: type[msgspec.Struct], *more: int) -> Response:
+    """What is documented of a path: the answer, the problems of every path, and `more` that this one may have."""
+    told: dict[str, Any] = {f"HTTP_{status}": Problem for status in sorted({*ALWAYS, *more})}
+    return Response(HTTP_200=model, **told)
 
 
 def add_problems(server: flask.Flask) -> None:

@@ -9,8 +9,7 @@ from typing import Any, Final
 import flask
 from werkzeug.datastructures import MultiDict
 
-from dashboards.app.api import PREFIX
-from dashboards.app.api.problems import problem
+from dashboards.kit.problems import PREFIX, problem
 
 RULE: Final = "must not have NUL characters"
 MAX_LEVELS: Final = 64

@@ -1,4 +1,4 @@
-"""Callbacks of pages, each with the area and act of access.py that it is; and the guard before every one of them.
+"""Callbacks of pages, each with the area and act of access/table.py that it is. The guard reads what is noted here.
 
 calls = PageCallbacks(app, "controls", rules)
 @calls.callback(Output(…), Input(…))                   needs ("controls", "see")
@@ -6,17 +6,12 @@ calls = PageCallbacks(app, "controls", rules)
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import dash
-import flask
-import structlog
 
-from dashboards.access.table import SEE, TABLE, allowed, roles_of
-from dashboards.app.callback_values import BadCallbackError, read_body
+from dashboards.access.table import SEE, TABLE
 
-log = structlog.get_logger(__name__)
-PATH: Final = "/_dash-update-component"
 Rules = dict[str, tuple[str, str]]
 """Area and act by a callback's key in Dash's map."""
 
@@ -46,23 +41,3 @@ class PageCallbacks:
         for key in self._app.callback_map.keys() - before:
             self._rules[key] = (self._area, act)
         return made
-
-
-def guard(app: dash.Dash, rules: Rules) -> Callable[[], Any]:
-    """What to run before each request, behind the login: the answer that refuses a callback, or None."""
-
-    def check() -> Any:
-        if flask.request.endpoint != PATH or flask.request.method != "POST":
-            return None
-        try:
-            key = read_body(flask.request.get_data(), app.callback_map)
-        except BadCallbackError as error:
-            log.warning("callback refused", error=str(error)[:200], login=flask.g.user.login)
-            return f"This is no request of a page: {error}"[:500], 400
-        area, act = rules.get(key, ("", ""))
-        if not allowed(flask.g.user.role, area, act):
-            log.warning("act refused", login=flask.g.user.login, role=flask.g.user.role, area=area, act=act)
-            return f"{flask.g.user.login}: only {roles_of(area, act)} may do this", 403
-        return None
-
-    return check

@@ -13,9 +13,8 @@ import structlog
 from werkzeug.exceptions import HTTPException
 
 from dashboards.access.api_tokens import TOKEN, user_of_token
-from dashboards.access.table import SHELL, allowed, enters
-from dashboards.app.api import PREFIX
-from dashboards.app.api.problems import problem
+from dashboards.access.table import SHELL, Endpoints, allowed, enters
+from dashboards.kit.problems import PREFIX, problem
 from runtime.postgres_pool import Connections
 
 log = structlog.get_logger(__name__)
@@ -23,7 +22,7 @@ _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _SCHEME: Final = "bearer"  # in any case (RFC 9110)
 
 
-def check_token(connections: Connections, clock: Callable[[], datetime]) -> flask.Response | None:
+def check_token(connections: Connections, clock: Callable[[], datetime], endpoints: Endpoints) -> flask.Response | None:
     """None lets the request in, with `flask.g.user`; else the answer that refuses it."""
     scheme, _, token = flask.request.headers.get("Authorization", "").partition(" ")
     token = token.strip(" ")
@@ -44,7 +43,7 @@ def check_token(connections: Connections, clock: Callable[[], datetime]) -> flas
     # The pages answer every path that nobody else does: not here.
     if flask.request.url_rule is not None and not flask.request.url_rule.rule.startswith(PREFIX):
         return _nothing_here()
-    if not enters(user.role, flask.request.endpoint):
+    if not enters(user.role, flask.request.endpoint, endpoints):
         log.warning("act refused", login=user.login, role=user.role, path=flask.request.path[:128])
         return problem(403, f"Users of role {user.role} may not do this.")
     return None

@@ -8,8 +8,8 @@ import flask
 import msgspec
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from dashboards.app.api.problems import Fault, problem
-from dashboards.app.bad_texts import broken_rule
+from dashboards.kit.bad_texts import broken_rule
+from dashboards.kit.problems import Fault, problem
 
 MOST_BYTES: Final = 65_536
 _STEP: Final = re.compile(r"[^.\[\]]+")

@@ -16,8 +16,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import TestResponse
 
 from dashboards.access import users
-from dashboards.access.auth import COOKIE, add_auth, safe_next, same_origin
 from dashboards.access.login_limiter import LoginLimiter
+from dashboards.access.table import ENDPOINTS
+from dashboards.app.auth import COOKIE, add_auth, safe_next, same_origin
 from dashboards.settings import DashboardsSettings
 from runtime.connections import ClickHouse, Kafka, Postgres
 from runtime.postgres_pool import Connections
@@ -90,9 +91,8 @@ def _server(settings: DashboardsSettings, clock: Clock) -> flask.Flask:
     server = flask.Flask("dashboards", static_folder=None)
     if settings.behind_https:
         server.wsgi_app = ProxyFix(server.wsgi_app, x_for=1, x_proto=1)  # type: ignore[method-assign]
-    add_auth(
-        server, settings, Connections(settings.postgres), clock, LoginLimiter(settings.login_free_tries), clock.seconds
-    )
+    limiter = LoginLimiter(settings.login_free_tries)
+    add_auth(server, settings, Connections(settings.postgres), clock, limiter, ENDPOINTS, clock.seconds)
     server.add_url_rule("/", "/", lambda: f"wall for {flask.g.user.login}")
     server.add_url_rule("/forgotten", "forgotten", lambda: "a route that has no row in the table")
     update = "/_dash-update-component"
