@@ -21,7 +21,7 @@ from schemas.events import (
     NodeRestarted,
     encode_event,
 )
-from schemas.frame import pack_frames, partition_of
+from schemas.frame import pack_partitions
 from schemas.journal import JournalError, read_line
 from schemas.topics import CALLS, DEAD_LETTERS, NODES
 from schemas.wire_times import WireLeg
@@ -59,8 +59,8 @@ def fill_outbox(
     """The messages of journal lines, and of the events that the agent made itself. `clock`: the node's. `wire`: the
     packets of the legs that these lines close, where they were seen.
     """
-    calls: dict[int, list[bytes]] = {}
-    nodes: list[bytes] = []
+    calls: list[tuple[str, bytes]] = []
+    nodes: list[tuple[str, bytes]] = []
     letters: list[DeadLetter] = []
     events = 0
     for line in lines:
@@ -71,16 +71,16 @@ def fill_outbox(
             continue
         if read is not None:
             event, raw = read
-            calls.setdefault(partition_of(event.call_id, partitions), []).append(raw)
+            calls.append((event.call_id, raw))
             events += 1
     for one in own:
         if isinstance(one, NodeHeartbeat | NodeRestarted):
-            nodes.append(encode_event(one))
+            nodes.append((node, encode_event(one)))
         else:
-            calls.setdefault(partition_of(one.call_id, partitions), []).append(encode_event(one))
+            calls.append((one.call_id, encode_event(one)))
         events += 1
-    messages = [Message(CALLS.name, partition, frame) for partition in calls for frame in pack_frames(calls[partition])]
-    messages += [Message(NODES.name, partition_of(node, partitions), frame) for frame in pack_frames(nodes)]
+    messages = [Message(CALLS.name, *message) for message in pack_partitions(calls, partitions)]
+    messages += [Message(NODES.name, *message) for message in pack_partitions(nodes, partitions)]
     messages += [Message(DEAD_LETTERS.name, *message) for message in dead_letter_messages(letters, partitions)]
     return Outbox(messages, events, len(letters))
 

@@ -45,6 +45,14 @@ def pack_frames(events: Iterable[bytes]) -> list[bytes]:
     return frames
 
 
+def pack_partitions(events: Iterable[tuple[str, bytes]], partitions: int) -> list[tuple[int, bytes]]:
+    """(partition, frame) for events of any keys, given as (key, JSON bytes): of a partition in the order given."""
+    by_partition: dict[int, list[bytes]] = {}
+    for key, event in events:
+        by_partition.setdefault(partition_of(key, partitions), []).append(event)
+    return [(partition, frame) for partition, batch in by_partition.items() for frame in pack_frames(batch)]
+
+
 def unpack_frame(message: bytes | None) -> Sequence[msgspec.Raw]:
     """The raw events of a message, still undecoded. Raises FrameError."""
     try:

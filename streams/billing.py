@@ -11,7 +11,7 @@ from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS
 from sinks.ledger import Ledger
 from streams.app import now_ms, origin_of, source
 from streams.folds.rating import rate_message
-from streams.folds.reading import Numbered, dead_letter, read_message
+from streams.folds.reading import Numbered, dead_letter, split_by_type
 from streams.letters import add_letters
 from streams.output import DeadLetters, rated_messages, send_all
 from streams.settings import StreamsSettings
@@ -88,17 +88,12 @@ async def post(ledger: Ledger, numbered: list[tuple[Numbered, RatedLeg]]) -> lis
     return dead
 
 
-def read_rated(batch: list[Any]) -> tuple[list[tuple[Numbered, RatedLeg]], list[Any]]:
+def read_rated(batch: list[Any]) -> tuple[list[tuple[Numbered, RatedLeg]], list[DeadLetter]]:
     """The rated legs of a batch of messages with their places, and dead letters for what is none."""
     legs: list[tuple[Numbered, RatedLeg]] = []
-    dead = []
+    dead: list[DeadLetter] = []
     for event in batch:
-        read = read_message(event.value, origin_of(event), now_ms())
+        read = split_by_type(event.value, origin_of(event), now_ms(), RatedLeg, "a rated leg")
+        legs += read.found
         dead += read.dead
-        for place in read.good:
-            if isinstance(place.event, RatedLeg):
-                legs.append((place, place.event))
-            else:
-                reason = f"{type(place.event).__name__}: not a rated leg"
-                dead.append(dead_letter(place.origin, place.raw, reason, now_ms()))
     return legs, dead

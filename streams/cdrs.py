@@ -16,7 +16,7 @@ from sinks.cdrs import drop_replaced_estimates, ids_named, write_decisions, writ
 from sinks.dimensions import Dimensions, read_dimensions
 from streams.app import now_ms, origin_of, source
 from streams.billing import read_rated
-from streams.folds.reading import dead_letter, read_message
+from streams.folds.reading import split_by_type
 from streams.output import DeadLetters
 from streams.settings import StreamsSettings
 
@@ -72,14 +72,9 @@ def add_cdrs(app: faust.App, settings: StreamsSettings) -> None:
             decisions: list[CallRouted] = []
             dead = []
             for event in batch:
-                read = read_message(event.value, origin_of(event), now_ms())
+                read = split_by_type(event.value, origin_of(event), now_ms(), CallRouted, "a decision")
+                decisions += [decision for _, decision in read.found]
                 dead += read.dead
-                for place in read.good:
-                    if isinstance(place.event, CallRouted):
-                        decisions.append(place.event)
-                    else:
-                        reason = f"{type(place.event).__name__}: not a decision"
-                        dead.append(dead_letter(place.origin, place.raw, reason, now_ms()))
             await dead_letters.send(dead)
             await asyncio.to_thread(write_decisions, client, decisions, now_ms())
             for event in batch:

@@ -14,7 +14,7 @@ from schemas.topics import DEAD_LETTERS
 from sinks.dead_letters.store import Limits, count_open, keep_letters_within, renew_stops
 from sinks.dead_letters.waiting import Placed, next_waiting, note_waiting, read_waiting, take_waiting
 from streams.app import now_ms, origin_of, source
-from streams.folds.reading import dead_letter, read_message
+from streams.folds.reading import split_by_type
 from streams.output import limits_of
 from streams.settings import StreamsSettings
 
@@ -94,13 +94,7 @@ def letters_of(batch: list[Any]) -> list[Placed]:
     """The letters of a batch of messages. What is no letter is kept as one: here is nowhere else to send it."""
     letters = []
     for event in batch:
-        read = read_message(event.value, origin_of(event), now_ms())
-        found = [*read.dead]
-        for place in read.good:
-            if isinstance(place.event, DeadLetter):
-                found.append(place.event)
-            else:
-                reason = f"{type(place.event).__name__}: not a dead letter"
-                found.append(dead_letter(place.origin, place.raw, reason, now_ms()))
+        read = split_by_type(event.value, origin_of(event), now_ms(), DeadLetter, "a dead letter")
+        found = [*read.dead, *(letter for _, letter in read.found)]
         letters += [Placed(letter, event.message.partition, event.message.offset) for letter in found]
     return letters

@@ -5,14 +5,14 @@ from typing import Any, Final
 import faust
 import msgspec
 
-from schemas import events
+from schemas.events import NodeHeartbeat, NodeRestarted
 from schemas.frame import partition_of
 from schemas.live import LIVE_CALL_DECODER, NODE_STATE_DECODER, LiveCall
 from schemas.topics import ACTIVE_CALLS, CALLS, DEAD_LETTERS, NODE_STATES, NODES
 from streams.app import now_ms, origin_of, source
 from streams.folds import live
 from streams.folds.nodes import apply_heartbeat
-from streams.folds.reading import dead_letter, read_message
+from streams.folds.reading import read_message, split_by_type
 from streams.output import DeadLetters
 from streams.settings import StreamsSettings
 
@@ -40,20 +40,17 @@ def add_live(app: faust.App, settings: StreamsSettings) -> None:
     @app.agent(source(app, NODES), name="live-nodes")
     async def follow_nodes(stream: Any) -> None:
         async for event in stream.noack().events():
-            read = read_message(event.value, origin_of(event), now_ms())
-            dead = read.dead
-            for place in read.good:
-                if isinstance(place.event, events.NodeHeartbeat):
-                    key = place.event.node.encode()
-                    raw = node_states.get(key)
-                    before = NODE_STATE_DECODER.decode(raw) if raw else None
-                    after = apply_heartbeat(before, place.event)
-                    if after is not before:
-                        node_states[key] = _encode(after)
-                elif not isinstance(place.event, events.NodeRestarted):
-                    reason = f"{type(place.event).__name__}: not an event of a node"
-                    dead.append(dead_letter(place.origin, place.raw, reason, now_ms()))
-            await dead_letters.send(dead)
+            read = split_by_type(
+                event.value, origin_of(event), now_ms(), NodeHeartbeat, "an event of a node", (NodeRestarted,)
+            )
+            for _, heartbeat in read.found:
+                key = heartbeat.node.encode()
+                raw = node_states.get(key)
+                before = NODE_STATE_DECODER.decode(raw) if raw else None
+                after = apply_heartbeat(before, heartbeat)
+                if after is not before:
+                    node_states[key] = _encode(after)
+            await dead_letters.send(read.dead)
             event.ack()
 
 

@@ -8,7 +8,7 @@ import psycopg
 import structlog
 
 from schemas.events import DeadLetter, RatedLeg, encode_event
-from schemas.frame import pack_frames, partition_of
+from schemas.frame import pack_partitions
 from sinks.dead_letters.messages import dead_letter_messages
 from sinks.dead_letters.store import Limits, keep_letters_within
 from streams.settings import StreamsSettings
@@ -73,7 +73,4 @@ async def send_all(topic: Any, messages: Iterable[tuple[int, bytes]], seconds: f
 
 def rated_messages(legs: Iterable[RatedLeg], partitions: int) -> list[tuple[int, bytes]]:
     """(partition, message) for the topic of rated legs: framed, all legs of an account in one partition."""
-    by_partition: dict[int, list[bytes]] = {}
-    for leg in legs:
-        by_partition.setdefault(partition_of(str(leg.account_id), partitions), []).append(encode_event(leg))
-    return [(partition, frame) for partition, batch in by_partition.items() for frame in pack_frames(batch)]
+    return pack_partitions(((str(leg.account_id), encode_event(leg)) for leg in legs), partitions)

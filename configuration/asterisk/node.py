@@ -23,10 +23,10 @@ from configuration.asterisk.render import Places, pjsip_file, render
 from configuration.settings import NodeSettings
 from runtime.heartbeat import send_beat
 from runtime.parent import end_with_parent
+from schemas.channels import CONFIGURATION
 from sinks.epochs import issue_epoch
 
 log = structlog.get_logger(__name__)
-CHANNEL: Final = "streamco_configuration"
 _BOOT_SECONDS: Final = 30.0
 _CHECK_SECONDS: Final = 2.0
 _COMMAND_SECONDS: Final = 10.0
@@ -127,7 +127,7 @@ class Node:
     def listen(self) -> psycopg.Connection[Any]:
         """A connection that hears of every change of the configuration."""
         connection = self._connect()
-        connection.execute(f"LISTEN {CHANNEL}")
+        connection.execute(f"LISTEN {CONFIGURATION}")
         return connection
 
     def _await_boot(self) -> None:

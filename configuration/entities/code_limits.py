@@ -9,12 +9,11 @@ Of a peer's codes that a number begins with, the longest counts. The list is the
 from typing import Annotated, Self
 
 from psycopg import sql
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from configuration.entities.parts import Part, Whole, as_text
+from configuration.entities.codes import Code
+from configuration.entities.parts import Part, Whole
 from configuration.entities.tables import Tables
-
-Code = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[0-9]{1,15}$")]
 
 
 class CodeLimit(Part):

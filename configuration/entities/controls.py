@@ -17,11 +17,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from configuration.entities.parts import Name, Part, PeerName, TimeZone, Whole, as_text, exact
+from configuration.entities.codes import CodeOrAny
+from configuration.entities.parts import Name, Part, PeerName, TimeZone, Whole, exact
 from configuration.entities.tables import Tables
 from tariffs.timetable import TimetableError, parse_timetable
 
-Code = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[0-9]{0,15}$")]
 Threshold = Annotated[Decimal, BeforeValidator(exact), Field(ge=0, max_digits=10, decimal_places=2)]
 Quantity = Annotated[Decimal, BeforeValidator(exact), Field(ge=0, max_digits=18, decimal_places=6)]
 Window = Annotated[Whole, Field(ge=10, le=3600, multiple_of=10)]
@@ -41,7 +41,7 @@ class TerminationControl(Part):
     enabled: bool = True
     peer: PeerName | None = None
     scope: Literal["vendor", "code"] = "vendor"
-    code_prefix: Code = ""
+    code_prefix: CodeOrAny = ""
     checks: Checks = 3
     check_seconds: Window = 60
     window_seconds: Window = 300

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, Self
 from psycopg import sql
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from configuration.entities.codes import Code
 from configuration.entities.parts import Name, Part, PeerName, Whole, as_text
 from configuration.entities.tables import Tables
 
-Code = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[0-9]{1,15}$")]
 DidCode = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[0-9]{3,15}$")]
 Network = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=r"^[0-9]{5,6}$")]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[!-z]*\{number\}[!-z]*$", max_length=512)]

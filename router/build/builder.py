@@ -39,9 +39,9 @@ from router.snapshot.manifest import (
 from router.snapshot.pools import write_pools
 from runtime.connections import Postgres
 from runtime.parent import end_with_parent
+from schemas.channels import CONFIGURATION
 
 log = structlog.get_logger(__name__)
-CHANNEL: Final = "streamco_configuration"
 LOOK_SECONDS: Final = 15.0  # a generation whose NOTIFY was missed is found after this
 PREPARE_SECONDS: Final = 120.0  # ahead of its moment the next snapshot is built: more than any build takes
 BUILDING: Final = "building"
@@ -188,7 +188,7 @@ def run(settings: SnapshotSettings) -> None:
                 connect_timeout=5,
                 application_name="snapshot",
             ) as connection:
-                connection.execute(f"LISTEN {CHANNEL}".encode())
+                connection.execute(f"LISTEN {CONFIGURATION}".encode())
                 while True:
                     builder.step(connection)
                     # A large change makes hundreds of notifications in one packet, whatever stop_after says: one pause.

@@ -20,7 +20,7 @@ from kafka.errors import KafkaError
 
 from runtime.connections import Kafka
 from runtime.metrics import Bounded, counter
-from schemas.frame import pack_frames, partition_of
+from schemas.frame import pack_partitions
 from schemas.topics import DECISIONS
 
 log = structlog.get_logger(__name__)
@@ -203,13 +203,9 @@ class Spool:
         """Send, and return when the broker has all of it. Raises KafkaError, OSError."""
         if not batch:
             return
-        by_partition: dict[int, list[bytes]] = {}
-        for call_id, event in batch:
-            by_partition.setdefault(partition_of(call_id, self._kafka.partitions), []).append(event)
         sent = [
             producer.send(DECISIONS.name, value=frame, partition=partition)
-            for partition, batch in by_partition.items()
-            for frame in pack_frames(batch)
+            for partition, frame in pack_partitions(batch, self._kafka.partitions)
         ]
         producer.flush(timeout=_SEND_SECONDS)
         for future in sent:

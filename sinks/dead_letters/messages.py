@@ -6,17 +6,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from schemas.events import DeadLetter, encode_event
-from schemas.frame import pack_frames, partition_of
+from schemas.frame import pack_partitions
 
 CUT_MARK: Final = "[first "  # so begins the reason of a letter of which only the beginning was kept
 
 
 def dead_letter_messages(letters: Iterable[DeadLetter], partitions: int) -> list[tuple[int, bytes]]:
     """(partition, message) for the topic of dead letters: framed, placed by origin."""
-    by_partition: dict[int, list[bytes]] = {}
-    for letter in letters:
-        by_partition.setdefault(partition_of(letter.origin, partitions), []).append(encode_event(letter))
-    return [(partition, frame) for partition, batch in by_partition.items() for frame in pack_frames(batch)]
+    return pack_partitions(((letter.origin, encode_event(letter)) for letter in letters), partitions)
 
 
 def raw_of(letter: DeadLetter) -> bytes:

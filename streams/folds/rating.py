@@ -4,12 +4,14 @@ from typing import Final, NamedTuple
 
 from schemas import events, ids
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID
-from streams.folds.reading import Origin, dead_letter, read_message
+from streams.folds.reading import Origin, split_by_type
 from tariffs.rating import NOTHING, rate
 
 ESTIMATED_REVISION: Final = 0
 TRUE_REVISION: Final = 1  # every later one is a leg that was rated again
 UNIDENTIFIED_CURRENCY = "USD"  # of the system account of unknown callers; its legs are always zero
+_CLOSED: Final = (events.LegEnded, events.CallEnded)
+_LIVE: Final = (events.LegStarted, events.LegRinging, events.LegAnswered)
 
 
 class Rated(NamedTuple):
@@ -21,18 +23,8 @@ class Rated(NamedTuple):
 
 def rate_message(message: bytes | None, origin: Origin, now_ms: int) -> Rated:
     """Rate each closed leg of a framed message. Events of the live view are passed over; all else is a dead letter."""
-    read = read_message(message, origin, now_ms)
-    legs: list[events.RatedLeg] = []
-    dead = read.dead
-    for place in read.good:
-        event = place.event
-        if isinstance(event, events.LegEnded | events.CallEnded):
-            legs.append(rate_leg(event))
-        elif not isinstance(event, events.LegStarted | events.LegRinging | events.LegAnswered):
-            dead.append(
-                dead_letter(place.origin, place.raw, f"{type(event).__name__}: not an event of a call or leg", now_ms)
-            )
-    return Rated(legs, dead)
+    closed = split_by_type(message, origin, now_ms, _CLOSED, "an event of a call or leg", _LIVE)
+    return Rated([rate_leg(event) for _, event in closed.found], closed.dead)
 
 
 def rate_leg(ended: events.LegEnded | events.CallEnded) -> events.RatedLeg:

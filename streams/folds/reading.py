@@ -1,7 +1,7 @@
 """From a Kafka message to its events: what cannot be read becomes a dead letter of its own, its neighbours go on."""
 
 import base64
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -59,6 +59,40 @@ def read_message(message: bytes | None, origin: Origin, now_ms: int) -> Message:
         except events.EventError as error:
             dead.append(dead_letter(f"{origin}/{index}", raw, str(error), now_ms, leg_told(bytes(raw))))
     return Message(good, dead)
+
+
+_Wanted = TypeVar("_Wanted")
+
+
+class Sorted(NamedTuple, Generic[_Wanted]):
+    """What one message held of the events that are wanted; a dead letter for all else."""
+
+    found: list[tuple[Numbered, _Wanted]]
+    dead: list[events.DeadLetter]
+
+
+def split_by_type(
+    message: bytes | None,
+    origin: Origin,
+    now_ms: int,
+    wanted: type[_Wanted] | tuple[type[_Wanted], ...],
+    what: str,
+    ignored: tuple[type[events.AnyEvent], ...] = (),
+) -> Sorted[_Wanted]:
+    """The events of a framed message that are `wanted`, with their places. `ignored` are passed over.
+
+    Everything else is a dead letter: "LegEnded: not WHAT".
+    """
+    read = read_message(message, origin, now_ms)
+    found: list[tuple[Numbered, _Wanted]] = []
+    dead = read.dead
+    for place in read.good:
+        if isinstance(place.event, wanted):
+            found.append((place, place.event))
+        elif not isinstance(place.event, ignored):
+            reason = f"{type(place.event).__name__}: not {what}"
+            dead.append(dead_letter(place.origin, place.raw, reason, now_ms))
+    return Sorted(found, dead)
 
 
 class _Told(msgspec.Struct):

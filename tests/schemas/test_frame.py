@@ -10,6 +10,7 @@ from schemas.frame import (
     MAX_FRAME_EVENTS,
     FrameError,
     pack_frames,
+    pack_partitions,
     partition_of,
     unpack_frame,
 )
@@ -23,6 +24,18 @@ def test_frames_keep_every_event_in_order(values: list[object]) -> None:
     frames = pack_frames(raw)
     assert [bytes(event) for frame in frames for event in unpack_frame(frame)] == raw
     assert all(len(unpack_frame(frame)) <= MAX_FRAME_EVENTS for frame in frames)
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), json_values), max_size=200), st.integers(1, 16))
+def test_events_of_a_key_stay_together_and_in_order(events: list[tuple[str, object]], partitions: int) -> None:
+    keyed = [(key, msgspec.json.encode([key, at])) for at, (key, _) in enumerate(events)]
+    found: dict[int, list[bytes]] = {}
+    for partition, frame in pack_partitions(keyed, partitions):
+        found.setdefault(partition, []).extend(map(bytes, unpack_frame(frame)))
+    assert found == {
+        partition: [raw for key, raw in keyed if partition_of(key, partitions) == partition]
+        for partition in {partition_of(key, partitions) for key, _ in keyed}
+    }
 
 
 def test_large_events_are_spread_over_frames() -> None:

@@ -17,6 +17,7 @@ from agent.ami.events import Seen
 from agent.counters import Counters
 from agent.settings import AgentSettings
 from runtime.connections import Kafka, Postgres
+from schemas.channels import CONFIGURATION
 from sinks import holds
 from sinks.control_actions import release_by_time
 from streams.control_notify import Notifier
@@ -199,7 +200,7 @@ def test_a_change_of_many_rows_is_announced_once_and_no_change_is_not(
     connection.execute("INSERT INTO decks (name) VALUES ('a')")
     codes = "SELECT deck_id, code::text, 1 FROM decks, generate_series(1, 99) AS code"
     with psycopg.connect(postgres_dsn, autocommit=True) as listener:
-        listener.execute("LISTEN streamco_configuration")
+        listener.execute(f"LISTEN {CONFIGURATION}".encode())
         connection.execute(f"INSERT INTO prices (deck_id, code, price) {codes}".encode())
         connection.execute("UPDATE prices SET price = 1")
         connection.execute("UPDATE prices SET price = 2 WHERE code = '100'")

@@ -8,6 +8,7 @@ import pytest
 
 from billing.prices.load import load_deck
 from runtime.changing import WorldError
+from schemas.channels import CONFIGURATION
 
 pytestmark = pytest.mark.servers
 
@@ -59,7 +60,7 @@ def test_a_repeat_changes_and_announces_nothing(world_dsn: str, csv: Path) -> No
     load_deck(world_dsn, "acme", csv)
     before = _state(world_dsn)
     with psycopg.connect(world_dsn, autocommit=True) as listener:
-        listener.execute("LISTEN streamco_configuration")
+        listener.execute(f"LISTEN {CONFIGURATION}".encode())
         result = load_deck(world_dsn, "acme", csv)
         assert list(listener.notifies(timeout=0.3)) == []
     assert (result.rows, result.inserted, result.removed) == (2, 0, 0)

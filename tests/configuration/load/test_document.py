@@ -10,6 +10,7 @@ import pytest
 from configuration.load import load
 from configuration.load.document import MAX_FILE_BYTES
 from runtime.changing import WorldError
+from schemas.channels import CONFIGURATION
 
 pytestmark = pytest.mark.servers
 
@@ -104,7 +105,7 @@ def test_what_is_loaded_is_there(world_dsn: str) -> None:
 def test_loaded_twice_it_changes_and_announces_nothing(world_dsn: str, load_text: Load, world_yaml: str) -> None:
     before = _contents(world_dsn)
     with psycopg.connect(world_dsn, autocommit=True) as listener:
-        listener.execute("LISTEN streamco_configuration")
+        listener.execute(f"LISTEN {CONFIGURATION}".encode())
         assert load_text(world_yaml) == 0
         assert list(listener.notifies(timeout=0.3)) == []
     assert _contents(world_dsn) == before

@@ -9,6 +9,7 @@ import pytest
 
 from configuration.load import load
 from runtime.changing import WorldError
+from schemas.channels import CONFIGURATION
 from simulator.market.plan import SIZES, make_plan
 from simulator.market.seed import seed
 
@@ -45,7 +46,7 @@ def _contents(dsn: str) -> list[list[tuple[Any, ...]]]:
 def _notices(dsn: str, change: Callable[[], object]) -> int:
     """How many notifications of a changed configuration a change sends."""
     with psycopg.connect(dsn, autocommit=True) as listener:
-        listener.execute("LISTEN streamco_configuration")
+        listener.execute(f"LISTEN {CONFIGURATION}".encode())
         change()
         return len(list(listener.notifies(timeout=0.3)))
 
