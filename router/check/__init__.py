@@ -18,7 +18,7 @@ that is admission's.
 
 from router.check.answer import Checked, LookedUp, check
 from router.check.asking import Sources, ask
-from router.check.limits import read_full
+from router.check.limits import Room, read_room
 from router.check.look_up import LookUps
 from router.check.quality import read_quality
 from router.check.question import Question, QuestionError, read_moment, read_seed
@@ -36,6 +36,7 @@ __all__ = [
     "Question",
     "QuestionError",
     "Reached",
+    "Room",
     "RuleError",
     "SavedRules",
     "SnapshotAwayError",
@@ -47,11 +48,11 @@ __all__ = [
     "ask",
     "check",
     "connect_to_read",
-    "read_full",
     "read_moment",
     "read_names",
     "read_quality",
     "read_reached",
+    "read_room",
     "read_saved",
     "read_seed",
     "try_rules",

@@ -13,7 +13,6 @@ from router.server.answer import Answer, Attempt, explained_call
 from router.server.vendor_reach import VendorReach
 from router.snapshot.store import Snapshot
 from schemas.events import ExplainedCall
-from schemas.refusals import Refusal
 
 _NO_CALL = "check-0000000000-0000000000.0"  # of the form that the event's maker wants; taken out again
 
@@ -87,8 +86,6 @@ def check(
     request = request_of(peer, question)
     request = request._replace(dip=dip) if dip is not None else request
     decision = decide(world, request, now_ms, expected_seconds=expected_seconds)
-    if decision.refusal is Refusal.LIMIT:  # as the router does: before nothing is tried, Asterisk has the word
-        decision = decide(world._replace(full=frozenset()), decision.request, now_ms, expected_seconds=expected_seconds)
     longest_ms = decision.peer.max_call_seconds * 1000 if decision.peer and decision.refusal is None else 0
     event = explained_call(Answer(decision, decision.refusal, longest_ms, 0), Attempt(_NO_CALL, now_ms, now_ms, 0))
     considered = {one.vendor for one in event.candidates}

@@ -1,6 +1,6 @@
 """What controllers hold in force, as a decision applies it: each block ends at its own moment, whoever is away. Pure.
 
-A vendor or a code that is blocked is among the limits without room (World.full), so that a hunt passes it by at no
+A vendor or a code that is blocked is among the limits without room (decide.py), so that a hunt passes it by at no
 cost. A demoted one stands behind the others of its hunt. A customer who is blocked is refused, one with a cap has it
 for his limit of calls at once, where his own is not lower.
 """
@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from router.core.limit_keys import held_key
-from router.core.model import Decision, Inbound, Route, World
+from router.core.model import Decision, Inbound, Route
 from router.snapshot.config import ControlBlock
 from router.snapshot.store import Snapshot
 from schemas.refusals import Refusal
@@ -56,11 +56,6 @@ def make_controls(snapshot: Snapshot, now_ms: int) -> Controls:
         blocked={one.peer_id: one for one in held if one.action == "block" and one.peer_id in originators},
         caps=caps,
     )
-
-
-def hold_vendors(controls: Controls, world: World) -> World:
-    """The world in which blocked vendors and codes have no room."""
-    return world._replace(full=world.full | controls.full) if controls.full else world
 
 
 def hold_caller(controls: Controls, inbound: Inbound) -> Inbound:

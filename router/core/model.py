@@ -25,14 +25,16 @@ class World(NamedTuple):
     """What a decision is made from. Each part is frozen, and read once at the start.
 
     `quality` by Quality.key, of whatever age: the core compares `at_ms` with now. `full` holds the keys of the limits
-    that have no room now on the node that asks: advice, the exact word is Asterisk's. `unreachable` holds
-    vendors that do not answer that node, by peer id, with how that is known.
+    that have no room now on the node that asks: advice, a second old; the exact word is Asterisk's. `unreachable` holds
+    vendors that do not answer that node, by peer id, with how that is known. `closed` holds the keys of whoever gets no
+    call, which is no advice.
     """
 
     snapshot: Snapshot
     quality: Mapping[str, Quality] = _NOTHING
     full: frozenset[str] = frozenset()
     unreachable: Mapping[int, str] = MappingProxyType({})
+    closed: frozenset[str] = frozenset()
 
 
 class Request(NamedTuple):

@@ -35,7 +35,6 @@ from runtime.heartbeat import send_beat
 from schemas.agi import AGI_ARGUMENTS, AGI_OPTIONAL_ARGUMENTS, AGI_SCRIPT, CALL_FACTS, WHO_SCRIPT
 from schemas.facts import encode_facts
 from schemas.ids import IdError, check_call_id, node_of
-from schemas.refusals import Refusal
 
 log = structlog.get_logger(__name__)
 BEAT_SECONDS: Final = 1.0
@@ -176,16 +175,12 @@ class Router:
     async def _decide_tries(self, snapshot: Snapshot, asked: Request, node: str) -> Decision:
         """The decision; a vendor whose skip is over is in it only if this call is the one that tries it."""
         taken: frozenset[int] = frozenset()
-        stopped = self._stops.keys
         while True:
-            full = self._full.of(node) | stopped
-            world = World(snapshot, self._quality.current, full, self._reach.unreachable(node))
+            full, unreachable = self._full.of(node), self._reach.unreachable(node)
+            world = World(snapshot, self._quality.current, full, unreachable, self._stops.keys)
             if taken:
                 world = world._replace(unreachable={k: v for k, v in world.unreachable.items() if k not in taken})
             decision = self._decide(world, asked)
-            if decision.refusal is Refusal.LIMIT:
-                # Which are full was known a second ago: before nothing is tried, Asterisk has the word.
-                decision = self._decide(world._replace(full=stopped), asked)
             wanted = self._reach.due(node, (r.vendor.peer_id for r in decision.routes if r.vendor.peer_id not in taken))
             if wanted is None:
                 return decision

@@ -24,7 +24,7 @@ from router.build.builder import Builder
 from router.check import Question
 from router.check.answer import request_of
 from router.core import Decision, Request, World, candidates, decide
-from router.core.limit_keys import code_key, peer_key, route_key
+from router.core.limit_keys import code_key, peer_key, route_key, stopped_key
 from router.core.portability import Dip
 from router.settings import SnapshotSettings
 from router.snapshot import store
@@ -38,8 +38,8 @@ EXPECTED_SECONDS: Final = 180
 _CASE_FIELDS: Final = frozenset(
     {
         "shows", "from", "address", "identified", "callee", "caller", "at", "routes", "refused", "not_taken", "others",
-        "sold", "sold_code", "billed_as", "codes", "prices", "costs", "margins", "quality", "full", "unreachable",
-        "held", "held_until", "dip", "sender", "max_forwards", "codecs", "routing_number", "attestation",
+        "sold", "sold_code", "billed_as", "codes", "prices", "costs", "margins", "quality", "full", "stopped",
+        "unreachable", "held", "held_until", "dip", "sender", "max_forwards", "codecs", "routing_number", "attestation",
         "asserted", "privacy", "billed_caller", "because", "sent", "sent_caller", "why_not",
     }
 )  # fmt: skip
@@ -148,7 +148,8 @@ class TableWorld:
         snapshot = self._held(self.snapshot(at_ms), row)
         ids = {peer.name: peer.peer_id for peer in snapshot.config.peers}
         unreachable = {ids[name]: why for name, why in row.get("unreachable", {}).items()}
-        world = World(snapshot, self._quality(snapshot, row, at_ms), self._full(snapshot, row), unreachable)
+        stopped = frozenset(stopped_key(ids[name]) for name in row.get("stopped", ()))
+        world = World(snapshot, self._quality(snapshot, row, at_ms), self._full(snapshot, row), unreachable, stopped)
         return decide(world, self._request(snapshot, row), at_ms, expected_seconds=self.file.expected_seconds)
 
     @staticmethod

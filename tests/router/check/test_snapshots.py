@@ -14,11 +14,12 @@ from router.check import (
     CheckSettings,
     MomentSnapshots,
     Question,
+    Room,
     SnapshotAwayError,
     check,
     connect_to_read,
-    read_full,
     read_reached,
+    read_room,
 )
 from router.core import World
 from router.settings import SnapshotSettings
@@ -95,10 +96,10 @@ def test_a_full_limit_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Pat
 
     def verdicts(node: str, at_ms: int | None = None) -> tuple[str, dict[str, str]]:
         question = Question("acme", "442071234567", at_ms=at_ms, node=node)
-        full, limits = read_full(lambda: connect_to_read(loaded), question)
+        room = read_room(lambda: connect_to_read(loaded), question)
         answer = check(
-            World(found.snapshot, full=full), question, now_ms(),
-            expected_seconds=180, source=found.source, quality="unknown", limits=limits,
+            World(found.snapshot, full=room.full, closed=room.closed), question, now_ms(),
+            expected_seconds=180, source=found.source, quality="unknown", limits=room.known,
         )  # fmt: skip
         return answer.limits, {one.vendor: one.verdict for one in answer.decision.candidates}
 
@@ -107,10 +108,17 @@ def test_a_full_limit_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Pat
     assert verdicts("ast2") == ("read", free)
     assert verdicts("") == ("unknown", free)
     assert verdicts("ast1", now_ms()) == ("unknown", free)
-    assert read_full(lambda: connect_to_read(AWAY), Question("acme", "442071234567", node="ast1")) == (
-        frozenset(),
-        "away",
-    )
+    assert read_room(lambda: connect_to_read(AWAY), Question("acme", "442071234567", node="ast1")) == Room("away")
+    # With all of them full they are tried all the same, but for one that gets no call at all.
+    with psycopg.connect(loaded.dsn.get_secret_value()) as connection:
+        for vendor in ("vendor-b", "vendor-c"):
+            connection.execute(
+                "INSERT INTO limit_leases (limit_key, node, concurrent_share, concurrent_wanted, cps_wanted, used)"
+                " VALUES (%s, 'ast1', 5, 5, 0, 5)",
+                (f"p{ids[vendor]}",),
+            )
+        connection.execute("INSERT INTO letter_stops (peer_id, since) VALUES (%s, now())", (ids["vendor-b"],))
+    assert verdicts("ast1") == ("read", {**free, "vendor-b": "DEAD LETTERS"})
 
 
 def test_a_vendor_that_does_not_answer_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Path) -> None:

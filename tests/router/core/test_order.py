@@ -41,6 +41,7 @@ def made(tmp_path: Path) -> Made:
         customer: Mapping[str, Any] | None = None,
         full: frozenset[str] = frozenset(),
         price_priorities: Mapping[int, int] | None = None,
+        closed: frozenset[str] = frozenset(),
     ) -> World:
         decks = {1: {"44": 2_000_000}, **{number: {"44": price} for number, price in PRICES.items()}, **(prices or {})}
         peers = [
@@ -57,7 +58,7 @@ def made(tmp_path: Path) -> Made:
             price_priorities=price_priorities or {},
             code_limits=[CodeLimit(13, "4477", 5, 0), CodeLimit(14, "4479", 5, 0)],
         )  # fmt: skip
-        return World(make_snapshot(tmp_path, world), {one.key: one for one in quality}, full)
+        return World(make_snapshot(tmp_path, world), {one.key: one for one in quality}, full, closed=closed)
 
     return make
 
@@ -256,9 +257,14 @@ def test_a_limit_that_is_full_is_not_taken(made: Made) -> None:
             "v11": "LIMIT", "v12": "LIMIT", "v13": "LIMIT", "v14": "TAKEN",
         }  # fmt: skip
         everybody = frozenset(peer_key(number) for number in PRICES)
-        assert decided(made(order, full=everybody)).refusal is Refusal.LIMIT
+        # With nobody left, what was known a second ago counts for nothing, and those who are closed to calls for all.
+        assert taken(made(order, full=everybody)) == taken(made(order))
+        closed = frozenset({stopped_key(12)})
+        assert sorted(taken(made(order, full=everybody, closed=closed))) == [11, 13, 14]
+        every = frozenset(stopped_key(number) for number in PRICES)
+        assert decided(made(order, full=everybody, closed=every)).refusal is Refusal.LIMIT
         # Neither is one with too many open dead letters.
-        world = made(order, full=frozenset({stopped_key(11), stopped_key(14)}))
+        world = made(order, closed=frozenset({stopped_key(11), stopped_key(14)}))
         assert sorted(taken(world)) == [12, 13]
         assert {one.vendor: one.verdict for one in candidates(decided(world))} == {
             "v11": "DEAD LETTERS", "v12": "TAKEN", "v13": "TAKEN", "v14": "DEAD LETTERS",
