@@ -72,11 +72,11 @@ def read_batch(directory: Path, found: list[Found], state: AgentState, limit_byt
     """The next lines of the journal, up to about `limit_bytes`. Raises OSError for a file that cannot be read."""
     lines: list[Line] = []
     left = limit_bytes
-    offsets = {mark.inode: mark.offset for mark in state.files}
+    done = {mark.as_read for mark in state.files}
     for file in found:
         if left <= 0:
             break
-        if offsets.get(file.inode) == file.size:
+        if file.as_found in done:
             continue
         read = _read_file(directory, file, state.files, found, LONGEST_PIECE)
         if read is None:
@@ -153,4 +153,4 @@ def _read_file(
         lines.append(Line(head, offset, raw))
         offset += len(raw)
     done = data[: edge + offset - mark.offset]
-    return Mark(file.inode, head, offset, tail_of(done)), lines
+    return Mark(file.inode, head, offset, tail_of(done), file.modified_ns), lines

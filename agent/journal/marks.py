@@ -23,12 +23,21 @@ _LOST: Final = 0  # no file's inode
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """`offset`: bytes done. `head` and `tail`: digests of the file's beginning and of what ends at the offset."""
+    """`offset`: bytes done. `head` and `tail`: digests of the file's beginning and of what ends at the offset.
+
+    `changed_ns`: the file's last change (unix ns) as it was found before it was read; 0: not known.
+    """
 
     inode: int
     head: str
     offset: int
     tail: str
+    changed_ns: int = 0
+
+    @property
+    def as_read(self) -> tuple[int, int, int]:
+        """Equal to a file's `as_found`: nothing of it is left to be read."""
+        return self.inode, self.offset, self.changed_ns
 
 
 class AgentState(msgspec.Struct, frozen=True):
@@ -51,6 +60,13 @@ class Found(NamedTuple):
     inode: int
     size: int
     modified_ns: int
+
+    @property
+    def as_found(self) -> tuple[int, int, int]:
+        """What a mark at its end has, unless it was changed since. By the size alone that cannot be said: another file
+        may have got the inode, and the size too.
+        """
+        return self.inode, self.size, self.modified_ns
 
 
 def in_order(found: Iterable[Found]) -> list[Found]:
