@@ -1,5 +1,5 @@
 # Two images of the same code: `streamco` for every process of ours, `asterisk` with an Asterisk beside it.
-# Checked statically by tests/streamco/test_compose.py; not built by the project's tests.
+# Checked statically by tests/docs/test_compose.py; not built by the project's tests.
 
 FROM python:3.13-slim AS streamco
 WORKDIR /opt/streamco

@@ -1,7 +1,7 @@
 """A journal of gigabytes: memory stays flat, the search for crashed calls is quick, and lines flow meanwhile.
 
 By default some 200 MB. For gigabytes, with figures:
-STREAMCO_JOURNAL_MB=4000 .venv/bin/python -m pytest -s tests/agent/test_large_journal.py --timeout 3000
+STREAMCO_JOURNAL_MB=4000 .venv/bin/python -m pytest -s tests/agent/journal/test_files_large.py --timeout 3000
 """
 
 import os
