@@ -4,6 +4,7 @@ In: what the originator sent is made E.164 by his patterns and country. Out: E.1
 his patterns, and must still be a number then. Of what a wire said, only checked digits and a checked name leave here.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,8 +15,17 @@ from router.snapshot.blocks import NO_RULES, Subject, blocked_by
 from router.snapshot.config import Peer
 from router.snapshot.numbers import NO_PATTERNS, Numbers
 from schemas.refusals import Verdict
-from tariffs.numbers import LEAST_DIGITS, Country, caller_name, caller_number, is_plain, is_sendable, normalise
-from tariffs.patterns import PatternError, apply
+from tariffs.numbers import (
+    LEAST_DIGITS,
+    Country,
+    NumberError,
+    caller_name,
+    caller_number,
+    is_plain,
+    is_sendable,
+    normalise,
+)
+from tariffs.patterns import Pattern, PatternError, apply
 
 ANONYMOUS_REFUSED: Final = "anonymous caller"
 
@@ -102,19 +112,32 @@ def to_send(numbers: Numbers, inbound: Inbound, vendor: Peer, now_ms: int) -> Se
     return _translated(numbers, vendor, Sent(inbound.callee, caller, name, withheld))
 
 
+def callee_to_send(patterns: Sequence[Pattern], callee: str, tech_prefix: str) -> str:
+    """The number that a terminator is sent behind its tech prefix. Raises NumberError, PatternError."""
+    sent = apply(patterns, callee)
+    if not is_sendable(sent):
+        raise NumberError(f"callee {sent!r}: must be up to 20 digits after the patterns")
+    if tech_prefix and sent.startswith("+"):
+        raise NumberError(f"callee {sent!r}: must have no plus behind the tech prefix {tech_prefix}")
+    return sent
+
+
+def caller_to_send(patterns: Sequence[Pattern], caller: str) -> str:
+    """The caller's number that a terminator is sent, or nothing. Raises NumberError, PatternError."""
+    sent = apply(patterns, caller)
+    if not caller and not is_sendable(sent):
+        return ""  # there was no number, and `^` → `+` has made none
+    if sent and not is_sendable(sent):
+        raise NumberError(f"caller {sent!r}: must be up to 20 digits after the patterns")
+    return sent
+
+
 def _translated(numbers: Numbers, vendor: Peer, plain: Sent) -> Sent | NotSent:
     patterns = numbers.patterns.get(vendor.peer_id, NO_PATTERNS)
     try:
-        callee = apply(patterns.callee, plain.callee)
-        caller = apply(patterns.caller, plain.caller)
-    except PatternError as error:
+        callee = callee_to_send(patterns.callee, plain.callee, vendor.tech_prefix)
+        caller = caller_to_send(patterns.caller, plain.caller)
+    except (NumberError, PatternError) as error:
         return NotSent(Verdict.BAD_TRANSLATION, str(error)[:200])
-    # A plus behind the tech prefix would be no number for anybody.
-    if not is_sendable(callee) or (vendor.tech_prefix and callee.startswith("+")):
-        return NotSent(Verdict.BAD_TRANSLATION, f"callee {callee!r}: must be up to 20 digits after the patterns")
-    if not plain.caller and not is_sendable(caller):
-        caller = ""  # there was no number, and `^` → `+` has made none
-    if caller and not is_sendable(caller):
-        return NotSent(Verdict.BAD_TRANSLATION, f"caller {caller!r}: must be up to 20 digits after the patterns")
     name = caller_name(plain.caller_name, patterns.caller_name) if plain.caller_name or patterns.caller_name else ""
     return Sent(callee, caller, name, plain.withheld and bool(caller))

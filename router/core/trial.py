@@ -5,7 +5,8 @@ from typing import Literal
 
 import msgspec
 
-from tariffs.numbers import Country, NumberError, caller_name, caller_number, international, is_sendable, normalise
+from router.core.numbers import callee_to_send, caller_to_send
+from tariffs.numbers import Country, NumberError, caller_name, caller_number, international, normalise
 from tariffs.patterns import Pattern, PatternError, apply
 
 Direction = Literal["in", "out"]
@@ -92,18 +93,9 @@ def _end(
     if field == "caller_name":
         return caller_name(given, patterns)
     if direction == "out":
-        sent = apply(patterns, given)
         if field == "caller":
-            if not given and not is_sendable(sent):
-                return ""  # there was no number, and `^` → `+` has made none
-            if sent and not is_sendable(sent):
-                raise NumberError(f"caller {sent!r}: must be up to 20 digits after the patterns")
-            return sent
-        if not is_sendable(sent):
-            raise NumberError(f"callee {sent!r}: must be up to 20 digits after the patterns")
-        if tech_prefix and sent.startswith("+"):
-            raise NumberError(f"callee {sent!r}: must have no plus behind the tech prefix {tech_prefix}")
-        return tech_prefix + sent
+            return caller_to_send(patterns, given)
+        return tech_prefix + callee_to_send(patterns, given, tech_prefix)
     return (
         caller_number(given, patterns, country)
         if field == "caller"

@@ -2,8 +2,8 @@
 
     router/core/choose.py  →  tests/router/core/test_choose.py, and test_choose_WHAT.py for a part of it
 
-A package counts as a module, a .sql file too. Tests of servers, faults, calls, pages and the whole stack have folders of
-their own, by what they are about. What holds several modules of a room together is named here, with the reason.
+A package counts as a module, a .sql file too. Tests of servers, faults, calls, pages and the whole stack have folders
+of their own, by what they are about. What holds several modules of a room together is named here, with the reason.
 """
 
 from pathlib import Path
