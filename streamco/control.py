@@ -16,6 +16,7 @@ from streamco.children import environment_of, secrets_of
 from streamco.embedded.server import Progress, ServerError
 from streamco.handover import standard_input
 from streamco.home import close_new_files, require_own
+from streamco.own_packages import require_own_packages
 from streamco.pidfile import end_process, living, read_pid
 from streamco.places import Places
 from streamco.settings import Settings
@@ -32,6 +33,7 @@ def up(settings: Settings, progress: Progress, greet: Callable[[FirstLogin], Non
 
     `greet` gets the first administrator as soon as he is made.
     """
+    require_own_packages()
     close_new_files()
     require_own(settings.home)
     places = Places(settings)

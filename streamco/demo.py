@@ -18,6 +18,7 @@ from streamco.embedded.settings import user_cache_directory
 from streamco.health import beat_detail
 from streamco.home import close_new_files
 from streamco.logs import configure_logs
+from streamco.own_packages import require_own_packages
 from streamco.places import Places
 from streamco.secret_store import with_secrets
 from streamco.settings import PREFIX, Settings, SettingsError, read_settings
@@ -52,6 +53,7 @@ def run_demo(*, seconds: float | None, size: str, tell: Progress) -> int:
     With `seconds` Ctrl-C only ends the traffic, and the audit follows; the next one ends that, too.
     Raises ServerError and SettingsError when it cannot start.
     """
+    require_own_packages()
     why_no_asterisk = _fetch(tell)
     if why_no_asterisk is not None:
         tell(f"no real Asterisk here: {why_no_asterisk}")
