@@ -13,11 +13,10 @@ def unfit_vendors(snapshot: Snapshot, codecs: Codecs) -> frozenset[int]:
     """
     if not codecs:
         return _NOBODY
-    key = ("unfit", sum(1 << CODECS.index(codec) for codec in codecs))
-    found: frozenset[int] | None = snapshot.plans.get(key)
+    key = sum(1 << CODECS.index(codec) for codec in codecs)
+    found = snapshot.caches.unfit.get(key)
     if found is None:
-        # A cache of what is a function of the frozen snapshot: filling it twice at once would do no harm.
-        found = snapshot.plans[key] = frozenset(
+        found = snapshot.caches.unfit[key] = frozenset(
             number
             for number, vendor in enumerate(snapshot.vendors)
             if not kind_of_call(codecs, read_codecs(vendor.codecs))

@@ -5,7 +5,7 @@ cost. A demoted one stands behind the others of its hunt. A customer who is bloc
 for his limit of calls at once, where his own is not lower.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,6 @@ from router.snapshot.config import ControlBlock
 from router.snapshot.store import Snapshot
 from schemas.refusals import Refusal
 
-_CACHE: Final = "controls"
 _NEVER_MS: Final = 1 << 62
 
 
@@ -31,11 +30,9 @@ class Controls(NamedTuple):
 
 def controls_of(snapshot: Snapshot, now_ms: int) -> Controls:
     """What is in force at `now_ms`, from the snapshot's cache."""
-    cache: dict[Any, Any] = snapshot.plans
-    found: Controls | None = cache.get(_CACHE)
+    found = snapshot.caches.controls
     if found is None or now_ms >= found.until_ms:
-        # A cache of what is a function of the frozen snapshot and now: filling it twice at once would do no harm.
-        found = cache[_CACHE] = make_controls(snapshot, now_ms)
+        found = snapshot.caches.controls = make_controls(snapshot, now_ms)
     return found
 
 

@@ -50,7 +50,7 @@ class _OfCall(msgspec.Struct, frozen=True, gc=False):
     details: dict[int, str]
 
 
-class _Standings(NamedTuple):
+class Standings(NamedTuple):
     """All vendors of a plan, in its order."""
 
     text: str  # the columns that are the same for every call, in JSON, without their end
@@ -86,7 +86,7 @@ def candidates_json(decision: Decision) -> str:
     return f'{standings.text},"keys":{keys},{_encode(of_call).decode()[1:]}'
 
 
-def _of_call(standings: _Standings, decision: Decision, row: Row) -> _OfCall:
+def _of_call(standings: Standings, decision: Decision, row: Row) -> _OfCall:
     routes, places, verdicts = decision.routes, standings.places, standings.surplus.copy()
     digits, price_ids, prices_e8, costs_e8 = columns = row.columns(standings.numbers)
     details: dict[int, str] = {}
@@ -110,7 +110,7 @@ def _of_call(standings: _Standings, decision: Decision, row: Row) -> _OfCall:
 
 
 def _judge(
-    standings: _Standings,
+    standings: Standings,
     decision: Decision,
     row: Row,
     columns: tuple[list[int], list[int], list[int], list[int]],
@@ -149,23 +149,22 @@ def _why_passed_over(row: Row, decision: Decision, number: int) -> tuple[Verdict
     return (Verdict.BLOCKED_BY_CONTROL if row.is_held(number) else Verdict.LIMIT), ""
 
 
-def _keys(standings: _Standings, row: Row, digits: list[int]) -> str:
+def _keys(standings: Standings, row: Row, digits: list[int]) -> str:
     each = zip(standings.numbers, digits, standings.values, strict=True)
     return _encode(
         [sort_keys(row, number, row.callee[:length], values) if length else [] for number, length, values in each]
     ).decode()
 
 
-def _standings(strategy: Strategy, decision: Decision) -> _Standings:
+def _standings(strategy: Strategy, decision: Decision) -> Standings:
     """From the strategy's cache: filling it twice at once would do no harm."""
-    explained = strategy.explained
-    if not explained:
-        explained.append(_make_standings(strategy, decision))
-    found: _Standings = explained[0]
+    found = strategy.caches.standings
+    if found is None:
+        found = strategy.caches.standings = _make_standings(strategy, decision)
     return found
 
 
-def _make_standings(strategy: Strategy, decision: Decision) -> _Standings:
+def _make_standings(strategy: Strategy, decision: Decision) -> Standings:
     plan = strategy.plan
     numbers, placed = list(plan.placed), list(plan.placed.values())
     vendors = [plan.vendors[number] for number in numbers]
@@ -180,7 +179,7 @@ def _make_standings(strategy: Strategy, decision: Decision) -> _Standings:
         [one.route_class.name if one.depth else "" for one in placed],
     )
     same = all(not one.by_code and one.usual is not None for one in values)
-    return _Standings(
+    return Standings(
         text=_encode(always).decode().removesuffix("}"),
         keys=_encode([one.usual for one in values]).decode() if same else "",
         numbers=numbers,

@@ -4,13 +4,11 @@ A customer's limits are counted with the hold that admits the call (schemas/post
 the node where the leg begins (extensions.conf, [limits]).
 """
 
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 
 from router.core.limit_keys import code_key, peer_key, route_key
 from router.snapshot.config import CodeLimit, Config, Peer
 from router.snapshot.store import Snapshot
-
-_CACHE: Final = "limits"
 
 
 class Limit(NamedTuple):
@@ -59,11 +57,9 @@ def limits_in(config: Config) -> Limits:
 
 def limits_of(snapshot: Snapshot) -> Limits:
     """The same, from the snapshot's cache."""
-    cache: dict[Any, Any] = snapshot.plans
-    found: Limits | None = cache.get(_CACHE)
+    found = snapshot.caches.limits
     if found is None:
-        # A cache of what is a function of the frozen snapshot: filling it twice at once would do no harm.
-        found = cache[_CACHE] = limits_in(snapshot.config)
+        found = snapshot.caches.limits = limits_in(snapshot.config)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 from numpy.typing import NDArray
@@ -17,6 +17,11 @@ from router.snapshot.store import Snapshot, VendorMatrix
 from schemas.quality import Quality
 from schemas.refusals import Refusal, Verdict
 from tariffs.order import Metric
+
+if TYPE_CHECKING:
+    from router.core.explain import Standings
+    from router.core.route_texts import Told
+    from router.core.row import Row
 
 _NOTHING: Final[Mapping[str, Quality]] = MappingProxyType({})
 
@@ -87,7 +92,7 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     """A vendor to try, in hunt order, and the place in the route class that it comes from."""
 
     vendor: Peer
-    row: Any  # the Row that the decision read
+    row: "Row"  # that the decision read
     number: int  # the vendor's
     comparable_e8: int
     placed: Placed
@@ -96,7 +101,8 @@ class Route(msgspec.Struct, frozen=True, gc=False):
     @property
     def price(self) -> Priced:
         """What the vendor asks. It is looked up when it is wanted: to choose a route its comparable cost is enough."""
-        found: Priced = self.row.price(self.number)  # there is one, or it would be no route
+        found = self.row.price(self.number)
+        assert found is not None  # noqa: S101 (it would be no route)
         return found
 
     @property
@@ -129,6 +135,18 @@ class Tier(NamedTuple):
     only: int  # the vendor, where it is one; else -1
 
 
+class StrategyCaches(msgspec.Struct, gc=False):
+    """What is worked out with a strategy, and kept with it: functions of the frozen strategy.
+
+    `code_ranks` by metric and key of a vendor's quality: the rank, and until when it holds. `standings`: explain.py's.
+    `told`: route_texts.py's, by the vendor's number.
+    """
+
+    code_ranks: dict[str, dict[str, tuple[int, int]]]
+    standings: "Standings | None" = None
+    told: dict[int, "Told"] = {}
+
+
 class Strategy(msgspec.Struct, frozen=True, gc=False):
     """See router/core/strategy.py. Arrays are by the vendor's number."""
 
@@ -147,9 +165,7 @@ class Strategy(msgspec.Struct, frozen=True, gc=False):
     shares: NDArray[Any]  # one by the portion of the traffic; infinite where there is none
     salts: NDArray[Any]
     code_prefixes: tuple[str, ...]  # of the keys of a vendor's quality by code
-    code_ranks: dict[str, dict[str, tuple[int, int]]]  # a cache, by metric and key: rank, and until when it holds
-    explained: list[Any]  # a cache of explain.py: empty, or what it says of the vendors at every call
-    told: dict[int, Any]  # a cache of route_texts.py, by the vendor's number: what every call is told of its route
+    caches: "StrategyCaches"
     usable: NDArray[Any]
     quality: Mapping[str, Quality]  # that it was made with
     by_quality: bool
@@ -183,7 +199,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     inbound: Inbound
     refusal: Refusal | None
     routes: tuple[Route, ...] = ()
-    row: Any = None  # the Row of the matrices that it read, where one has the number
+    row: "Row | None" = None  # of the matrices that it read, where one has the number
     income_e8: int = 0  # the customer's comparable price
     most_cost_e8: int = NO_COST  # the dearest comparable cost that profit control allows
     strategy: Strategy | None = None

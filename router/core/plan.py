@@ -15,17 +15,15 @@ from schemas.refusals import Verdict
 from tariffs.timetable import parse_timetable
 
 NEVER_MS: Final = 1 << 62
-_NUMBERS: Final = "numbers"  # in the snapshot's cache
 _AWAY: Final = frozenset((Verdict.NOT_ACTIVE, Verdict.CLASS_NOT_ACTIVE, Verdict.OUTSIDE_TIMETABLE))
 
 
 def plan_of(snapshot: Snapshot, peer: Peer, now_ms: int) -> Plan:
     """The plan that holds at `now_ms`, from the snapshot's cache."""
     key = (peer.route_class_id, peer.company_id, peer.pack.currency)
-    plan: Plan | None = snapshot.plans.get(key)
+    plan = snapshot.caches.plans.get(key)
     if plan is None or not plan.from_ms <= now_ms < plan.until_ms:
-        # A cache of what is a function of the frozen snapshot and now: filling it twice at once would do no harm.
-        plan = snapshot.plans[key] = _make_plan(snapshot, peer, now_ms)
+        plan = snapshot.caches.plans[key] = _make_plan(snapshot, peer, now_ms)
     return plan
 
 
@@ -68,9 +66,9 @@ def _make_plan(snapshot: Snapshot, peer: Peer, now_ms: int) -> Plan:
 
 def _numbers(snapshot: Snapshot) -> dict[int, int]:
     """The number of each vendor, once for a snapshot."""
-    found: dict[int, int] | None = snapshot.plans.get(_NUMBERS)
+    found = snapshot.caches.numbers
     if found is None:
-        found = snapshot.plans[_NUMBERS] = {vendor.peer_id: at for at, vendor in enumerate(snapshot.vendors)}
+        found = snapshot.caches.numbers = {vendor.peer_id: at for at, vendor in enumerate(snapshot.vendors)}
     return found
 
 

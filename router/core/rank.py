@@ -18,7 +18,7 @@ MAX_MEMO: Final = 20_000  # codes of vendors whose rank a strategy keeps
 def rank(row: Row, numbers: NDArray[Any], costs: NDArray[Any]) -> list[int]:
     """These vendors, who cost so much, in the strategy's order: by tier, the metrics that are left, cost, number."""
     strategy = row.strategy
-    known = _known(row, numbers) if strategy.code_ranks else []
+    known = _known(row, numbers) if strategy.caches.code_ranks else []
     keys = [
         _code_key(row, metric, len(numbers), known) if metric.by_code else _key(row, metric, numbers, costs)
         for metric in reversed(strategy.keys)
@@ -73,7 +73,7 @@ def _known(row: Row, numbers: NDArray[Any]) -> list[tuple[int, str, Quality]]:
 def _code_key(row: Row, metric: Metric, count: int, known: list[tuple[int, str, Quality]]) -> NDArray[Any]:
     """By the vendors' quality for their codes. What was worked out once is kept with the strategy, while it holds."""
     strategy, now_ms = row.strategy, row.now_ms
-    memo = strategy.code_ranks[metric.name]
+    memo = strategy.caches.code_ranks[metric.name]
     places = numpy.full(count, rank_of(metric, NOTHING, None), dtype=numpy.int64)
     for at, key, one in known:
         kept = memo.get(key)

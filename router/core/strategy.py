@@ -13,8 +13,8 @@ import numpy
 from numpy.typing import NDArray
 
 from router.core import draws
-from router.core.figures import Figure, Target, figure_of, rank_of, rounded, rules_of, target_of, vendor_key
-from router.core.model import Part, Plan, Strategy, Tier, World
+from router.core.figures import Figure, Rules, Target, figure_of, rank_of, rounded, rules_of, target_of, vendor_key
+from router.core.model import Part, Plan, Strategy, StrategyCaches, Tier, World
 from router.core.plan import plan_of
 from router.snapshot.comparable import exchanged, terms_of
 from router.snapshot.config import PAR, HuntingClass, Peer
@@ -25,29 +25,27 @@ from tariffs.order import DEFAULT_ORDER, UNITS, Metric, parse_order
 
 _ALL_VENDORS: Final = frozenset(range(NO_VENDOR + 1))
 _PRIORITIES: Final = frozenset(("peer_priority", "route_priority"))
-_SALTS: Final = "salts"  # in the snapshot's cache
-_PREFIXES: Final = "code prefixes"
 _COST: Final = Metric("cost")
 _NO_CLASS: Final = HuntingClass(0, "", DEFAULT_ORDER)
 
 
 def strategy_of(world: World, peer: Peer, now_ms: int, expected_seconds: int) -> Strategy:
     """The strategy that holds at `now_ms` with this quality, from the snapshot's cache."""
-    plans = world.snapshot.plans
+    caches = world.snapshot.caches
     mine = (peer.peer_id, peer.route_class_id)  # his class is another where the number leads inward
-    found: Strategy | None = plans.get(mine)
+    found = caches.strategies.get(mine)
     if found is not None and _holds(found, world, now_ms):
         return found
     # Originators of one company, class and order differ in their terms alone, unless one has a target of his own.
     pack = peer.pack
-    key = ("order", peer.route_class_id, peer.company_id, pack.currency, peer.hunting_class_id)
-    shared: Strategy | None = None if peer.target_metric else plans.get(key)
+    key = (peer.route_class_id, peer.company_id, pack.currency, peer.hunting_class_id)
+    shared = None if peer.target_metric else caches.shared_strategies.get(key)
     if shared is None or not _holds(shared, world, now_ms):
         shared = make_strategy(world, peer, now_ms, expected_seconds)
         if not peer.target_metric:
-            plans[key] = shared
+            caches.shared_strategies[key] = shared
     rate = world.snapshot.config.rates.get(pack.currency, PAR)
-    found = plans[mine] = msgspec.structs.replace(
+    found = caches.strategies[mine] = msgspec.structs.replace(
         shared,
         terms=terms_of(pack, expected_seconds, rate),
         minimum_margin_e8=exchanged(peer.minimum_margin_e8, rate, up=True),
@@ -102,9 +100,7 @@ def make_strategy(world: World, peer: Peer, now_ms: int, expected_seconds: int) 
         shares=_shares(plan),
         salts=_salts(snapshot),
         code_prefixes=_code_prefixes(snapshot),
-        code_ranks={metric.name: {} for metric in order if metric.by_code},
-        explained=[],
-        told={},
+        caches=StrategyCaches(code_ranks={metric.name: {} for metric in order if metric.by_code}),
         usable=numpy.isin(numpy.arange(len(plan.vendors)), plan.usable),
         quality=world.quality,
         by_quality=bool(figures) or any(metric.by_code for metric in order),
@@ -121,7 +117,7 @@ def _is_fixed(metric: Metric) -> bool:
 
 
 def _figures(
-    metric: Metric, plan: Plan, target: Target | None, quality: Mapping[str, Quality], now_ms: int, rules: Any
+    metric: Metric, plan: Plan, target: Target | None, quality: Mapping[str, Quality], now_ms: int, rules: Rules
 ) -> dict[int, Figure]:
     name = metric.figure
     if metric.name == "target":
@@ -169,16 +165,17 @@ def _sorted_by(rest: tuple[Metric, ...]) -> tuple[Metric, ...]:
 
 def _salts(snapshot: Snapshot) -> NDArray[Any]:
     """What stands for the vendors in draws, once for a snapshot."""
-    if _SALTS not in snapshot.plans:
-        snapshot.plans[_SALTS] = draws.salts([vendor.peer_id for vendor in snapshot.vendors])
-    found: NDArray[Any] = snapshot.plans[_SALTS]
+    found = snapshot.caches.salts
+    if found is None:
+        found = snapshot.caches.salts = draws.salts([vendor.peer_id for vendor in snapshot.vendors])
     return found
 
 
 def _code_prefixes(snapshot: Snapshot) -> tuple[str, ...]:
-    if _PREFIXES not in snapshot.plans:
-        snapshot.plans[_PREFIXES] = tuple(vendor_key(vendor.peer_id, by_code=True) for vendor in snapshot.vendors)
-    found: tuple[str, ...] = snapshot.plans[_PREFIXES]
+    found = snapshot.caches.code_prefixes
+    if found is None:
+        found = tuple(vendor_key(vendor.peer_id, by_code=True) for vendor in snapshot.vendors)
+        snapshot.caches.code_prefixes = found
     return found
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from router.core import Decision, Priced, candidates_json
 from router.core.hunting import call_variables
-from router.server.route_texts import route_texts
+from router.core.route_texts import route_texts
 from router.snapshot.config import Pack
 from schemas.agi import (
     ATTESTATION,

@@ -5,7 +5,7 @@ Routers of one machine map the same files.
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import numpy
 from numpy.typing import NDArray
 
 from router.snapshot.arrays import map_arrays
+from router.snapshot.caches import Caches
 from router.snapshot.code_index import CodeIndex, build_arrays, sort_codes
 from router.snapshot.config import Config, Peer, RouteClass, RouteEntry
 from router.snapshot.errors import SnapshotError
@@ -93,7 +94,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that a decision reads, as of one generation. `plans` is a cache that routing fills."""
+    """Everything that a decision reads, as of one generation; `caches` are routing's."""
 
     name: str
     config: Config
@@ -107,8 +108,8 @@ class Snapshot:
     matrices: tuple[VendorMatrix, ...]  # one behind the other they have all vendors, in their order
     destinations: CodeIndex
     destination_of: Sequence[tuple[int, str]]  # by index of the code: (destination_id, kind)
-    plans: dict[Any, Any]
     numbers: Numbers
+    caches: Caches = field(default_factory=Caches, compare=False)
 
     def matrix_of(self, vendor: int) -> VendorMatrix:
         """The matrix of a vendor, given by its place in `vendors`: all matrices but the last are equally wide."""
@@ -140,7 +141,6 @@ def load(directory: Path, name: str, *, checked: bool = False) -> Snapshot:
         matrices=_matrices(manifest, arrays, index, vendors),
         destinations=_destinations(config),
         destination_of=_destination_values(config),
-        plans={},
         numbers=load_numbers(
             directory, config.numbers, frozenset(peer.peer_id for peer in config.peers if peer.originator)
         ),

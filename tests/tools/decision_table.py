@@ -28,6 +28,7 @@ from router.core.limit_keys import code_key, peer_key, route_key, stopped_key
 from router.core.portability import Dip
 from router.settings import SnapshotSettings
 from router.snapshot import store
+from router.snapshot.caches import Caches
 from router.snapshot.config import ControlBlock
 from runtime.connections import Postgres
 from schemas.events import Candidate
@@ -165,7 +166,7 @@ class TableWorld:
             until_ms = read_at(row["held_until"]) if "held_until" in row else 0
             blocks.append(ControlBlock(who, "control", ids[name], code, action, int(cap or 0), until_ms))
         config = msgspec.structs.replace(snapshot.config, control_blocks=tuple(blocks))
-        return replace(snapshot, config=config, plans={})
+        return replace(snapshot, config=config, caches=Caches())
 
     def _request(self, snapshot: store.Snapshot, row: Mapping[str, Any]) -> Request:
         callee, caller = str(row["callee"]), str(row.get("caller", "12125550100"))

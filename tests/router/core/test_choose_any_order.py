@@ -13,6 +13,7 @@ from slow_routing import bill_micros, oracle, rate_of
 from snapshots import EXPECTED_SECONDS, NOW_MS, PACK, PriceRow, RawWorld, make_snapshot, peer
 
 from router.core import Decision, Request, World, candidates, decide
+from router.snapshot.caches import Caches
 from router.snapshot.comparable import terms_of
 from router.snapshot.config import HuntingClass, Pack, RouteClass, RouteEntry
 from schemas.quality import Quality
@@ -239,7 +240,7 @@ def test_what_was_decided_before_leaves_no_trace(
     used = make_snapshot(tmp_path, world, most_vendors=most)
     for number, seed in zip(numbers, seeds, strict=True):
         request = Request("c-c1", "127.0.1.1:5060", number, "12125550123", seed)
-        fresh = World(replace(used, plans={}), quality)
+        fresh = World(replace(used, caches=Caches()), quality)
         first, again = (
             decide(one, request, NOW_MS, expected_seconds=EXPECTED_SECONDS) for one in (fresh, World(used, quality))
         )

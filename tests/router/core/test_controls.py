@@ -13,6 +13,7 @@ from snapshots import EXPECTED_SECONDS, NOW_MS, RawWorld, make_snapshot, peer
 
 from router.build.reader import read_config
 from router.core import Decision, Request, World, candidates, decide
+from router.snapshot.caches import Caches
 from router.snapshot.config import ControlBlock
 from router.snapshot.store import Snapshot
 from schemas.refusals import Refusal, Verdict
@@ -39,7 +40,7 @@ def block(peer_id: int, action: Any = "block", code: str = "", cap: int = 0, unt
 
 def held(snapshot: Snapshot, *blocks: ControlBlock) -> Snapshot:
     config = msgspec.structs.replace(snapshot.config, control_blocks=blocks)
-    return dataclasses.replace(snapshot, config=config, plans={})
+    return dataclasses.replace(snapshot, config=config, caches=Caches())
 
 
 def decided(snapshot: Snapshot, now_ms: int = NOW_MS, asked: Request = ASKED) -> Decision:

@@ -9,8 +9,8 @@ from snapshots import EXPECTED_SECONDS, NOW_MS, PACK, RawWorld, make_snapshot, p
 
 from router.core import Decision, Request, Route, World, decide
 from router.core.limits import route_limits
+from router.core.route_texts import route_texts
 from router.server.answer import Answer, call_facts, variables
-from router.server.route_texts import route_texts
 from router.snapshot.config import Account, CodeLimit, Pack, RouteClass, RouteEntry
 from schemas.facts import Facts, encode_facts
 from schemas.refusals import Refusal

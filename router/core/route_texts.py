@@ -1,5 +1,4 @@
-"""The channel variables of a call's routes, quickly: what is the same at every call is put into words once.
-
+"""The channel variables of a call's routes, quickly: what is the same at every call is put into words once. Pure.
 
 A route's FACTS are those of its leg: payable, by the vendor's account and pack, with the numbers that the vendor is
 sent, as he will bill them.
@@ -7,9 +6,9 @@ sent, as he will bill them.
 
 from typing import Final, NamedTuple
 
-from router.core import Decision, Route
 from router.core.hunting import route_rules
 from router.core.limits import limits_of, route_limits
+from router.core.model import Decision, Route
 from schemas.agi import CALL_CODECS, CODECS, DIVERSION, LIMITED, MAX_ROUTES, route_variable
 from schemas.facts import FACTS_VERSION, ROUNDING_LETTER
 from tariffs.codecs import is_mixed, offer_to, read_codecs
@@ -46,9 +45,10 @@ def route_texts(decision: Decision) -> list[tuple[str, str]]:
     destination = f";{decision.inbound.destination_id};"
     ported = decision.inbound.routing_number
     found: list[tuple[str, str]] = []
+    told_of = strategy.caches.told
     limited = False
     for number, route in enumerate(decision.routes, start=1):
-        told: Told = strategy.told.get(route.number) or _keep(decision, route)
+        told = told_of.get(route.number) or _keep(decision, route)
         price, sent = row.priced[route.number], route.sent
         dial, timeout, facts = _NAMES[number]
         # Built from the gateway's own prefix and checked digits only: nothing from the wire reaches Dial.
@@ -108,5 +108,5 @@ def _keep(decision: Decision, route: Route) -> Told:
     )
     if decision.strategy is not None:
         # A cache of what is a function of the frozen strategy: filling it twice at once would do no harm.
-        decision.strategy.told[route.number] = told
+        decision.strategy.caches.told[route.number] = told
     return told
