@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 from panoramisk import fast_agi
 
-from router.server.agi_session import AgiRequest, AgiSession
+from router.server.agi_session import AgiRequest, AgiSession, Gate, Require
 from router.server.agi_text import AgiError, mset_commands, parse_headers
 from router.server.overload import FEW_OPEN, LoopLag
 from router.settings import RouterSettings
@@ -35,10 +35,6 @@ _HEADER_IS_LATE_SECONDS: Final = 0.1
 _SAID_A_SECOND: Final = 10  # lines of the log about sessions that ended early; the others are only counted
 SESSIONS: Final = Bounded("router_sessions", "AGI sessions that are open; beyond the bound one is closed at once.")
 BROKEN: Final = counter("router_sessions_broken", "Sessions that were no AGI, too slow, or from somebody not allowed.")
-Gate = Callable[[str, Mapping[str, str]], bytes | None]
-"""Gets script and headers: None to let the session begin, or the command that refuses its call."""
-Require = Callable[[str, Mapping[str, str]], None]
-"""Gets script and headers: raises AgiError where the session may not begin and is not answered."""
 
 
 class AgiApplication(fast_agi.Application):  # type: ignore[misc]

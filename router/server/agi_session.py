@@ -1,20 +1,43 @@
 """One FastAGI session: a connection as a protocol, and the request that a route gets of it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import structlog
 from panoramisk import fast_agi
 from panoramisk.utils import parse_agi_result
 
 from router.server.agi_text import AgiError, mset_commands, parse_headers
-
-if TYPE_CHECKING:
-    from router.server.agi import AgiApplication
+from router.settings import RouterSettings
 
 log = structlog.get_logger(__name__)
 _MAX_ANSWER_LINES: Final = 64
+Gate = Callable[[str, Mapping[str, str]], bytes | None]
+"""Gets script and headers: None to let the session begin, or the command that refuses its call."""
+Require = Callable[[str, Mapping[str, str]], None]
+"""Gets script and headers: raises AgiError where the session may not begin and is not answered."""
+
+
+class SessionHost(Protocol):
+    """What a session needs of the server that it belongs to (agi.py)."""
+
+    settings: RouterSettings
+    loop: asyncio.AbstractEventLoop
+    require: Require
+    gate: Gate
+
+    def admits(self, session: "AgiSession", peername: Any) -> bool:
+        """Whether a connection becomes a session."""
+
+    def route_of(self, script: str) -> Callable[["AgiRequest"], Any]:
+        """The route of a script. Raises AgiError where there is none."""
+
+    def breaks(self, error: Exception, peername: Any) -> None:
+        """A session ended early."""
+
+    def ends(self, session: "AgiSession") -> None:
+        """A session's connection is closed, and its route has ended."""
 
 
 class AgiRequest(fast_agi.Request):  # type: ignore[misc]
@@ -22,7 +45,7 @@ class AgiRequest(fast_agi.Request):  # type: ignore[misc]
 
     headers: Mapping[str, str]
 
-    def __init__(self, application: "AgiApplication", headers: Mapping[str, str], session: "AgiSession") -> None:
+    def __init__(self, application: "SessionHost", headers: Mapping[str, str], session: "AgiSession") -> None:
         super().__init__(application, headers, None, None)
         self._session = session
 
@@ -89,7 +112,7 @@ class AgiSession(asyncio.Protocol):
         "over",
     )
 
-    def __init__(self, application: "AgiApplication") -> None:
+    def __init__(self, application: "SessionHost") -> None:
         self._application = application
         self._buffer = bytearray()
         self._transport: Any = None
