@@ -35,7 +35,8 @@ _WAITING: Final = gauge("stream_waiting_messages", "Messages of this worker's pa
 
 class Watch:
     """`assigned()`: the partitions that this worker works on now, empty while they are being given out. `ending()`: it
-    has crashed, or was asked to end."""
+    has crashed, or was asked to end. `broken()`: why it gets no partitions any more, or nothing (coordination.py).
+    """
 
     def __init__(
         self,
@@ -43,11 +44,13 @@ class Watch:
         group: str,
         assigned: Callable[[], Collection[Partition]],
         ending: Callable[[], bool],
+        broken: Callable[[], str],
     ) -> None:
         self._settings = settings
         self._group = group
         self._assigned = assigned
         self._ending = ending
+        self._broken = broken
         self._admin: KafkaAdminClient | None = None
         self._stop = threading.Event()
         # Two: the one that asks Kafka may have to wait for an answer, the other must see each moment.
@@ -66,7 +69,7 @@ class Watch:
         self._stop.set()
 
     def _tick(self) -> None:
-        """Did we run at all; does the end come to an end?"""
+        """Did we run at all; may we get partitions; does the end come to an end?"""
         ending_since: float | None = None
         before = seconds_awake()
         while not self._stop.wait(TICK_SECONDS):
@@ -78,6 +81,8 @@ class Watch:
                 ending_since = ending_since or now
                 if now - ending_since > ENDING_SECONDS:
                     self._end(f"has not ended {now - ending_since:.0f} s after it began to")
+            elif broken := self._broken():
+                self._end(broken)
 
     def _look(self) -> None:
         """Do our partitions move?"""

@@ -18,6 +18,7 @@ from streams.app import make_app
 from streams.billing import add_billing
 from streams.cdrs import add_cdrs
 from streams.control import run_control
+from streams.coordination import coordination_error
 from streams.folds.standstill import Partition
 from streams.live import add_live
 from streams.quality import run_quality
@@ -92,7 +93,13 @@ def run(settings: StreamsSettings) -> None:
         for handler_filter in [_Seldom()]:
             logging.getLogger(name).addFilter(handler_filter)
     app = build_app(settings)
-    watch = Watch(settings, app.conf.id, lambda: assigned(app, settings.role), lambda: bool(app.should_stop))
+    watch = Watch(
+        settings,
+        app.conf.id,
+        lambda: assigned(app, settings.role),
+        lambda: bool(app.should_stop),
+        lambda: coordination_error(app),
+    )
     worker: Any = faust.Worker(app, loglevel="WARN", override_logging=False, redirect_stdouts=False, quiet=True)
     worker.spinner = None  # it would write a terminal's codes into the log
     log.info("stream worker starts", role=settings.role, instance=settings.instance)

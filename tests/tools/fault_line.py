@@ -45,6 +45,7 @@ from streamco.places import Places
 from streamco.settings import read_settings
 from streamco.supervisor.component import Component
 from streamco.supervisor.keeper import Keeper
+from streams.coordination import WORDS
 
 PATIENCE_SECONDS: Final = 90.0
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -292,15 +293,14 @@ class FaultLine:
         return True
 
     def _start_again(self) -> None:
-        """As the supervisor does with a worker that never comes to work: where the broker names no broker in its first
-        answer (on a busy machine it may just be fenced), aiokafka's coordinator dies quietly.
+        """As the supervisor does with a worker that has ended because it would never come to work: where the broker
+        names no broker in its first answer (on a busy machine it may just be fenced), aiokafka's coordinator dies.
         """
         for name, (role, options, begins) in list(self._starting.items()):
             with self._places.log(name).open("rb") as log:
                 log.seek(begins)
                 said = log.read()
-            if b"Unexpected error in coordinator routine" in said and self.alive(name):
-                self.kill(name)
+            if WORDS.encode() in said and not self.alive(name):
                 self.start(name, role, **options)
             elif b"_on_partitions_assigned" in said or not self.alive(name):
                 del self._starting[name]

@@ -19,6 +19,7 @@ from schemas.topics import CALLS
 from sinks.audit.full.audit import AuditReport, audit
 from sinks.audit.full.sources import AuditSettings, read_topic
 from streamco.embedded.temporary_users import as_user, values_of
+from streams.coordination import WORDS
 
 _AGENT: Final = """
 import sys
@@ -136,6 +137,7 @@ class FaultyLine:
         """Wait for it; a process that has died meanwhile fails the test, with what it said."""
         deadline = time.monotonic() + seconds
         while not (found := what()):
+            self._keep_workers()
             dead = [name for name, process in self.running.items() if process.poll() is not None]
             assert not dead, self.said(dead[0])
             assert time.monotonic() < deadline, "".join(map(self.said, self.running))
@@ -157,25 +159,24 @@ class FaultyLine:
 
     def audit(self, journals: Mapping[str, Path], settle_seconds: float = 60) -> AuditReport:
         """The audit, once what is in flight has settled."""
-        self._keep_workers()
+        roles = self._workers.keys() & self.running.keys()
+        self.until(lambda: all(map(self._works, roles)))
         settings = AuditSettings(
             postgres=self.postgres, kafka=as_user(self.kafka, "cli"), clickhouse=self.clickhouse, journals=journals
         )
         return audit(settings, settle_seconds=settle_seconds)
 
+    def _works(self, role: str) -> bool:
+        beat = self.directory / f"{role}.beat"
+        return beat.exists() and bool(json.loads(beat.read_text())["ok"])
+
     def _keep_workers(self) -> None:
-        """As the supervisor does: a worker that does not come to work is ended and started again. Where the broker
-        names no broker in its first answer (it is just being fenced, or not yet), aiokafka's coordinator dies quietly.
+        """As the supervisor does: a worker that has ended because it would never come to work is started again. Where
+        the broker names no broker in its first answer (it is just being fenced, or not yet), its coordinator dies.
         """
         for role in self._workers.keys() & self.running.keys():
-            beat = self.directory / f"{role}.beat"
-            deadline = time.monotonic() + 30
-            while not beat.exists():
-                if time.monotonic() > deadline:
-                    self.running.pop(role).kill()
-                    self._start(role, _WORKER, self._workers[role])
-                    deadline = time.monotonic() + 60
-                time.sleep(0.1)
+            if self.running[role].poll() is not None and WORDS in self.said(role):
+                self._start(role, _WORKER, self._workers[role])
 
     def close(self) -> None:
         """End every process: by SIGTERM, as the supervisor does, and then for sure."""
