@@ -7,7 +7,6 @@ Nodes that were there before there were digests may go on without, so that an up
 session with one, or an hour after their agent was last heard of. Then, and for every other node, it is asked for.
 """
 
-import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,11 +14,10 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 
 from router.server.agi_text import AgiError
+from router.server.polling import DATABASE_DOWN
 from router.server.used_sessions import UsedSessions
 from router.settings import RouterSettings
 from runtime.metrics import counter
@@ -119,12 +117,6 @@ class Digests:
             found.append(f"calls of nodes with files of before are taken without a digest: {nodes}")
         return "; ".join(found)
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
-
     async def look(self) -> None:
         """Tell PostgreSQL which nodes have sent digests, and ask which need none. While it is away, nothing changes."""
         try:
@@ -133,7 +125,7 @@ class Digests:
                 self._proved.difference_update(proved)
                 log.info("nodes send digests: from now on they need them", nodes=proved)
             optional = await self._read()
-        except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
+        except DATABASE_DOWN as error:
             log.warning("nodes without digests are not known: as they were", error=repr(error)[:200])
             return
         self._optional = optional - self._proved

@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import psycopg
 import structlog
 
+from router.server.polling import DATABASE_DOWN
 from router.settings import RouterSettings
 from runtime.disk import Disk
 from runtime.metrics import counter
@@ -47,18 +47,12 @@ class Disks:
         nodes = f"DISK NEARLY FULL on {', '.join(sorted(self._nodes))}" if self._nodes else ""
         return ", ".join(text for text in (self._own.said, nodes) if text)
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
-
     async def look(self) -> None:
         """Ask the own disk and the nodes' rows."""
         await asyncio.to_thread(self._own.look)
         try:
             nodes = await self._read_nodes()
-        except (psycopg.Error, TimeoutError, OSError) as error:
+        except DATABASE_DOWN as error:
             if not self._away:
                 log.warning("the nodes' disks are not known: what was last known stands", error=repr(error)[:200])
             self._away = True

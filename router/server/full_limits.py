@@ -5,14 +5,13 @@ With this a full vendor is not among the routes of a call at all, and the next o
 PostgreSQL away: nothing is known to be full.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
+
+from router.server.polling import DATABASE_DOWN
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 1.0
@@ -42,17 +41,11 @@ class FullLimits:
         """The keys of the limits without room on a node."""
         return self._full.get(node, _NONE)
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
-
     async def look(self) -> None:
         """Ask once."""
         try:
             self._full = await self._read()
-        except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
+        except DATABASE_DOWN as error:
             if self._full:
                 log.warning("which limits are full is not known", error=repr(error)[:200])
             self._full = {}

@@ -15,6 +15,7 @@ import structlog
 import uvloop
 
 from router.core import Decision, Request, World, decide, look_inbound, lookup_of, seed_of
+from router.server import digests, disks, full_limits, reach, silent_nodes, stops
 from router.server.admission import Admission
 from router.server.agi import AgiApplication, AgiError, AgiRequest
 from router.server.answer import Answer, Attempt, call_facts, routed_json, variables
@@ -23,6 +24,7 @@ from router.server.disks import Disks
 from router.server.full_limits import FullLimits
 from router.server.holder import SnapshotHolder
 from router.server.lookups import Lookups
+from router.server.polling import poll
 from router.server.quality_reader import QualityReader
 from router.server.reach import Reach
 from router.server.shed import Shedder
@@ -96,12 +98,12 @@ class Router:
             asyncio.create_task(work)
             for work in (
                 self._snapshots.run(),
-                self._disks.run(),
-                self._full.run(),
-                self._stops.run(),
-                self._digests.run(),
-                self._silent.run(),
-                self._reach.run(),
+                poll(self._disks.look, disks.LOOK_SECONDS),
+                poll(self._full.look, full_limits.LOOK_SECONDS),
+                poll(self._stops.look, stops.LOOK_SECONDS),
+                poll(self._digests.look, digests.LOOK_SECONDS),
+                poll(self._silent.look, silent_nodes.LOOK_SECONDS),
+                poll(self._reach.look, reach.LOOK_SECONDS),
                 self._beat(application, shedder),
             )
         ]
@@ -146,8 +148,8 @@ class Router:
             await asyncio.sleep(BEAT_SECONDS)
 
     def _degraded(self) -> str:
-        disks = f"{self._disks.said}: new calls are refused" if self._disks.said else ""
-        return "; ".join(text for text in (disks, self._silent.said, self._digests.said, self._stops.alarm) if text)
+        full = f"{self._disks.said}: new calls are refused" if self._disks.said else ""
+        return "; ".join(text for text in (full, self._silent.said, self._digests.said, self._stops.alarm) if text)
 
     async def ping(self, request: AgiRequest) -> None:
         """The health check: a whole session, without a call."""

@@ -5,17 +5,15 @@ A vendor that is skipped is not among the routes of a call. When its skip is ove
 decides anew without the vendor. PostgreSQL away, or a node that nobody hears of: every vendor is called.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 
+from router.server.polling import DATABASE_DOWN
 from router.server.reachability import Standing, turn_of
 from sinks.reachability import Skipped
 
@@ -23,8 +21,6 @@ log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 1.0
 PROBES_UNANSWERED: Final = "its OPTIONS probes are not answered"
 _NONE: Final[Mapping[int, str]] = MappingProxyType({})
-# What may go wrong between a router and PostgreSQL.
-AWAY: Final = (psycopg.Error, PoolTimeout, TimeoutError, OSError)
 
 
 class _Vendor(NamedTuple):
@@ -69,7 +65,7 @@ def unreachable_in(vendors: Mapping[int, _Vendor], at_ms: int) -> Mapping[int, s
 
 
 class Reach:
-    """`read` gives the rows, `take` asks PostgreSQL for a try; both may raise what is in AWAY."""
+    """`read` gives the rows, `take` asks PostgreSQL for a try; both may raise what is in DATABASE_DOWN."""
 
     def __init__(self, read: Callable[[], Awaitable[list[Skipped]]], take: Callable[[Try], Awaitable[bool]]) -> None:
         self._read = read
@@ -104,22 +100,16 @@ class Reach:
         self._tried[wanted.node, wanted.peer_id] = wanted.skip_until
         try:
             return await self._take(wanted)
-        except AWAY as error:
+        except DATABASE_DOWN as error:
             log.warning("a vendor is not tried: PostgreSQL is away", error=repr(error)[:200])
             return False
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
         """Ask once."""
         at_ms = _monotonic_ms()
         try:
             self._vendors = by_node(await self._read(), at_ms)
-        except AWAY as error:
+        except DATABASE_DOWN as error:
             if self._vendors:
                 log.warning("which vendors answer is not known", error=repr(error)[:200])
             self._vendors = {}

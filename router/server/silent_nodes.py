@@ -4,12 +4,12 @@ A node that was never heard of has not begun, and one that has been silent for a
 said. Agents tell why their own node is silent; this covers those whose agent or machine is gone.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import psycopg
 import structlog
+
+from router.server.polling import DATABASE_DOWN
 
 log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 5.0
@@ -36,17 +36,11 @@ class SilentNodes:
         nodes = ", ".join(f"{name} for {seconds} s" for name, seconds in self._silent)
         return f"not heard of: {nodes}: prepaid calls from there are refused"
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
-
     async def look(self) -> None:
         """Ask once. While PostgreSQL is away, what was known last stands."""
         try:
             silent = await self._read()
-        except (psycopg.Error, TimeoutError, OSError):  # others say that PostgreSQL is away
+        except DATABASE_DOWN:  # others say that PostgreSQL is away
             return
         for name in sorted({name for name, _ in silent} - {name for name, _ in self._silent}):
             log.warning("a node has not been heard of: its prepaid calls are refused", node=name)

@@ -4,16 +4,14 @@ Whoever of them made the letters would make the next one with the next call, and
 PostgreSQL every second, beside the calls; while it is away, what was read last stands.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 
 from router.core.limit_keys import stopped_key
+from router.server.polling import DATABASE_DOWN
 from runtime.metrics import counter, gauge
 from schemas.facts import UNIDENTIFIED_ACCOUNT_ID, Facts
 from schemas.refusals import Refusal
@@ -50,17 +48,11 @@ class Stops:
         names = ", ".join(str(peer_id) for peer_id in sorted(self._peers)[:_SHOWN])
         return f"NEW CALLS REFUSED, too many open dead letters of peers: {names}"
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
-
     async def look(self) -> None:
         """Ask once."""
         try:
             peers = await self._read()
-        except (psycopg.Error, PoolTimeout, TimeoutError, OSError) as error:
+        except DATABASE_DOWN as error:
             if not self._away:
                 log.warning("stopped peers are not known: those last known stay so", error=repr(error)[:200])
             self._away = True
