@@ -2,7 +2,7 @@
 
 from dashboards.kit.figures import Sums, lost_calls
 from dashboards.topics.wall.judgement import Named, summary
-from dashboards.topics.wall.page import rows
+from dashboards.topics.wall.rows import rows
 
 
 def _legs(sent: int, answered: int) -> Sums:

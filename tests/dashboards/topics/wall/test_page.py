@@ -1,33 +1,42 @@
-"""The wall's rows."""
+"""The wall's last hour: sixty whole minutes, with what ended in each and what went on."""
 
-from dashboards.kit.figures import Sums
-from dashboards.topics.wall.page import rows
+from types import SimpleNamespace
+from typing import Any
 
+from made_traffic import make_live
 
-def _legs(sent: int, answered: int) -> Sums:
-    return Sums(legs=sent, legs_answered=answered, legs_judged=sent, legs_reached=answered)
+from dashboards.kit.live import LiveStore
+from dashboards.topics.wall.page import last_hour
+from schemas.topics import ACTIVE_CALLS
 
-
-def _calls(made: int, answered: int, refused: int = 0) -> Sums:
-    return Sums(calls=made, calls_answered=answered, refused=refused)
-
-
-def test_rows_without_any_traffic_are_left_out() -> None:
-    named = {
-        "": (Sums(refused=4), Sums()),
-        "Old": (Sums(), _calls(3, 1)),
-        "Nothing": (_legs(5, 1), _legs(4, 1)),
-        "Busy": (_calls(9, 4, refused=2), Sums()),
-    }
-    found = {row["name"]: row for row in rows(named, "customer", Sums())}
-    assert found.keys() == {"(unknown)", "Old", "Busy"}
-    assert (found["Busy"]["attempts"], found["Busy"]["refused"], found["Busy"]["asr_state"]) == (9, 2, "few")
-    assert found["Old"]["asr"] is None
+NOW_MS = 1_795_000_030_000  # half a minute into one
+RUNNING = NOW_MS // 60_000 * 60
 
 
-def test_money_of_another_currency_is_marked_and_not_mixed() -> None:
-    usd = Sums(calls=5, revenue_micros={"USD": 9_000_000}, cost_micros={"USD": 4_000_000})
-    eur = Sums(calls=4, revenue_micros={"EUR": 3_000_000}, cost_micros={"EUR": 1_000_000})
-    first, second = rows({"A": (usd, Sums()), "B": (eur, Sums())}, "customer", usd + eur)
-    assert (first["money"], first["margin"], first["currency"]) == (9.0, 5.0, "")
-    assert (second["money"], second["margin"], second["currency"]) == (3.0, 2.0, "EUR")
+class Queries:
+    """ClickHouse's rows by the name of the question."""
+
+    def __init__(self, **rows: list[dict[str, int]]) -> None:
+        self.rows = rows
+
+    def minutes(self, name: str) -> list[dict[str, int]]:
+        return self.rows.get(name, [])
+
+
+def test_an_hour_of_minutes_without_the_one_that_runs() -> None:
+    store = LiveStore()
+    for number, age_seconds in ((1, 10), (2, 90), (3, 4_000)):
+        live = make_live(number, NOW_MS - age_seconds * 1000, answered_ms=NOW_MS - age_seconds * 1000)
+        store.put(ACTIVE_CALLS.name, live.key, live.value, NOW_MS)
+    queries = Queries(
+        attempts_by_minute=[{"minute": RUNNING - 60, "attempts": 7}, {"minute": RUNNING, "attempts": 99}],
+        concurrent_by_minute=[{"minute": RUNNING - 120, "concurrent": 5}],
+    )
+    sources: Any = SimpleNamespace(queries=queries)
+    minutes = last_hour(sources, store.view(), NOW_MS)
+    assert [minute.at for minute in minutes] == list(range(RUNNING - 3_600, RUNNING, 60))
+    assert [minute.attempts for minute in minutes[-2:]] == [0, 7]
+    # Of those that go on: one for longer than the hour, one since 90 seconds; the youngest began in this minute.
+    assert [minute.concurrent for minute in minutes[-3:]] == [1, 1 + 5, 2]
+    assert minutes[0].concurrent == 1
+    assert all(minute.sums.figure("calls").attempts == 0 for minute in minutes)
