@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_line import FaultyLine
+from fault_line import FaultLine
 from real_line import Line
 
 from configuration.asterisk.fetch import FetchError, installation
@@ -31,7 +31,7 @@ def asterisk(postgres_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def line(tmp_path: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> Iterator[FaultyLine]:
-    made = FaultyLine(tmp_path, postgres, kafka, clickhouse)
+def line(tmp_path: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> Iterator[FaultLine]:
+    made = FaultLine(tmp_path, postgres, kafka, clickhouse)
     yield made
     made.close()

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from faulty_line import FaultyLine, verdict
+from fault_line import FaultLine, verdict
 from real_calls import until
 from real_line import CALLER, NODE, Line
 from sip_call import Placed
@@ -22,16 +22,16 @@ DEADLINE_MS = 4_000  # of the dialplan, for the router's answer
 ANSWERED = "SIP/2.0 200 OK"
 
 
-def start(line: FaultyLine, asterisk: Line) -> None:
+def start(line: FaultLine, asterisk: Line) -> None:
     for role in ("billing", "cdrs"):
         line.start_worker(role)
     line.start_agent(asterisk.directory / "node", NODE, asterisk.ami_port)
     # Three Pythons that start take both processors: a call meanwhile may find PostgreSQL too slow to be admitted.
-    beats = [line.directory / f"{name}.beat" for name in ("billing", "cdrs", NODE)]
+    beats = [line.beat_path(name) for name in ("billing", "cdrs", f"agent-{NODE}")]
     line.until(lambda: all(beat.exists() for beat in beats))
 
 
-def check(line: FaultyLine, asterisk: Line, name: str, faults: int) -> None:
+def check(line: FaultLine, asterisk: Line, name: str, faults: int) -> None:
     """What is in the journal is billed once, and the line of the report."""
     audited = line.audit({NODE: asterisk.directory / "node" / "journal"})
     report(name, faults, audited.legs.rated, line.repeats(), verdict(audited))
@@ -42,7 +42,7 @@ def check(line: FaultyLine, asterisk: Line, name: str, faults: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(290)
-def test_the_router_is_killed_at_random_while_calls_ring_and_talk(line: FaultyLine, asterisk: Line) -> None:
+def test_the_router_is_killed_at_random_while_calls_ring_and_talk(line: FaultLine, asterisk: Line) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     chosen = random.Random(seed)
@@ -85,7 +85,7 @@ def test_the_router_is_killed_at_random_while_calls_ring_and_talk(line: FaultyLi
 
 @pytest.mark.timeout(200)
 def test_a_router_that_hangs_costs_new_calls_the_deadline_and_the_others_nothing(
-    line: FaultyLine, asterisk: Line
+    line: FaultLine, asterisk: Line
 ) -> None:
     start(line, asterisk)
     talks = asterisk.call("talks", "999210000010", scenarios.caller_talks(CALLER, 9_000))

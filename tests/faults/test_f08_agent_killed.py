@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faulty_line import FaultyLine, verdict
+from fault_line import FaultLine, verdict
 from made_legs import insert_parties, journal_line, make_legs
 
 from schemas.topics import DEAD_LETTERS
@@ -49,7 +49,7 @@ class Writer(threading.Thread):
 
 
 @pytest.mark.timeout(280)
-def test_the_agent_is_killed_at_random(line: FaultyLine) -> None:
+def test_the_agent_is_killed_at_random(line: FaultLine) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     chosen = random.Random(seed)

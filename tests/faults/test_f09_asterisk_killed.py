@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from faulty_line import FaultyLine, verdict
+from fault_line import FaultLine, verdict
 from journal_events import events_of
 from real_line import CALLER, NODE, Line
 
@@ -26,11 +26,11 @@ HEARTBEAT_SECONDS = 0.3
 LATE_TALK_MS = 25_500
 
 
-def heartbeats(line: FaultyLine) -> list[NodeHeartbeat]:
+def heartbeats(line: FaultLine) -> list[NodeHeartbeat]:
     return [event for event in read_topic(line.kafka, NODES) if isinstance(event, NodeHeartbeat)]
 
 
-def entries(line: FaultyLine) -> dict[str, list[tuple[str, int, int]]]:
+def entries(line: FaultLine) -> dict[str, list[tuple[str, int, int]]]:
     """Each leg's entries: (kind, revision, micros), in the order of their revisions."""
     found: dict[str, list[tuple[str, int, int]]] = {}
     with psycopg.connect(line.postgres.dsn.get_secret_value()) as connection:
@@ -64,7 +64,7 @@ def sums_of(rows: list[tuple[str, int, int]]) -> int:
     return sum(micros for _, _, micros in rows)
 
 
-def admit_unwritten(line: FaultyLine) -> str:
+def admit_unwritten(line: FaultLine) -> str:
     """A call as the router's admission leaves it that is killed before its first line: its hold, like another's."""
     columns = "node, peer_id, account_id, amount, covered_seconds, quantum_seconds, price, connect_fee, admitted_at,"
     columns += " expires_at, limit_keys"
@@ -79,7 +79,7 @@ def admit_unwritten(line: FaultyLine) -> str:
 
 
 @pytest.mark.timeout(280)
-def test_asterisk_is_killed_with_calls_up(line: FaultyLine, asterisk: Line) -> None:
+def test_asterisk_is_killed_with_calls_up(line: FaultLine, asterisk: Line) -> None:
     node = asterisk.directory / "node"
     journals = {NODE: node / "journal"}
 
@@ -175,6 +175,6 @@ def test_asterisk_is_killed_with_calls_up(line: FaultyLine, asterisk: Line) -> N
     assert asterisk.calls_of([again.address])[again.address].ended.duration_ms > 0
 
 
-def leg_number(line: FaultyLine, call_id: str) -> int:
+def leg_number(line: FaultLine, call_id: str) -> int:
     """The leg that carried the call."""
     return next(one.legs for one in line.closings() if isinstance(one, CallEnded) and one.call_id == call_id)

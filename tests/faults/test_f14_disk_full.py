@@ -16,7 +16,7 @@ import msgspec
 import psycopg
 import pytest
 from agi_client import ask, header
-from faulty_line import FaultyLine, verdict
+from fault_line import FaultLine, verdict
 from made_legs import Ended, journal_line
 from small_world import add_route, make_small_world
 
@@ -61,7 +61,7 @@ class Ballast:
 class Caller:
     """Asks the router as the dialplan does, and writes what the dialplan would write."""
 
-    def __init__(self, line: FaultyLine, journal: Path) -> None:
+    def __init__(self, line: FaultLine, journal: Path) -> None:
         self.line, self.journal = line, journal
         self.port = free_port()
         self.epoch = int(time.time()) - 100
@@ -113,14 +113,14 @@ def moments(call_id: str, start_ms: int, talk_ms: int, answer: Variables) -> dic
     }  # fmt: skip
 
 
-def count(line: FaultyLine, statement: str) -> int:
+def count(line: FaultLine, statement: str) -> int:
     with psycopg.connect(line.postgres.dsn.get_secret_value()) as connection:
         row = connection.execute(statement.encode()).fetchone()
         return int(row[0]) if row else 0
 
 
 @pytest.mark.timeout(280)
-def test_the_disk_is_nearly_full_and_then_full(line: FaultyLine, ballast: Ballast) -> None:
+def test_the_disk_is_nearly_full_and_then_full(line: FaultLine, ballast: Ballast) -> None:
     node = line.directory / NODE
     (node / "journal").mkdir(parents=True)
     caller = Caller(line, node / "journal" / "Master.csv")
@@ -134,7 +134,7 @@ def test_the_disk_is_nearly_full_and_then_full(line: FaultyLine, ballast: Ballas
 
     start_agent()
     line.start_router(caller.port, disk_reserve_bytes=1 << 20)
-    line.until((line.directory / "router" / "router.beat").exists)
+    line.until((line.beat_path("router")).exists)
     assert [caller.call()["REASON"] for _ in range(5)] == [""] * 5
 
     # Nearly full: refused, by name; what is up goes on.
@@ -154,7 +154,7 @@ def test_the_disk_is_nearly_full_and_then_full(line: FaultyLine, ballast: Ballas
     caller.hang_up()
     line.until(lambda: count(line, "SELECT count(*) FROM ledger_entries WHERE amount < 0") >= ended)
     time.sleep(1.0)
-    assert line.running[f"agent-{NODE}"].poll() is None, line.said(f"agent-{NODE}")
+    assert line.alive(f"agent-{NODE}"), line.tails()
     assert state.read_bytes() == before
     assert caller.call()["REASON"] == "NODE DISK FULL"
     line.kill(f"agent-{NODE}")  # and what it could not store is sent once more

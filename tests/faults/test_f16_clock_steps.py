@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from clock_shim import Shim, shim_library
-from faulty_line import FaultyLine, verdict
+from fault_line import FaultLine, verdict
 from made_legs import insert_parties, journal_line, make_legs
 from real_line import CALLER, NODE, Line
 from sip_call import Placed
@@ -76,13 +76,13 @@ def asterisk(postgres_dsn: str, shim: Shim, tmp_path: Path, tmp_path_factory: py
 
 
 @pytest.fixture
-def line(tmp_path: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> Iterator[FaultyLine]:
-    made = FaultyLine(tmp_path, postgres, kafka, clickhouse)
+def line(tmp_path: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse) -> Iterator[FaultLine]:
+    made = FaultLine(tmp_path, postgres, kafka, clickhouse)
     yield made
     made.close()
 
 
-def test_two_nodes_with_clocks_apart(line: FaultyLine) -> None:
+def test_two_nodes_with_clocks_apart(line: FaultLine) -> None:
     """One three hours ahead of the machine's clock, one three behind: each bills by its own, and all of it is equal."""
     parties = insert_parties(line.postgres.dsn.get_secret_value())
     now_ms = time.time_ns() // 1_000_000
@@ -105,13 +105,13 @@ def test_two_nodes_with_clocks_apart(line: FaultyLine) -> None:
     assert set(audited.nodes) == {"sim1", "sim2"}
 
 
-def say(placed: Placed, line: FaultyLine, text: str) -> None:
+def say(placed: Placed, line: FaultLine, text: str) -> None:
     line.until(lambda: text in placed.received)
 
 
 @pytest.mark.asterisk
 @pytest.mark.timeout(280)
-def test_the_clock_is_set_in_mid_call(line: FaultyLine, asterisk: Line, shim: Shim) -> None:
+def test_the_clock_is_set_in_mid_call(line: FaultLine, asterisk: Line, shim: Shim) -> None:
     node = asterisk.directory / "node"
     for role in ("billing", "cdrs"):
         line.start_worker(role)
@@ -163,7 +163,7 @@ def test_the_clock_is_set_in_mid_call(line: FaultyLine, asterisk: Line, shim: Sh
 
 @pytest.mark.asterisk
 @pytest.mark.timeout(280)
-def test_the_clock_is_set_under_asterisk_alone(line: FaultyLine, asterisk: Line, shim: Shim) -> None:
+def test_the_clock_is_set_under_asterisk_alone(line: FaultLine, asterisk: Line, shim: Shim) -> None:
     """No machine does that; should two be mistaken for one, the legs that were up are flagged."""
     node = asterisk.directory / "node"
     line.start_agent(node, NODE, asterisk.ami_port)
@@ -178,6 +178,6 @@ def test_the_clock_is_set_under_asterisk_alone(line: FaultyLine, asterisk: Line,
     assert all(leg.clock_disagreement for leg in line_events(line)), line_events(line)
 
 
-def line_events(line: FaultyLine) -> list[LegEnded | CallEnded]:
+def line_events(line: FaultLine) -> list[LegEnded | CallEnded]:
     """The closings that the agent has sent."""
     return [event for event in read_topic(line.kafka, CALLS) if isinstance(event, LegEnded | CallEnded)]

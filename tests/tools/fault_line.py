@@ -1,45 +1,32 @@
-"""Servers that may be killed, and stream workers on them that may be killed, stopped and kept at work.
+"""Processes of ours on real servers, that may be killed, stopped and kept at work: what the fault tests stand on.
 
-FaultServers   PostgreSQL, Kafka and ClickHouse of the fault tests' own: kill(name), start(name)
-FaultLine      one test's database, topics and workers: start (once), keep (by the real keeper), kill, stop, wake
-Feeder         produces legs at a steady rate, beside the test
+FaultLine     one test's agents, router and stream workers: start… (once), keep (by the real keeper), kill, stop, wake
+FaultServers  (fault_servers.py) servers that may be killed, too
+Feeder        (feeder.py) produces legs at a steady rate, beside the test
 """
 
-import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import psycopg
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from agi_client import SECRET
+from fault_servers import FaultServers
 from made_legs import Ended, Parties, insert_parties, write_journals
-from pydantic import SecretStr
+from store_views import StoreViews
 
-from runtime.clickhouse import connect
 from runtime.connections import ClickHouse, Kafka, Postgres
-from runtime.migrations import migrate_clickhouse, migrate_postgres
-from runtime.topics import make_topics
-from schemas.events import DeadLetter, decode_event, encode_event
-from schemas.frame import pack_frames, partition_of, unpack_frame
-from schemas.topics import CALLS, DEAD_LETTERS, RATED_LEGS, Topic
 from sinks.audit.full.audit import AuditReport, audit
-from sinks.audit.full.sources import AuditSettings, read_topic
-from streamco.embedded.clickhouse import clickhouse_server
-from streamco.embedded.kafka import kafka_server
-from streamco.embedded.postgres import postgres_server
-from streamco.embedded.server import Server
-from streamco.embedded.settings import ClickHouseServer, KafkaServer, PostgresServer
-from streamco.embedded.temporary import TemporaryServers, free_port, password
-from streamco.embedded.temporary_users import as_user, make_users, values_of
+from sinks.audit.full.sources import AuditSettings
+from streamco.embedded.temporary_users import as_user, values_of
 from streamco.health import check_beat
 from streamco.places import Places
 from streamco.settings import read_settings
@@ -49,127 +36,112 @@ from streams.coordination import WORDS
 
 PATIENCE_SECONDS: Final = 90.0
 ROOT: Final = Path(__file__).resolve().parents[2]
-PROGRAM: Final = """
+GROUPED: Final = ("billing", "cdrs", "live")  # the others read without a group
+_PROGRAM: Final = """
 import sys
 from pathlib import Path
 from streamco.logs import configure_logs
-from streams.settings import StreamsSettings
-from streams.worker import run
-configure_logs("streams")
-run(StreamsSettings.model_validate_json(Path(sys.argv[1]).read_text()))
+from {settings_module} import {settings}
+from {module} import run
+configure_logs("{component}")
+run({settings}.model_validate_json(Path(sys.argv[1]).read_text()))
 """
-AGENT: Final = """
-import sys
-from pathlib import Path
-from streamco.logs import configure_logs
-from agent.main import run
-from agent.settings import AgentSettings
-configure_logs("node-agent")
-run(AgentSettings.model_validate_json(Path(sys.argv[1]).read_text()))
-"""
-_numbers = itertools.count(1)
+PROGRAMS: Final = {
+    "agent": _PROGRAM.format(
+        settings_module="agent.settings", settings="AgentSettings", module="agent.main", component="node-agent"
+    ),
+    "router": _PROGRAM.format(
+        settings_module="router.settings", settings="RouterSettings", module="router.server.main", component="router"
+    ),
+    "streams": _PROGRAM.format(
+        settings_module="streams.settings", settings="StreamsSettings", module="streams.worker", component="streams"
+    ),
+}
 
 
-class FaultServers:
-    """The three servers, and what stands in them at the beginning of a test."""
+class FaultLine(StoreViews):
+    """`reach`: other addresses for the stream workers (a proxy's), by name of the store.
 
-    def __init__(self, servers: TemporaryServers) -> None:
-        self._servers = servers
-        place = servers.directory
-        postgres = PostgresServer(directory=place / "postgres", port=free_port(), password=SecretStr(password()))
-        kafka = KafkaServer(
-            directory=place / "kafka",
-            port=free_port(),
-            controller_port=free_port(),
-            password=SecretStr(password()),
-        )
-        clickhouse = ClickHouseServer(directory=place / "clickhouse", port=free_port(), password=SecretStr(password()))
-        self.postgres, self.kafka, self.clickhouse = postgres.connection, kafka.connection(), clickhouse.connection
-        self._server: dict[str, Server] = {}
-        self._process: dict[str, subprocess.Popen[bytes]] = {}
-        for server in (postgres_server(postgres), kafka_server(kafka), clickhouse_server(clickhouse)):
-            self._server[server.name] = server
-            self.start(server.name)
-        make_users(self.kafka)
-        self._template = self._url("template")
-        self._administer('CREATE DATABASE "template"')
-        migrate_postgres(Postgres(dsn=SecretStr(self._template)))
+    `must_live`: a process that has ended, and was not killed here, fails whatever is waited for.
+    """
 
-    def start(self, name: str) -> None:
-        """Start one, if it does not run; returns when it is healthy."""
-        if name not in self._process or self._process[name].poll() is not None:
-            self._process[name] = self._servers.start(self._server[name])
-
-    def kill(self, name: str) -> None:
-        """kill -9."""
-        self._process[name].kill()
-        self._process[name].wait()
-
-    def fresh(self) -> tuple[Postgres, Kafka, ClickHouse]:
-        """Everything up, and an empty database, empty topics, an empty ClickHouse database."""
-        for name in self._server:
-            self.start(name)
-        name = f"fault_{next(_numbers)}"
-        self._administer(f'CREATE DATABASE "{name}" TEMPLATE "template"')
-        self._make_topics()
-        postgres = Postgres(dsn=SecretStr(self._url(name)))
-        clickhouse = self.clickhouse.model_copy(update={"database": name})
-        migrate_clickhouse(postgres, clickhouse)
-        return postgres, self.kafka, clickhouse
-
-    def _url(self, database: str) -> str:
-        return urlsplit(self.postgres.dsn.get_secret_value())._replace(path=f"/{database}").geturl()
-
-    def _administer(self, statement: str) -> None:
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(statement.encode())
-
-    def _make_topics(self) -> None:
-        admin = KafkaAdminClient(**self.kafka.client())
-        try:
-            for group in list(admin.list_groups()):
-                admin.delete_groups([group["group_id"] if isinstance(group, dict) else group[0]])
-            deadline = time.monotonic() + 30
-            asked: set[str] = set()
-            while left := {name for name in admin.list_topics() if not name.startswith("__")}:
-                assert time.monotonic() < deadline, left
-                if left - asked:
-                    admin.delete_topics(sorted(left - asked))
-                    asked |= left
-                time.sleep(0.05)
-        finally:
-            admin.close()
-        make_topics(self.kafka)
-
-
-class FaultLine:
-    """One test's stores and workers. `reach`: other addresses for the workers (a proxy's), by name of the store."""
-
-    def __init__(self, directory: Path, servers: FaultServers) -> None:
-        self.directory, self.servers = directory, servers
-        self.postgres, self.kafka, self.clickhouse = servers.fresh()
-        self.dsn = self.postgres.dsn.get_secret_value()
-        self.parties: Parties = insert_parties(self.dsn)
+    def __init__(
+        self, directory: Path, postgres: Postgres, kafka: Kafka, clickhouse: ClickHouse, *, must_live: bool = True
+    ) -> None:
+        super().__init__(postgres, kafka, clickhouse)
+        self.directory = directory
         self.reach: dict[str, tuple[str, int]] = {}
+        self.environments: dict[str, dict[str, str]] = {}  # of processes by name, beside ours
+        self.kills = 0
+        self._must_live = must_live
         self._places = Places(read_settings({"STREAMCO_HOME": str(directory / "home")}))
         self._places.make()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        # Those that have not come to work yet: role, options, where their log begins.
+        self._killed: set[str] = set()
+        # Workers that have not come to work yet: role, options, where their log begins.
         self._starting: dict[str, tuple[str, dict[str, Any], int]] = {}
         self._keepers: dict[str, Keeper] = {}
 
+    @cached_property
+    def parties(self) -> Parties:
+        """Companies, peers and accounts, made at the first use."""
+        return insert_parties(self.dsn)
+
     def close(self) -> None:
-        """End every worker, however it is."""
+        """End every process, however it is."""
         for process in self._processes.values():
             process.kill()  # a stopped one too
             process.wait()
         for keeper in self._keepers.values():
             keeper.stop()
 
-    # Workers
+    # Processes
 
-    def settings(self, name: str, role: str, **options: Any) -> Path:
-        """The settings of a worker, as a file."""
+    def start_agent(self, directory: Path, node: str = "sim1", ami_port: int = 9, **options: Any) -> None:
+        """The agent of a node whose directory this is: agent-NODE. By default no AMI listens: it tails the journal."""
+        name = f"agent-{node}"
+        values = {
+            "node": node,
+            "directory": str(directory),
+            "kafka": values_of(as_user(self.kafka, "agent")),
+            "postgres": {"dsn": self.dsn},
+            "ami_port": ami_port,
+            "ami_secret": "right-secret",
+            "heartbeat_seconds": 0.3,
+            "ami_retry_seconds": 0.1,
+            "ami_retry_limit_seconds": 0.5,
+            "retry_seconds": 0.2,
+            "beat": str(self.beat_path(name)),
+        }
+        self._start(name, "agent", {**values, **options})
+
+    def start_router(self, port: int, **options: Any) -> None:
+        """A router; its snapshots and spool are in DIRECTORY/router."""
+        directory = self.directory / "router"
+        directory.mkdir(exist_ok=True)
+        values = {
+            "kafka": values_of(as_user(self.kafka, "router")),
+            "snapshot": {"postgres": {"dsn": self.dsn}, "directory": str(directory / "snapshot")},
+            "port": port,
+            "spool": str(directory / "spool.sqlite"),
+            "beat": str(self.beat_path("router")),
+            "agi_secret": SECRET,
+            "sessions": str(directory / "sessions"),
+        }
+        self._start("router", "router", {**values, **options})
+
+    def start_worker(self, role: str, **options: Any) -> None:
+        """The one stream worker of a role, by its name."""
+        self.start(role, role, **options)
+
+    def start(self, name: str, role: str, **options: Any) -> None:
+        """Start a stream worker once; nobody starts it again, unless it never comes to work (`until`)."""
+        log_path = self._places.log(name)
+        if role in GROUPED:
+            self._starting[name] = (role, options, log_path.stat().st_size if log_path.exists() else 0)
+        self._start(name, "streams", self._worker_values(name, role, options))
+
+    def _worker_values(self, name: str, role: str, options: Mapping[str, Any]) -> dict[str, Any]:
         dsn, url = self.dsn, self.clickhouse.url
         if "postgres" in self.reach:
             host, port = self.reach["postgres"]
@@ -178,57 +150,36 @@ class FaultLine:
         if "clickhouse" in self.reach:
             url = "http://{}:{}".format(*self.reach["clickhouse"])
         secret = self.clickhouse.password.get_secret_value()
-        values = {
+        return {
             "role": role,
             "kafka": values_of(as_user(self.kafka, role)),
             "postgres": {"dsn": dsn},
             "clickhouse": {**self.clickhouse.model_dump(mode="json"), "password": secret, "url": url},
             "data_directory": str(self.directory / "faust" / name),
-            "beat": str(self._places.beat(name)),
+            "beat": str(self.beat_path(name)),
             **options,
         }
+
+    def _command(self, name: str, program: str, values: Mapping[str, Any]) -> list[str]:
         path = self.directory / f"{name}.json"
         path.write_text(json.dumps(values))
-        return path
+        return [sys.executable, "-c", PROGRAMS[program], str(path)]
 
-    def start(self, name: str, role: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a worker once; nobody starts it again, unless it never comes to work (`until`)."""
-        log_path = self._places.log(name)
-        self._starting[name] = (role, options, log_path.stat().st_size if log_path.exists() else 0)
-        command = [sys.executable, "-c", PROGRAM, str(self.settings(name, role, **options))]
-        with log_path.open("ab") as log:
-            self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
-        return self._processes[name]
-
-    def start_agent(self, node: str) -> subprocess.Popen[bytes]:
-        """Start a node's agent on DIRECTORY/NODE. No AMI listens: it tails the journal."""
-        (self.directory / node / "epoch").write_text("1795000000\n")
-        values = {
-            "node": node,
-            "directory": str(self.directory / node),
-            "kafka": values_of(as_user(self.kafka, "agent")),
-            "postgres": {"dsn": self.dsn},
-            "ami_port": free_port(),
-            "ami_secret": "none",
-            "ami_retry_seconds": 60,
-            "ami_retry_limit_seconds": 60,
-            "send_seconds": 2,
-        }
-        path = self.directory / f"agent-{node}.json"
-        path.write_text(json.dumps(values))
-        name = f"node-agent-{node}"
+    def _start(self, name: str, program: str, values: Mapping[str, Any]) -> None:
+        given = {**os.environ, **self.environments.get(name, {})}
         with self._places.log(name).open("ab") as log:
-            command = [sys.executable, "-c", AGENT, str(path)]
-            self._processes[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
-        return self._processes[name]
+            self._processes[name] = subprocess.Popen(
+                self._command(name, program, values), stdout=log, stderr=log, cwd=ROOT, env=given
+            )
+        self._killed.discard(name)
 
     def keep(self, name: str, role: str, **options: Any) -> Keeper:
         """Have the product's own keeper start a worker, watch it, and start it again."""
         component = Component(
             name=name,
             address=None,
-            healthy=lambda _pid: check_beat(self._places.beat(name), None),
-            argv=(sys.executable, "-c", PROGRAM, str(self.settings(name, role, **options))),
+            healthy=lambda _pid: check_beat(self.beat_path(name), None),
+            argv=tuple(self._command(name, "streams", self._worker_values(name, role, options))),
             environment={key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},
             directory=ROOT,
             stop_seconds=5.0,
@@ -242,18 +193,26 @@ class FaultLine:
         return sum(keeper.status().restarts for keeper in self._keepers.values())
 
     def pid(self, name: str) -> int | None:
-        """The process that is this worker now."""
+        """The process that this is now."""
         if name in self._processes:
             return self._processes[name].pid
         return self._keepers[name].status().pid
 
     def kill(self, name: str) -> None:
-        """kill -9, and gone when this returns."""
+        """kill -9; one that was started here is gone when this returns."""
+        self.kills += 1
         if name in self._processes:
+            self._killed.add(name)
             self._processes[name].kill()
             self._processes[name].wait()
         elif (pid := self.pid(name)) is not None:
             os.kill(pid, signal.SIGKILL)
+
+    def may_write(self, name: str, most_bytes: int) -> None:
+        """From now on the kernel lets this process write no file beyond that size."""
+        pid = self._processes[name].pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most_bytes, hard))
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Any other one: SIGSTOP, SIGCONT, SIGTERM."""
@@ -280,6 +239,10 @@ class FaultLine:
             assert process.returncode in well, (name, process.returncode)
         for keeper in self._keepers.values():
             keeper.stop()
+
+    def beat_path(self, name: str) -> Path:
+        """Where a process says that it works; its metrics are beside it, as .prom."""
+        return self._places.beat(name)
 
     def working(self, *names: str) -> bool:
         """Have all of these a fresh beat with partitions?"""
@@ -339,105 +302,17 @@ class FaultLine:
         """Legs that these workers gave to the ledger although they were posted."""
         return sum(line["legs"] for name in names for line in self.said(name, "legs that were posted before"))
 
-    def count(self, statement: str) -> int:
-        """A number of PostgreSQL."""
-        with psycopg.connect(self.dsn) as connection:
-            row = connection.execute(statement.encode()).fetchone()
-            assert row is not None
-            return int(row[0])
-
-    def posted(self) -> int:
-        """Entries of legs in the ledger."""
-        return self.count("SELECT count(*) FROM ledger_entries WHERE kind = 'leg'")
-
-    def ask(self, statement: str) -> int:
-        """A number of ClickHouse."""
-        with connect(self.clickhouse) as client:
-            return int(client.query(statement).result_rows[0][0])
-
-    def written(self) -> int:
-        """Legs with a CDR."""
-        return self.ask("SELECT count() FROM legs FINAL")
-
-    def committed(self, role: str) -> dict[TopicPartition, int]:
-        """What the group of a role has committed, as the broker knows it."""
-        admin = KafkaAdminClient(**self.kafka.client())
-        try:
-            group = f"streamco-{role}"
-            return {one: at.offset for one, at in admin.list_group_offsets([group])[group].items() if at.offset >= 0}
-        finally:
-            admin.close()
-
-    def caught_up(self, role: str, topic: Topic) -> bool:
-        """Has the group of a role committed all that is on a topic?"""
-        partitions = [TopicPartition(topic.name, number) for number in range(self.kafka.partitions)]
-        consumer = KafkaConsumer(**self.kafka.client(), group_id=None, enable_auto_commit=False)
-        try:
-            ends = consumer.end_offsets(partitions)
-        finally:
-            consumer.close()
-        committed = self.committed(role)
-        return all(committed.get(one, 0) >= end for one, end in ends.items())
-
-    def uncommitted(self) -> set[str]:
-        """Legs in the ledger whose messages billing has not committed: what a kill now lets come again."""
-        committed = self.committed("billing")
-        consumer = KafkaConsumer(**self.kafka.client(), group_id=None, enable_auto_commit=False)
-        found: set[str] = set()
-        try:
-            partitions = [TopicPartition(RATED_LEGS.name, number) for number in range(self.kafka.partitions)]
-            consumer.assign(partitions)
-            ends = consumer.end_offsets(partitions)
-            for one in partitions:
-                consumer.seek(one, committed.get(one, 0))
-            while any(consumer.position(one) < end for one, end in ends.items()):
-                for messages in consumer.poll(timeout_ms=300).values():
-                    found |= {decode_event(raw).leg_id for one in messages for raw in unpack_frame(one.value)}
-        finally:
-            consumer.close()
-        with psycopg.connect(self.dsn) as connection:
-            posted = connection.execute("SELECT reference FROM ledger_entries WHERE kind = 'leg'").fetchall()
-        return found & {leg_id for (leg_id,) in posted}
-
-    def table(self, topic: Topic) -> dict[str, bytes]:
-        """What a compacted topic comes to: the last value of each key, without those that were deleted."""
-        consumer = KafkaConsumer(**self.kafka.client(), group_id=None, enable_auto_commit=False)
-        values: dict[str, bytes] = {}
-        try:
-            partitions = [TopicPartition(topic.name, number) for number in range(self.kafka.partitions)]
-            consumer.assign(partitions)
-            ends = consumer.end_offsets(partitions)
-            consumer.seek_to_beginning(*partitions)
-            while any(consumer.position(one) < end for one, end in ends.items()):
-                for messages in consumer.poll(timeout_ms=300).values():
-                    for message in messages:
-                        values.pop(message.key.decode(), None)
-                        if message.value is not None:
-                            values[message.key.decode()] = message.value
-        finally:
-            consumer.close()
-        return values
-
-    def letters(self) -> dict[str, str]:
-        """State of each dead letter of the table."""
-        with psycopg.connect(self.dsn) as connection:
-            return dict(connection.execute("SELECT origin, state FROM dead_letters").fetchall())
-
-    def letters_in_topic(self) -> set[str]:
-        """Origins in the topic of dead letters."""
-        return {one.origin for one in read_topic(self.kafka, DEAD_LETTERS) if isinstance(one, DeadLetter)}
-
-    def audit(
-        self, ended: Sequence[Ended], journals: dict[str, Path] | None = None, settle_seconds: float = 60
-    ) -> AuditReport:
-        """All stores compared, with journals written now unless they are there. Waits for what is in flight."""
+    def audit(self, journals: Mapping[str, Path], settle_seconds: float = 60) -> AuditReport:
+        """All stores compared with these journals. Waits for what is in flight, and for workers that still come."""
+        self.until(lambda: not self._starting)
         settings = AuditSettings(
-            postgres=self.postgres,
-            kafka=as_user(self.kafka, "cli"),
-            clickhouse=self.clickhouse,
-            journals=journals or write_journals(self.directory / "nodes", ended),
+            postgres=self.postgres, kafka=as_user(self.kafka, "cli"), clickhouse=self.clickhouse, journals=journals
         )
         return audit(settings, settle_seconds=settle_seconds)
+
+    def audit_of(self, ended: Sequence[Ended], settle_seconds: float = 60) -> AuditReport:
+        """The same, with journals of these legs, written now."""
+        return self.audit(write_journals(self.directory / "nodes", ended), settle_seconds)
 
     def until(self, what: Callable[[], Any], seconds: float = PATIENCE_SECONDS, alive: Sequence[str] = ()) -> Any:
         """What `what` returns as soon as it is true. `alive`: workers that must not end meanwhile."""
@@ -445,7 +320,8 @@ class FaultLine:
         while not (found := what()):
             self._start_again()
             assert time.monotonic() < deadline, self.tails()
-            assert all(self.alive(name) for name in alive), self.tails()
+            watched = self._processes.keys() - self._killed if self._must_live else alive
+            assert all(self.alive(name) for name in watched), self.tails()
             time.sleep(0.05)
         return found
 
@@ -455,53 +331,14 @@ class FaultLine:
         return "\n".join(f"--- {name}: {path.read_text()[-4_000:]}" for name, path in logs.items() if path.exists())
 
 
-def call_messages(ended: Sequence[Ended], partitions: int, in_a_frame: int) -> list[tuple[int, bytes]]:
-    """(partition, message) of `calls` for these legs, in their order within each partition."""
-    waiting: dict[int, list[bytes]] = {}
-    messages: list[tuple[int, bytes]] = []
-    for leg in ended:
-        partition = partition_of(leg.call_id, partitions)
-        waiting.setdefault(partition, []).append(encode_event(leg))
-        if len(waiting[partition]) >= in_a_frame:
-            messages += [(partition, frame) for frame in pack_frames(waiting.pop(partition))]
-    return messages + [(partition, frame) for partition, raws in waiting.items() for frame in pack_frames(raws)]
+class ServersLine(FaultLine):
+    """A line on servers that may be killed, whose workers may end. `servers`: those."""
+
+    def __init__(self, directory: Path, servers: FaultServers) -> None:
+        super().__init__(directory, *servers.fresh(), must_live=False)
+        self.servers = servers
 
 
-class Feeder:
-    """Produces legs to `calls` over some seconds, in a thread. `finish` waits for the last, and raises its error."""
-
-    def __init__(self, kafka: Kafka, ended: Sequence[Ended], seconds: float, in_a_frame: int = 10) -> None:
-        self._kafka = kafka
-        self._messages = call_messages(ended, kafka.partitions, in_a_frame)
-        self._seconds = seconds
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="feeder", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        try:
-            producer = KafkaProducer(**self._kafka.client(), acks="all", linger_ms=5)
-            begun = time.monotonic()
-            sent = []
-            for number, (partition, message) in enumerate(self._messages):
-                due = begun + self._seconds * number / len(self._messages)
-                time.sleep(max(0.0, due - time.monotonic()))
-                sent.append(producer.send(CALLS.name, value=message, partition=partition))
-            producer.flush(60)
-            for one in sent:
-                one.get(1)
-            producer.close()
-        except BaseException as error:
-            self._error = error
-
-    @property
-    def busy(self) -> bool:
-        """Is there more to come?"""
-        return self._thread.is_alive()
-
-    def finish(self) -> None:
-        """Everything is in Kafka when this returns."""
-        self._thread.join(120)
-        assert not self._thread.is_alive()
-        if self._error is not None:
-            raise self._error
+def verdict(report: AuditReport) -> str:
+    """The audit's word for a report's line."""
+    return "equal" if report.ok else f"{report.differences_total} differences: {report.differences[:3]}"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from ended_early import ended_early
-from fault_line import FaultLine, FaultServers
+from fault_line import ServersLine
+from fault_servers import FaultServers
 
 from streamco.embedded.temporary import TemporaryServers
 
@@ -19,9 +20,9 @@ def fault_servers() -> Iterator[FaultServers]:
 
 
 @pytest.fixture
-def line(tmp_path: Path, fault_servers: FaultServers) -> Iterator[FaultLine]:
+def line(tmp_path: Path, fault_servers: FaultServers) -> Iterator[ServersLine]:
     """Everything empty and up; every worker ended afterwards."""
-    made = FaultLine(tmp_path, fault_servers)
+    made = ServersLine(tmp_path, fault_servers)
     yield made
     made.close()
 

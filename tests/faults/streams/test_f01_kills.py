@@ -4,7 +4,8 @@ import random
 import time
 
 import pytest
-from fault_line import FaultLine, call_messages
+from fault_line import ServersLine
+from feeder import call_messages
 from made_legs import make_legs, produce
 
 from schemas.topics import CALLS
@@ -17,7 +18,7 @@ WORKERS = {"streams-1": "billing", "streams-2": "cdrs"}
 
 
 @pytest.mark.timeout(900)
-def test_kill_9_after_the_stores_and_before_the_offsets(line: FaultLine, chance: random.Random, whole: bool) -> None:
+def test_kill_9_after_the_stores_and_before_the_offsets(line: ServersLine, chance: random.Random, whole: bool) -> None:
     points = 20 if whole else 2
     rounds = points * 2 + 8  # some kills find everything committed: that is chance
     ended = make_legs(line.parties, 1, 60 * (rounds + 1))
@@ -45,7 +46,7 @@ def test_kill_9_after_the_stores_and_before_the_offsets(line: FaultLine, chance:
     rest = [leg for number in range(points_tried, rounds + 1) for leg in ended[number :: rounds + 1]]
     produce(line.kafka, CALLS, call_messages(rest, line.kafka.partitions, 20))
     line.until(lambda: line.posted() >= len(ended) and line.written() >= len(ended), alive=list(WORKERS))
-    audited = line.audit(ended)
+    audited = line.audit_of(ended)
     assert audited.ok, audited.differences
     assert audited.legs.ledger == audited.legs.cdr == len(ended)
     assert line.repeated("streams-1") > 0

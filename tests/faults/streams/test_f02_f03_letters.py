@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from command_role import command_environment
-from fault_line import FaultLine, call_messages
+from fault_line import ServersLine
+from feeder import call_messages
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from made_legs import Ended, journal_line, make_legs, produce, produce_events, write_journals
@@ -29,7 +30,7 @@ from tests.faults.report import report
 pytestmark = [pytest.mark.servers, pytest.mark.faults]
 
 
-def desk(line: FaultLine, *arguments: str, code: int = 0) -> str:
+def desk(line: ServersLine, *arguments: str, code: int = 0) -> str:
     environment = {
         "STREAMCO_HOME": str(line.directory / "home"), **command_environment(line.dsn),
         **environment_of(as_user(line.kafka, "cli")),
@@ -52,7 +53,7 @@ def spoilt(leg: LegEnded, **changes: Any) -> bytes:
     return json.dumps({**json.loads(encode_event(leg)), **changes}).encode()
 
 
-def test_f2_poison_is_one_letter_each_and_goes_through_the_same_door_again(line: FaultLine) -> None:
+def test_f2_poison_is_one_letter_each_and_goes_through_the_same_door_again(line: ServersLine) -> None:
     ended = make_legs(line.parties, 2, 60)
     paid = paid_leg(ended)
     stranger = msgspec.structs.replace(
@@ -79,7 +80,7 @@ def test_f2_poison_is_one_letter_each_and_goes_through_the_same_door_again(line:
     (refused,) = line.letters().keys() - poison.keys() - {from_journal.origin}
     assert refused.startswith("rated-legs/")
     journals = write_journals(line.directory / "nodes", [*ended, stranger])
-    audited = line.audit([], journals, settle_seconds=0)
+    audited = line.audit(journals, settle_seconds=0)
     # Every open letter is named; the stranger's leg by its letter alone. Nobody could tell which leg the journal's line
     # was: so that leg is missing, too.
     assert open_letters(audited) == set(line.letters())
@@ -101,7 +102,7 @@ def test_f2_poison_is_one_letter_each_and_goes_through_the_same_door_again(line:
     back = [one for one in json.loads(desk(line, "list", "--state", "open", "--json"))["letters"] if one["replay_of"]]
     assert {one["replay_of"]: base64.b64decode(one["raw_base64"]) for one in back} == poison
     desk(line, "discard", *(one["origin"] for one in back), "--reason", "noise of a broken test set")
-    audited = line.audit([], journals)
+    audited = line.audit(journals)
     assert audited.ok, audited.differences
     assert (audited.legs.ledger, audited.legs.dead_letters) == (len(ended) + 1, 3)
     assert sorted(line.letters().values()) == ["discarded"] * 3 + ["replayed"] * 6
@@ -110,7 +111,7 @@ def test_f2_poison_is_one_letter_each_and_goes_through_the_same_door_again(line:
     report("F2 poison: one letter each, replayed, back again, discarded", len(poison) + 2, len(ended) + 1, 4, "equal")
 
 
-def alter(line: FaultLine, settings: dict[str, str]) -> None:
+def alter(line: ServersLine, settings: dict[str, str]) -> None:
     admin = KafkaAdminClient(**line.kafka.client())
     try:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, DEAD_LETTERS.name, configs=settings)])
@@ -118,7 +119,7 @@ def alter(line: FaultLine, settings: dict[str, str]) -> None:
         admin.close()
 
 
-def delete_topic(line: FaultLine) -> None:
+def delete_topic(line: ServersLine) -> None:
     admin = KafkaAdminClient(**line.kafka.client())
     try:
         admin.delete_topics([DEAD_LETTERS.name])
@@ -135,7 +136,7 @@ BREAKING = {
 
 
 @pytest.mark.parametrize("how", ["read-only", pytest.param("deleted", marks=pytest.mark.long)])
-def test_f3_where_the_topic_of_dead_letters_takes_nothing_the_worker_stops(line: FaultLine, how: str) -> None:
+def test_f3_where_the_topic_of_dead_letters_takes_nothing_the_worker_stops(line: ServersLine, how: str) -> None:
     spoil, mend = BREAKING[how]
     ended = make_legs(line.parties, 3, 40)
     paid = paid_leg(ended)
@@ -163,12 +164,12 @@ def test_f3_where_the_topic_of_dead_letters_takes_nothing_the_worker_stops(line:
     line.start("streams-1", "billing")
     line.until(lambda: line.posted() == len(ended) == line.written() and line.letters())
     origin = f"calls/{home}/0/0"
-    audited = line.audit(ended, settle_seconds=0)
+    audited = line.audit_of(ended, settle_seconds=0)
     assert (open_letters(audited), audited.differences_total) == ({origin}, 1)
     assert line.letters() == {origin: "open"}
     assert line.letters_in_topic() == set(line.letters())
     desk(line, "discard", origin, "--reason", "understood")
-    audited = line.audit([], {"sim1": line.directory / "nodes" / "sim1" / "journal"})
+    audited = line.audit({"sim1": line.directory / "nodes" / "sim1" / "journal"})
     assert audited.ok, audited.differences
     line.end()
     report(
@@ -180,7 +181,7 @@ def test_f3_where_the_topic_of_dead_letters_takes_nothing_the_worker_stops(line:
     )
 
 
-def test_f3_one_peers_letters_stop_nobody_and_wait_in_their_topic(line: FaultLine) -> None:
+def test_f3_one_peers_letters_stop_nobody_and_wait_in_their_topic(line: ServersLine) -> None:
     ended = make_legs(line.parties, 5, 60)
     paid = paid_leg(ended)
     without_account = msgspec.structs.replace(paid.facts, account_id=999_999, vendor_peer_id=4_711)
@@ -207,7 +208,7 @@ def test_f3_one_peers_letters_stop_nobody_and_wait_in_their_topic(line: FaultLin
     line.until(lambda: rows("SELECT DISTINCT peer_id FROM waiting_letters") == [(4_711,)])
     assert rows("SELECT peer_id FROM letter_stops") == [(4_711,)]  # routers pass the vendor over
     journals = write_journals(line.directory / "nodes", [*ended, *strangers])
-    audited = line.audit([], journals, settle_seconds=0)
+    audited = line.audit(journals, settle_seconds=0)
     assert open_letters(audited) == set(line.letters())
     kept_nowhere = {one.detail for one in audited.differences if one.kind == "dead letter not in the table"}
     assert kept_nowhere == line.letters_in_topic() - set(line.letters())
@@ -224,7 +225,7 @@ def test_f3_one_peers_letters_stop_nobody_and_wait_in_their_topic(line: FaultLin
     line.until(lambda: line.posted() == len(ended) + len(strangers) == line.written())
     emptied = "SELECT (SELECT count(*) FROM letter_stops) + (SELECT count(*) FROM waiting_letters)"
     line.until(lambda: rows(emptied) == [(0,)])
-    audited = line.audit([], journals)
+    audited = line.audit(journals)
     assert audited.ok, audited.differences
     assert sorted(line.letters().values()) == ["replayed"] * len(strangers)
     line.end()
@@ -232,7 +233,7 @@ def test_f3_one_peers_letters_stop_nobody_and_wait_in_their_topic(line: FaultLin
 
 
 @pytest.mark.long
-def test_f3_the_limit_holds_over_restarts(line: FaultLine) -> None:
+def test_f3_the_limit_holds_over_restarts(line: ServersLine) -> None:
     ended = make_legs(line.parties, 4, 40)
     poison = [b'{"type":"of nobody","v":%d}' % number for number in range(2, 9)]
     line.start("streams-1", "billing", max_dead_letters=5)
@@ -254,10 +255,10 @@ def test_f3_the_limit_holds_over_restarts(line: FaultLine) -> None:
         line.start(name, role, max_dead_letters=5)
     line.until(lambda: line.posted() == len(ended) == line.written() and len(line.letters()) == 7)
     left = {origin for origin, state in line.letters().items() if state == "open"}
-    audited = line.audit(ended, settle_seconds=0)
+    audited = line.audit_of(ended, settle_seconds=0)
     assert (open_letters(audited), audited.differences_total) == (left, 5)
     desk(line, "discard", *sorted(left), "--reason", "understood")
-    audited = line.audit([], {"sim1": line.directory / "nodes" / "sim1" / "journal"})
+    audited = line.audit({"sim1": line.directory / "nodes" / "sim1" / "journal"})
     assert audited.ok, audited.differences
     assert audited.legs.dead_letters == 7
     line.end()

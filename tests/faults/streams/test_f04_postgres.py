@@ -4,7 +4,8 @@ import random
 import time
 
 import pytest
-from fault_line import FaultLine, Feeder
+from fault_line import ServersLine
+from feeder import Feeder
 from made_legs import make_legs
 from tcp_proxy import TcpProxy, Trap
 
@@ -19,7 +20,7 @@ def address(url: str) -> tuple[str, int]:
 
 
 @pytest.mark.long
-def test_f4_postgres_killed_and_gone_for_a_while(line: FaultLine, chance: random.Random) -> None:
+def test_f4_postgres_killed_and_gone_for_a_while(line: ServersLine, chance: random.Random) -> None:
     kills, seconds = 2, 8.0
     ended = make_legs(line.parties, 5, 800)
     names = ("streams-1", "streams-2")
@@ -36,14 +37,14 @@ def test_f4_postgres_killed_and_gone_for_a_while(line: FaultLine, chance: random
         line.servers.start("postgres")
     feeder.finish()
     line.until(lambda: line.posted() == len(ended) == line.written())
-    audited = line.audit(ended)
+    audited = line.audit_of(ended)
     assert audited.ok, audited.differences
     assert line.restarts() >= kills  # each time billing ended, waited, and came back by itself
     line.end()
     report("F4 PostgreSQL kill -9, gone for seconds", kills, len(ended), line.repeated("streams-1"), "equal")
 
 
-def test_f4_the_link_is_cut_in_the_middle_of_commit(line: FaultLine, chance: random.Random, whole: bool) -> None:
+def test_f4_the_link_is_cut_in_the_middle_of_commit(line: ServersLine, chance: random.Random, whole: bool) -> None:
     ways = ["answer", "half", "after", "before"] if whole else ["answer"]
     ended = make_legs(line.parties, 6, 500)
     with TcpProxy(address(line.dsn)) as proxy:
@@ -61,7 +62,7 @@ def test_f4_the_link_is_cut_in_the_middle_of_commit(line: FaultLine, chance: ran
             traps.append(trap)
         feeder.finish()
         line.until(lambda: line.posted() == len(ended) == line.written())
-        audited = line.audit(ended)
+        audited = line.audit_of(ended)
         assert audited.ok, audited.differences
         # A commit whose answer was lost is the one that is tried again although it was done.
         assert line.repeated("streams-1") > 0

@@ -6,7 +6,8 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
-from fault_line import FaultLine, Feeder, call_messages
+from fault_line import ServersLine
+from feeder import Feeder, call_messages
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import GroupIdNotFoundError
@@ -21,14 +22,14 @@ from tests.faults.report import report
 pytestmark = [pytest.mark.servers, pytest.mark.faults]
 
 
-def proxy_of(line: FaultLine) -> TcpProxy:
+def proxy_of(line: ServersLine) -> TcpProxy:
     url = urlsplit(line.clickhouse.url)
     assert url.hostname is not None
     assert url.port is not None
     return TcpProxy((url.hostname, url.port))
 
 
-def stop_merges(line: FaultLine) -> None:
+def stop_merges(line: ServersLine) -> None:
     """So that every row that was inserted can be counted, those that were there already too."""
     with connect(line.clickhouse) as client:
         client.command(
@@ -37,7 +38,7 @@ def stop_merges(line: FaultLine) -> None:
         )
 
 
-def rewind(line: FaultLine) -> None:
+def rewind(line: ServersLine) -> None:
     """The CDRs' group begins anew, as after a loss of its offsets."""
     admin = KafkaAdminClient(**line.kafka.client())
     try:
@@ -49,7 +50,7 @@ def rewind(line: FaultLine) -> None:
         admin.close()
 
 
-def test_f5_answers_lost_after_the_insert_and_a_replay_from_the_beginning(line: FaultLine) -> None:
+def test_f5_answers_lost_after_the_insert_and_a_replay_from_the_beginning(line: ServersLine) -> None:
     ended = make_legs(line.parties, 7, 400)
     stop_merges(line)
     with proxy_of(line) as proxy:
@@ -68,21 +69,21 @@ def test_f5_answers_lost_after_the_insert_and_a_replay_from_the_beginning(line: 
         line.until(lambda: line.posted() == len(ended) == line.written())
         repeated = line.ask("SELECT count() FROM legs") - len(ended)
         assert repeated > 0, "every lost answer should have been followed by the same insert"
-        audited = line.audit(ended)
+        audited = line.audit_of(ended)
         assert audited.ok, audited.differences
         line.end()
         rewind(line)
         line.start("streams-3", "cdrs", instance=1)
         line.until(lambda: line.ask("SELECT count() FROM legs") >= 2 * len(ended) + repeated, alive=["streams-3"])
     assert line.written() == len(ended)
-    audited = line.audit(ended)
+    audited = line.audit_of(ended)
     assert audited.ok, audited.differences
     line.end()
     report("F5 ClickHouse: answers lost, then all replayed", lost, len(ended), repeated + len(ended), "equal")
 
 
 @pytest.mark.long
-def test_f5_the_owner_killed_in_mid_insert(line: FaultLine, chance: random.Random) -> None:
+def test_f5_the_owner_killed_in_mid_insert(line: ServersLine, chance: random.Random) -> None:
     kills = 3
     ended = make_legs(line.parties, 8, 500 * (kills + 1))
     stop_merges(line)
@@ -106,14 +107,14 @@ def test_f5_the_owner_killed_in_mid_insert(line: FaultLine, chance: random.Rando
         feeder.finish()
         line.until(lambda: line.posted() == len(ended) == line.written())
         repeated = line.ask("SELECT count() FROM legs") - len(ended)
-        audited = line.audit(ended)
+        audited = line.audit_of(ended)
         assert audited.ok, audited.differences
         line.end()
     report("F5 ClickHouse kill -9 in mid-insert", kills, len(ended), repeated, "equal")
 
 
 @pytest.mark.long
-def test_f5_the_ledger_goes_on_while_clickhouse_is_away(line: FaultLine) -> None:
+def test_f5_the_ledger_goes_on_while_clickhouse_is_away(line: ServersLine) -> None:
     ended = make_legs(line.parties, 9, 800)
     names = ("streams-1", "streams-2")
     with proxy_of(line) as proxy:
@@ -130,14 +131,14 @@ def test_f5_the_ledger_goes_on_while_clickhouse_is_away(line: FaultLine) -> None
         assert line.written() == 100
         proxy.back()
         line.until(lambda: line.written() == len(ended))
-        audited = line.audit(ended)
+        audited = line.audit_of(ended)
         assert audited.ok, audited.differences
         line.end()
     report("F5 ClickHouse away while the ledger goes on", line.restarts(), len(ended), 0, "equal")
 
 
 @pytest.mark.long
-def test_cdrs_come_in_few_large_inserts_within_their_time(line: FaultLine) -> None:
+def test_cdrs_come_in_few_large_inserts_within_their_time(line: ServersLine) -> None:
     """Hundreds of legs a second in single frames: an insert a second or so, and few parts."""
     ended = make_legs(line.parties, 10, 1_000)
     line.start("streams-1", "billing")

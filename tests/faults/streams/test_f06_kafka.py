@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_line import FaultLine
+from fault_line import ServersLine
 from made_legs import Ended, journal_line, make_legs
 
 from schemas.topics import CALLS
@@ -21,7 +21,7 @@ def append(journal: Path, legs: list[Ended]) -> None:
             file.write(journal_line(leg))
 
 
-def order_of(line: FaultLine) -> dict[str, list[str]]:
+def order_of(line: ServersLine) -> dict[str, list[str]]:
     """For each call: its events as they stand in `calls`, each where it stands first."""
     found: dict[str, list[str]] = {}
     for event in read_topic(line.kafka, CALLS):
@@ -32,7 +32,7 @@ def order_of(line: FaultLine) -> dict[str, list[str]]:
 
 
 def test_f6_kafka_killed_the_journal_waits_and_drains_in_order(
-    line: FaultLine, chance: random.Random, whole: bool
+    line: ServersLine, chance: random.Random, whole: bool
 ) -> None:
     kills, seconds = (2, 8.0) if whole else (1, 3.0)
     ended = make_legs(line.parties, 12, 400 * (kills + 1))
@@ -42,7 +42,8 @@ def test_f6_kafka_killed_the_journal_waits_and_drains_in_order(
     names = ("streams-1", "streams-2")
     for name, role in zip(names, ("billing", "cdrs"), strict=True):
         line.keep(name, role)
-    line.start_agent("sim1")
+    (line.directory / "sim1" / "epoch").write_text("1795000000\n")
+    line.start_agent(line.directory / "sim1", send_seconds=2)
     line.until(lambda: line.working(*names))
     waited = written = 0
     share = len(ended) // (kills + 1) // 2
@@ -60,7 +61,7 @@ def test_f6_kafka_killed_the_journal_waits_and_drains_in_order(
     append(journal, ended[written:])
     line.until(lambda: line.posted() == len(ended) == line.written())
     assert waited == kills, "the journal never had to wait"
-    audited = line.audit([], {"sim1": journal.parent})
+    audited = line.audit({"sim1": journal.parent})
     assert audited.ok, audited.differences
     wanted: dict[str, list[str]] = {}
     for leg in ended:

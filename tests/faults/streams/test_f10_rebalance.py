@@ -7,7 +7,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from fault_line import FaultLine, Feeder
+from fault_line import ServersLine
+from feeder import Feeder
 from made_legs import Ended, make_legs, produce_events
 
 from schemas.events import CallEnded, LegAnswered, LegEnded, LegStarted
@@ -21,7 +22,7 @@ BILLING = {"streams-1": 0, "streams-4": 1, "streams-5": 2, "streams-6": 3}
 
 
 @pytest.mark.long
-def test_f10_two_and_four_workers_under_load(line: FaultLine, chance: random.Random) -> None:
+def test_f10_two_and_four_workers_under_load(line: ServersLine, chance: random.Random) -> None:
     ended = make_legs(line.parties, 13, 1_500)
     options = {"batch_messages": 10, "batch_seconds": 0.05, "commit_seconds": 2}
     first, second, *others = BILLING
@@ -47,14 +48,14 @@ def test_f10_two_and_four_workers_under_load(line: FaultLine, chance: random.Ran
     assert feeder.busy, "the load ended before the rebalances did"
     feeder.finish()
     line.until(lambda: line.posted() == len(ended) == line.written())
-    audited = line.audit(ended)
+    audited = line.audit_of(ended)
     assert audited.ok, audited.differences
     assert line.repeated(*BILLING) > 0
     line.end()
     report("F10 rebalances with 2 and 4 workers", 2, len(ended), line.repeated(*BILLING), "equal")
 
 
-def stop_in_transaction(line: FaultLine, name: str) -> None:
+def stop_in_transaction(line: ServersLine, name: str) -> None:
     """SIGSTOP one of two workers while it has a transaction open: the worst moment to be stopped at.
 
     The accounts are locked until both wait for them; the lock is let go when the one is stopped.
@@ -84,7 +85,7 @@ def _backends(connection: psycopg.Connection[Any], state: str) -> int:
 
 
 @pytest.mark.parametrize("guarded", [True, pytest.param(False, marks=pytest.mark.long)])
-def test_f10_a_zombie_that_wakes_writes_nothing_twice(line: FaultLine, chance: random.Random, guarded: bool) -> None:
+def test_f10_a_zombie_that_wakes_writes_nothing_twice(line: ServersLine, chance: random.Random, guarded: bool) -> None:
     ended = make_legs(line.parties, 14, 700)
     options = {"batch_messages": 5, "batch_seconds": 0.02, "commit_seconds": 2}
     if not guarded:
@@ -107,7 +108,7 @@ def test_f10_a_zombie_that_wakes_writes_nothing_twice(line: FaultLine, chance: r
     else:
         time.sleep(3)
     line.until(lambda: line.written() == len(ended))
-    audited = line.audit(ended)
+    audited = line.audit_of(ended)
     assert audited.ok, audited.differences
     repeated = line.repeated("streams-1", "streams-4")
     assert repeated > 0
@@ -138,7 +139,7 @@ def folded(events: list[Any]) -> dict[str, LiveCall]:
 
 
 @pytest.mark.long
-def test_f10_live_tables_survive_rebalances(line: FaultLine, chance: random.Random) -> None:
+def test_f10_live_tables_survive_rebalances(line: ServersLine, chance: random.Random) -> None:
     now_ms = time.time_ns() // 1_000_000
     started = going_on(make_legs(line.parties, 15, 400), now_ms)
     answered = [

@@ -8,7 +8,8 @@ from collections import Counter
 
 import psycopg
 import pytest
-from fault_line import FaultLine, call_messages
+from fault_line import ServersLine
+from feeder import call_messages
 from made_legs import make_legs, produce
 
 from schemas.topics import CALLS
@@ -21,7 +22,7 @@ WORKERS = {"streams-1": "billing", "streams-2": "cdrs"}
 
 
 @pytest.mark.timeout(280)
-def test_duplicated_reordered_and_late_events_come_to_one_state(line: FaultLine, chance: random.Random) -> None:
+def test_duplicated_reordered_and_late_events_come_to_one_state(line: ServersLine, chance: random.Random) -> None:
     ended = make_legs(line.parties, chance.randrange(1_000), CALLS_MADE)
     late = set(chance.sample(range(len(ended)), len(ended) // 5))
     first = [leg for number, leg in enumerate(ended) if number not in late for _ in range(chance.choice((1, 1, 2, 3)))]
@@ -35,7 +36,7 @@ def test_duplicated_reordered_and_late_events_come_to_one_state(line: FaultLine,
     line.until(lambda: line.posted() >= on_time and line.written() >= on_time, alive=list(WORKERS))
     produce(line.kafka, CALLS, call_messages(second, line.kafka.partitions, 3))
     line.until(lambda: line.posted() >= len(ended) and line.written() >= len(ended), alive=list(WORKERS))
-    audited = line.audit(ended)
+    audited = line.audit_of(ended)
     assert audited.ok, audited.differences
     assert audited.legs.ledger == audited.legs.cdr == len(ended)
     repeats = len(first) + len(second) - len(ended)

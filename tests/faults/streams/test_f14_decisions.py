@@ -12,8 +12,8 @@ from resource import RLIM_INFINITY
 import psycopg
 import pytest
 from agi_client import ask, header
-from fault_line import FaultServers
-from faulty_line import FaultyLine
+from fault_line import FaultLine
+from fault_servers import FaultServers
 from prometheus_client.parser import text_string_to_metric_families
 from small_world import add_route, make_small_world
 
@@ -31,12 +31,12 @@ FULL_BYTES = 64 << 10
 class Calls:
     """A router that is asked for calls, one by one."""
 
-    def __init__(self, line: FaultyLine) -> None:
+    def __init__(self, line: FaultLine) -> None:
         self.line = line
         self.port = free_port()
         self.epoch = int(time.time())
         self.made: list[str] = []
-        self._metrics = line.directory / "router" / "router.prom"
+        self._metrics = line.beat_path("router").with_suffix(".prom")
 
     def call(self) -> None:
         """One call, which is routed as if nothing were wrong."""
@@ -74,12 +74,12 @@ class Calls:
 
 @pytest.fixture
 def calls(tmp_path: Path, fault_servers: FaultServers) -> Iterator[Calls]:
-    line = FaultyLine(tmp_path, *fault_servers.fresh())
+    line = FaultLine(tmp_path, *fault_servers.fresh())
     with psycopg.connect(line.postgres.dsn.get_secret_value(), autocommit=True) as connection:
         add_route(connection, make_small_world(connection, credit_limit=Decimal(100)))
     made = Calls(line)
     line.start_router(made.port, disk_reserve_bytes=1 << 20)
-    line.until((tmp_path / "router" / "router.beat").exists)
+    line.until((line.beat_path("router")).exists)
     yield made
     line.close()
 

@@ -5,7 +5,8 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
-from fault_line import FaultLine, call_messages
+from fault_line import ServersLine
+from feeder import call_messages
 from made_legs import make_legs, produce
 from tcp_proxy import TcpProxy
 
@@ -15,7 +16,7 @@ from tests.faults.report import report
 pytestmark = [pytest.mark.servers, pytest.mark.faults, pytest.mark.long]
 
 
-def test_a_database_that_takes_the_query_and_never_answers(line: FaultLine) -> None:
+def test_a_database_that_takes_the_query_and_never_answers(line: ServersLine) -> None:
     ended = make_legs(line.parties, 16, 60)
     url = urlsplit(line.dsn)
     assert url.hostname is not None
@@ -39,13 +40,13 @@ def test_a_database_that_takes_the_query_and_never_answers(line: FaultLine) -> N
         for name, role in {"streams-1": "billing", "streams-2": "cdrs"}.items():
             line.start(name, role)
         line.until(lambda: line.posted() == len(ended) == line.written())
-    audited = line.audit(ended)
+    audited = line.audit_of(ended)
     assert audited.ok, audited.differences
     line.end()
     report("hung PostgreSQL: the worker ends itself", 1, len(ended), line.repeated("streams-1"), "equal")
 
 
-def test_an_idle_worker_is_left_alone(line: FaultLine) -> None:
+def test_an_idle_worker_is_left_alone(line: ServersLine) -> None:
     ended = make_legs(line.parties, 17, 10)
     line.start("streams-1", "billing", standstill_seconds=1)
     line.until(lambda: line.working("streams-1"))
@@ -58,7 +59,7 @@ def test_an_idle_worker_is_left_alone(line: FaultLine) -> None:
     line.end()
 
 
-def test_a_stopped_worker_is_ended_and_started_again(line: FaultLine) -> None:
+def test_a_stopped_worker_is_ended_and_started_again(line: ServersLine) -> None:
     ended = make_legs(line.parties, 18, 60)
     for name, role in {"streams-1": "billing", "streams-2": "cdrs"}.items():
         line.keep(name, role)
@@ -69,7 +70,7 @@ def test_a_stopped_worker_is_ended_and_started_again(line: FaultLine) -> None:
     line.until(lambda: line.posted() == len(ended) == line.written())
     assert line.pid("streams-1") != before
     assert line.restarts() == 1
-    audited = line.audit(ended)
+    audited = line.audit_of(ended)
     assert audited.ok, audited.differences
     line.end()
     report("stopped worker: its keeper starts it again", 1, len(ended), 0, "equal")
