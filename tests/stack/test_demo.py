@@ -87,7 +87,7 @@ def until(condition: Callable[[], bool], seconds: float, what: Callable[[], str]
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what()
-        time.sleep(0.5)
+        time.sleep(2)  # what is asked takes part of a processor, which those that come back need
 
 
 @pytest.fixture(scope="module")
