@@ -45,11 +45,14 @@ def _mark_at_end(journal: Path, found: Found) -> Mark | None:
     except FileNotFoundError:
         return None
     try:
-        inode, size = os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size
+        stat = os.fstat(descriptor)
+        size = stat.st_size
         head = head_of(os.pread(descriptor, EDGE_BYTES, 0))
         start = max(0, size - _LAST_LINE_BYTES)
         data = os.pread(descriptor, size - start, start)
     finally:
         os.close(descriptor)
     end = data.rfind(b"\n") + 1
-    return Mark(inode, head, start + end, tail_of(data[:end])) if head is not None and end else None
+    if head is None or not end:
+        return None
+    return Mark(stat.st_ino, head, start + end, tail_of(data[:end]), stat.st_mtime_ns)

@@ -40,7 +40,7 @@ _KEYS: Final = 1024
 
 
 class Digests:
-    """`require` is asked by the AGI server at each session's header; `run` keeps what PostgreSQL says of the nodes."""
+    """`require` is asked by the AGI server at each session's header; `look` keeps what PostgreSQL says of the nodes."""
 
     def __init__(
         self,

@@ -200,6 +200,7 @@ class FaultLine(StoreViews):
 
     def kill(self, name: str) -> None:
         """kill -9; one that was started here is gone when this returns."""
+        assert not self._must_live or self.alive(name), self.tails()
         self.kills += 1
         if name in self._processes:
             self._killed.add(name)
@@ -265,8 +266,8 @@ class FaultLine(StoreViews):
                 said = log.read()
             if WORDS.encode() in said and not self.alive(name):
                 self.start(name, role, **options)
-            elif b"_on_partitions_assigned" in said or not self.alive(name):
-                del self._starting[name]
+            elif (b"_on_partitions_assigned" in said and not self._must_live) or not self.alive(name):
+                del self._starting[name]  # those that must live are started again whenever that happens
 
     def beat(self, name: str) -> dict[str, Any]:
         """A worker's last word."""
@@ -304,11 +305,20 @@ class FaultLine(StoreViews):
 
     def audit(self, journals: Mapping[str, Path], settle_seconds: float = 60) -> AuditReport:
         """All stores compared with these journals. Waits for what is in flight, and for workers that still come."""
-        self.until(lambda: not self._starting)
+        self.until(self._at_work)
         settings = AuditSettings(
             postgres=self.postgres, kafka=as_user(self.kafka, "cli"), clickhouse=self.clickhouse, journals=journals
         )
         return audit(settings, settle_seconds=settle_seconds)
+
+    def _at_work(self) -> bool:
+        """Has every worker of a group been given its partitions, or ended?"""
+        for name, (_, _, begins) in self._starting.items():
+            with self._places.log(name).open("rb") as log:
+                log.seek(begins)
+                if b"_on_partitions_assigned" not in log.read() and self.alive(name):
+                    return False
+        return True
 
     def audit_of(self, ended: Sequence[Ended], settle_seconds: float = 60) -> AuditReport:
         """The same, with journals of these legs, written now."""
@@ -320,7 +330,7 @@ class FaultLine(StoreViews):
         while not (found := what()):
             self._start_again()
             assert time.monotonic() < deadline, self.tails()
-            watched = self._processes.keys() - self._killed if self._must_live else alive
+            watched = self._processes.keys() - self._killed - self._starting.keys() if self._must_live else alive
             assert all(self.alive(name) for name in watched), self.tails()
             time.sleep(0.05)
         return found

@@ -81,7 +81,7 @@ def test_a_snapshot_that_cannot_be_read_is_built_anew(loaded: Postgres, tmp_path
 
 def test_a_full_limit_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Path) -> None:
     with psycopg.connect(loaded.dsn.get_secret_value()) as connection:
-        connection.execute("UPDATE peers SET max_concurrent = 5 WHERE name = 'vendor-a'")
+        connection.execute("UPDATE peers SET max_concurrent = 5 WHERE name ~ '^vendor-[abc]$'")
     told = settings(loaded, tmp_path)
     publish(loaded, told)
     found = MomentSnapshots(told).at(None, now_ms())
@@ -118,6 +118,9 @@ def test_a_full_limit_counts_on_its_node_and_now(loaded: Postgres, tmp_path: Pat
                 (f"p{ids[vendor]}",),
             )
         connection.execute("INSERT INTO letter_stops (peer_id, since) VALUES (%s, now())", (ids["vendor-b"],))
+        connection.execute("UPDATE limit_nodes SET reported_at = clock_timestamp()")
+    full = read_room(lambda: connect_to_read(loaded), Question("acme", "442071234567", node="ast1")).full
+    assert full == {f"p{ids[vendor]}" for vendor in free}
     assert verdicts("ast1") == ("read", {**free, "vendor-b": "DEAD LETTERS"})
 
 
