@@ -14,7 +14,16 @@ from schemas.topics import TOPICS
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "data-dictionary.md"
-STRUCTURES = ("event_base.py", "events.py", "decision.py", "facts.py", "live.py", "quality.py")
+STRUCTURES = (
+    "event_base.py",
+    "call_events.py",
+    "node_events.py",
+    "bill_events.py",
+    "decision.py",
+    "facts.py",
+    "live.py",
+    "quality.py",
+)
 HEAD = """# Data dictionary
 
 Made from `schemas/` by `python docs/make_data_dictionary.py`: do not edit by hand. Times are UTC; `_at_ms` is unix

@@ -6,7 +6,7 @@ second, or that never close their end, and nobody is served. Here:
 
     a request that has not come whole     waits in the loop, which costs nobody a thread; its time and size are bounded
     too many connections                  the one goes whose request has been coming for longest
-    a request behind an answer            waits in the loop until that is taken, so that it finds room for its own
+    a request behind an answer            waits in the loop until that is taken, 15 s at most, so that its own has room
     an answer that nobody takes           is cut off, soon where threads are scarce
     a connection that is to be closed     waits for its other end beside the loop
 
@@ -178,12 +178,11 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
                 self._hand_over(conn)
             else:  # nothing more is read of it meanwhile, and it has its time as any other that is not whole
                 self.poller.modify(conn.sock, selectors.EVENT_WRITE, partial(self._has_room, conn))
-        else:
-            if conn.coming.expects:
-                conn.coming.expects = False
-                _send(conn.sock, _CONTINUE)
-            while self._held_bytes > MAX_HELD_BYTES:
-                self._make_room()
+        elif conn.coming.expects:
+            conn.coming.expects = False
+            _send(conn.sock, _CONTINUE)
+        while self._held_bytes > MAX_HELD_BYTES:
+            self._make_room()
 
     def _has_room(self, conn: _Connection, _: Any) -> None:
         if conn in self._coming:

@@ -10,7 +10,7 @@ from tariffs.rating import NOTHING, rate
 ESTIMATED_REVISION: Final = 0
 TRUE_REVISION: Final = 1  # every later one is a leg that was rated again
 UNIDENTIFIED_CURRENCY = "USD"  # of the system account of unknown callers; its legs are always zero
-_CLOSED: Final = (events.LegEnded, events.CallEnded)
+_CLOSED: Final[tuple[type[events.LegEnded | events.CallEnded], ...]] = (events.LegEnded, events.CallEnded)
 _LIVE: Final = (events.LegStarted, events.LegRinging, events.LegAnswered)
 
 

@@ -10,7 +10,6 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 
 from runtime.connections import Kafka
-from schemas.topics import CALLS
 from streams.coordination import coordination_error
 
 
@@ -23,8 +22,7 @@ def test_before_there_is_a_consumer_nothing_is_wrong_and_none_is_made() -> None:
     app = faust.App("coordination", broker="kafka://127.0.0.1:9", web_enabled=False)
     assert coordination_error(app) == ""
     assert app._consumer is None
-    app.consumer._thread = SimpleNamespace(_consumer=None)
-    assert coordination_error(app) == ""
+    assert coordination_error(app_of(None)) == ""
 
 
 @pytest.mark.servers
@@ -32,8 +30,7 @@ async def test_coordination_that_goes_on_ends_well_or_fails(kafka: Kafka, monkey
     async def made() -> AIOKafkaConsumer:
         options = kafka.client()
         names = {"security_protocol", "sasl_mechanism", "sasl_plain_username", "sasl_plain_password"}
-        consumer = AIOKafkaConsumer(
-            CALLS.name,
+        consumer = AIOKafkaConsumer(  # without topics, as Faust starts its own
             bootstrap_servers=options["bootstrap_servers"],
             group_id="streamco-coordination",
             **{name: value for name, value in options.items() if name in names},
@@ -56,5 +53,4 @@ async def test_coordination_that_goes_on_ends_well_or_fails(kafka: Kafka, monkey
             break
         await asyncio.sleep(0.05)
     assert "no broker was named" in coordination_error(app_of(consumer))
-    with pytest.raises(Exception, match="no broker was named"):
-        await consumer.stop()
+    await consumer.stop()

@@ -9,7 +9,7 @@ from dashboards.access import users
 from dashboards.app.auth import COOKIE
 
 pytestmark = pytest.mark.servers
-NEW = "correct horse battery"
+NEW = "staple of another battery"
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,5 @@ def test_a_new_password(api: Api, cheap_hashes: None, now: str, new: str, again:
         given["value"] = value
     assert said in browser.post("/_dash-update-component", json=body).text
     with psycopg.connect(api.dsn) as connection:
-        assert users.check_login(connection, "ada", password) is not None
+        for one in (PASSWORD, NEW):
+            assert (users.check_login(connection, "ada", one) is not None) == (one == password), one

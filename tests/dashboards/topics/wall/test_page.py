@@ -9,7 +9,7 @@ from dashboards.kit.live import LiveStore
 from dashboards.topics.wall.page import last_hour
 from schemas.topics import ACTIVE_CALLS
 
-NOW_MS = 1_795_000_030_000  # half a minute into one
+NOW_MS = 1_795_000_050_000  # half a minute into one
 RUNNING = NOW_MS // 60_000 * 60
 
 
