@@ -56,6 +56,7 @@ def test_the_door(site: Site, open_page: Callable[[], Page]) -> None:
     page.click("button[type=submit]")
     page.wait_for_selector("#calls-grid")
     assert page.url.startswith(f"{site.address}/calls")
+    expect(page).to_have_title("Active calls · Streamco")
     page.click("text=Log out")
     page.wait_for_selector("#password")
     page.goto(f"{site.address}/")
