@@ -33,20 +33,20 @@ def mirrored(test: Path) -> bool:
     )
 
 
-def tests_of_rooms() -> list[Path]:
+def room_tests() -> list[Path]:
     found = [path for room in ROOMS for path in (ROOT / "tests" / room).rglob("test_*.py")]
     return sorted(path.relative_to(ROOT / "tests") for path in found)
 
 
 def test_a_test_stands_where_its_module_does() -> None:
-    found = tests_of_rooms()
+    found = room_tests()
     assert len(found) > 200
     elsewhere = [str(path) for path in found if not mirrored(path) and str(path) not in TOGETHER]
     assert elsewhere == []
 
 
 def test_what_is_named_as_an_exception_is_one() -> None:
-    found = {str(path): mirrored(path) for path in tests_of_rooms()}
+    found = {str(path): mirrored(path) for path in room_tests()}
     assert {path: found.get(path) for path in TOGETHER} == dict.fromkeys(TOGETHER, False)
 
 
