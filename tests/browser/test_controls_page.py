@@ -1,6 +1,7 @@
 """The controllers in a real browser: what is held, on the wall and on the page, and a release by name and reason."""
 
 import os
+import re
 from pathlib import Path
 
 import psycopg
@@ -72,6 +73,8 @@ def test_what_is_held_is_on_the_wall_and_is_released_by_name(site: Site, page: P
     page.click("#controls-release")
     expect(page.locator("#controls-said")).to_have_text("choose a row first", timeout=SECOND_MS)
     page.click('#controls-held .ag-row[row-id="a"] .ag-checkbox-input')
+    expect(page.locator('#controls-held .ag-row[row-id="a"]')).to_have_class(re.compile("ag-row-selected"))
+    page.wait_for_timeout(500)  # the grid tells of it a moment later; a person takes longer to write why
     page.fill("#controls-why", "the vendor has mended its trunk")
     page.click("#controls-release")
     expect(page.locator("#controls-said")).to_have_text("danube was released", timeout=SECOND_MS)

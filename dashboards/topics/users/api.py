@@ -9,7 +9,7 @@ import flask
 import msgspec
 from spectree import SpecTree
 
-from dashboards.access.logins import LOGIN_PATTERN
+from dashboards.access.logins import LOGIN, LOGIN_PATTERN, LOGIN_RULE
 from dashboards.access.persons import person_of_request
 from dashboards.access.table import Role
 from dashboards.access.users import UserError
@@ -126,7 +126,7 @@ def _role(api: SpecTree, sources: Sources) -> Any:
             return body
 
         def change(who: Person) -> Changed:
-            sources.users.change_role(who, login, body.role, body.company)
+            sources.users.change_role(who, _exact(login), body.role, body.company)
             return Changed(login)
 
         return _answered(change)
@@ -141,7 +141,7 @@ def _disable(api: SpecTree, sources: Sources) -> Any:
 
         The last administrator cannot be disabled.
         """
-        return _answered(lambda who: Disabled(login, *sources.users.disable(who, login)))
+        return _answered(lambda who: Disabled(login, *sources.users.disable(who, _exact(login))))
 
     return disable_user
 
@@ -152,7 +152,7 @@ def _enable(api: SpecTree, sources: Sources) -> Any:
         """Let a disabled user in again; sessions and tokens that had ended stay so"""
 
         def enable(who: Person) -> Changed:
-            sources.users.enable(who, login)
+            sources.users.enable(who, _exact(login))
             return Changed(login)
 
         return _answered(enable)
@@ -164,9 +164,16 @@ def _password(api: SpecTree, sources: Sources) -> Any:
     @api.validate(resp=responses(NewPassword), tags=["users"], operation_id="renewPassword")
     def renew_password(login: str) -> Any:
         """Give a user a new password that is made here; its sessions end, its tokens go on"""
-        return _answered(lambda who: NewPassword(*sources.users.renew_password(who, login)))
+        return _answered(lambda who: NewPassword(*sources.users.renew_password(who, _exact(login))))
 
     return renew_password
+
+
+def _exact(login: str) -> str:
+    """A login as it is kept. What people type may have blanks around it, programs send what they were told."""
+    if LOGIN.fullmatch(login) is None:
+        raise UserError("login", login[:64], LOGIN_RULE)
+    return login
 
 
 def _answered(act: Callable[[Person], Any]) -> Any:

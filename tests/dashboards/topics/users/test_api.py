@@ -61,6 +61,8 @@ def test_what_may_not_be_is_refused_by_field_value_and_rule(api: Api) -> None:
         ("users/noc/disable", {}, "login", "noc", "the last administrator cannot be disabled"),
         ("users/noc/enable", {}, "login", "noc", "is not disabled"),
         ("users/nobody/password", {}, "login", "nobody", "there is no such user"),
+        ("users/%C2%85noc/password", {}, "login", "\x85noc", "must be 1 to 64 of"),
+        ("users/Noc/password", {}, "login", "Noc", "must be 1 to 64 of"),
     ):
         (fault,) = problem(api.post(path, body), 422)["errors"]
         assert (fault["field"], fault["value"]) == (field, value)
