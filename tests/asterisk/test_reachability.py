@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from hunt_calls import ANY_END
 from real_calls import until
-from real_line import Line
+from real_line import LATE, Line
 from sip_call import Call
 
 from router.server.reach import LOOK_SECONDS
@@ -32,7 +32,6 @@ run(AgentSettings.model_validate_json(sys.argv[1]))
 """
 # Each is tried before vendor 2, which answers.
 SILENT, IGNORES_OPTIONS, NOBODY_LISTENS = 1, 3, 4
-LATE = {"OVERLOAD", "DATABASE UNAVAILABLE", "ROUTER UNAVAILABLE"}
 NUMBERS = {SILENT: "999220000010", IGNORES_OPTIONS: "999230000010", NOBODY_LISTENS: "999250000010"}
 REFUSES_OPTIONS = 6
 PORTS = """

@@ -29,6 +29,8 @@ from simulator.sipp import scenarios
 from streamco.embedded.temporary import free_port
 
 NODE: Final = "ast1"
+# On a busy machine the router or PostgreSQL may be late for a moment: such a call says nothing of what a test is about.
+LATE: Final = frozenset(("OVERLOAD", "DATABASE UNAVAILABLE", "ROUTER UNAVAILABLE"))
 CALLER: Final = "12125550123"
 RING_LIMIT_SECONDS: Final = 2  # of vendor 5, who never answers
 LONGEST_CALL_SECONDS: Final = 1  # of the customer at SHORT_CALLS
