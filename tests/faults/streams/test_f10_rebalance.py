@@ -64,7 +64,7 @@ def stop_in_transaction(line: ServersLine, name: str) -> None:
     with psycopg.connect(line.dsn, autocommit=True) as watching:
         while time.monotonic() < deadline:
             with psycopg.connect(line.dsn) as holding:
-                holding.execute("SELECT FROM account_balances FOR UPDATE")
+                holding.execute("SELECT FROM account_balances ORDER BY account_id FOR UPDATE")  # as the ledger does
                 waited = time.monotonic() + 5
                 while _backends(watching, "wait_event_type = 'Lock'") < 2 and time.monotonic() < waited:
                     time.sleep(0.02)
