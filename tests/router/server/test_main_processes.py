@@ -18,7 +18,7 @@ from agi_client import SECRET, ask, header
 from small_world import make_small_world
 
 pytestmark = pytest.mark.servers
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Routers:
