@@ -82,9 +82,9 @@ ODD = (
 @pytest.mark.parametrize("started_at", ODD)
 def test_a_start_is_a_number_of_seconds_and_costs_nothing_to_read(started_at: str) -> None:
     arguments = ["ast1-1795609861-1795609900.12", "c-buyer", "127.0.0.10:5060", "4477", "1212", started_at]
-    before = time.monotonic()
+    before = time.thread_time()
     with pytest.raises(AgiError, match="started_at"):
         read_request(cast(AgiRequest, SimpleNamespace(arguments=arguments)))
-    assert time.monotonic() - before < 0.05
+    assert time.thread_time() - before < 0.05
     arguments[-1] = "1795609900.123"
     assert read_request(cast(AgiRequest, SimpleNamespace(arguments=arguments)))[2] == 1_795_609_900_123
