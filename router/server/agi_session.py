@@ -45,7 +45,7 @@ class AgiRequest(fast_agi.Request):  # type: ignore[misc]
 
     headers: Mapping[str, str]
 
-    def __init__(self, application: "SessionHost", headers: Mapping[str, str], session: "AgiSession") -> None:
+    def __init__(self, application: SessionHost, headers: Mapping[str, str], session: "AgiSession") -> None:
         super().__init__(application, headers, None, None)
         self._session = session
 
@@ -112,7 +112,7 @@ class AgiSession(asyncio.Protocol):
         "over",
     )
 
-    def __init__(self, application: "SessionHost") -> None:
+    def __init__(self, application: SessionHost) -> None:
         self._application = application
         self._buffer = bytearray()
         self._transport: Any = None

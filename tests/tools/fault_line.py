@@ -257,14 +257,17 @@ class FaultLine(StoreViews):
                 return False
         return True
 
+    def _said_since(self, name: str, begins: int) -> bytes:
+        with self._places.log(name).open("rb") as log:
+            log.seek(begins)
+            return log.read()
+
     def _start_again(self) -> None:
         """As the supervisor does with a worker that has ended because it would never come to work: where the broker
         names no broker in its first answer (on a busy machine it may just be fenced), aiokafka's coordinator dies.
         """
         for name, (role, options, begins) in list(self._starting.items()):
-            with self._places.log(name).open("rb") as log:
-                log.seek(begins)
-                said = log.read()
+            said = self._said_since(name, begins)
             if WORDS.encode() in said and not self.alive(name):
                 self.start(name, role, **options)
             elif (b"_on_partitions_assigned" in said and not self._must_live) or not self.alive(name):
@@ -315,10 +318,8 @@ class FaultLine(StoreViews):
     def _at_work(self) -> bool:
         """Has every worker of a group been given its partitions, or ended?"""
         for name, (_, _, begins) in self._starting.items():
-            with self._places.log(name).open("rb") as log:
-                log.seek(begins)
-                if b"_on_partitions_assigned" not in log.read() and self.alive(name):
-                    return False
+            if b"_on_partitions_assigned" not in self._said_since(name, begins) and self.alive(name):
+                return False
         return True
 
     def audit_of(self, ended: Sequence[Ended], settle_seconds: float = 60) -> AuditReport:
